@@ -1,1 +1,6 @@
-//! stub
+//! The real binaries against a real API server: one test binary, so that tests share clusters.
+
+// All of this is test code, helper functions included; clippy's exceptions for tests reach only `#[test]` functions.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
+
+mod testbed_self;

@@ -1,0 +1,95 @@
+//! Whose replica an object is.
+
+use super::fingerprint::{Fingerprint, Shape, payload_digest};
+use super::keys;
+use super::object::{Object, Rv, SourceKey, Uid};
+use super::rules::Rules;
+
+/// A replica of ours as a list or watch showed it, without its bytes.
+#[derive(Clone, Debug)]
+pub struct Sighting {
+    /// The destination: a namespace.
+    pub namespace: String,
+    /// The source that it names.
+    pub source: SourceKey,
+    /// `None` for an object that carries the label of our replicas but is none: its marks were edited, or it was
+    /// copied by hand. It is somebody else's.
+    pub ours: Option<Ours>,
+    /// Its uid.
+    pub uid: Uid,
+    /// Its resourceVersion.
+    pub rv: Rv,
+}
+
+/// What we keep of a replica of ours.
+#[derive(Clone, Debug)]
+pub struct Ours {
+    /// What it looks like.
+    pub fingerprint: Fingerprint,
+    /// The keys that were copied to it.
+    pub shape: Shape,
+    /// The incarnation of the source namespace that made it; `None` if the mark is missing or unreadable.
+    pub origin_uid: Option<Uid>,
+    /// Whether its source was a master's replica.
+    pub upstream: bool,
+}
+
+impl Sighting {
+    /// Reads an object that our replica watch delivered. *Ours* means: managed by this controller, the origin
+    /// names our source namespace (and cluster), the object's name is the origin's.
+    pub fn read(rules: &Rules, object: Object) -> Self {
+        let source = SourceKey { kind: object.kind, name: object.name.as_str().into() };
+        let by_us = object.labels.get(keys::MANAGED_BY).is_some_and(|by| by == rules.role.as_str());
+        let from_here = object.annotations.get(keys::ORIGIN).is_some_and(|origin| *origin == rules.origin(&source));
+        let ours = (by_us && from_here).then(|| {
+            let copied = object.annotations.get(keys::COPIED).map_or("", String::as_str);
+            let shape = Shape::from_annotation(copied);
+            let payload = payload_digest(&object.content);
+            Ours {
+                fingerprint: Fingerprint::of(&object.labels, &object.annotations, &object.content, payload, &shape),
+                origin_uid: object.annotations.get(keys::ORIGIN_UID).and_then(|uid| Uid::parse(uid)),
+                upstream: object.annotations.contains_key(keys::UPSTREAM),
+                shape,
+            }
+        });
+        Self { namespace: object.namespace, source, ours, uid: object.uid, rv: object.rv }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::object::{Kind, tests_support::object};
+    use crate::contract::rules::Role;
+    use crate::contract::source::{Reading, Source};
+    use crate::contract::strip::StripList;
+
+    #[test]
+    fn a_replica_reads_back_as_what_was_wanted_and_a_stranger_does_not() {
+        let rules = Rules::new(Role::Agent, "operator", None, StripList::with::<&str>(&[]).unwrap());
+        let source = object(Kind::Secret, "operator", "regcred", &[("team", "a")], &[("mw-sync", "yes")]);
+        let Reading::On(template) = Source::read(&rules, source.clone()).reading else { panic!() };
+        let uid = source.uid;
+        let desired = template.desired(uid);
+        let replica = Object {
+            namespace: "app".into(),
+            labels: desired.labels.clone(),
+            annotations: desired.annotations.clone(),
+            ..source
+        };
+        let seen = Sighting::read(&rules, replica.clone()).ours.unwrap();
+        assert_eq!(
+            (seen.fingerprint, &seen.shape, seen.origin_uid),
+            (desired.fingerprint.clone(), &*desired.shape, Some(uid))
+        );
+
+        for (key, value) in [(keys::ORIGIN, "operator/other"), (keys::ORIGIN, "elsewhere/regcred")] {
+            let mut other = replica.clone();
+            other.annotations.insert(key.into(), value.into());
+            assert!(Sighting::read(&rules, other).ours.is_none(), "{value}");
+        }
+        let mut masters = replica;
+        masters.labels.insert(keys::MANAGED_BY.into(), "master".into());
+        assert!(Sighting::read(&rules, masters).ours.is_none());
+    }
+}

@@ -1,0 +1,77 @@
+//! Who we are and what we were told: the part of the configuration that decides what a replica looks like.
+
+use super::strip::StripList;
+use super::{keys, object::SourceKey};
+
+/// Which of the two controllers this is. Each treats the other's replicas as somebody else's objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Pushes to one namespace of each remote cluster.
+    Master,
+    /// Fans out to the namespaces of its own cluster.
+    Agent,
+}
+
+impl Role {
+    /// Value of the label [`keys::MANAGED_BY`].
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Master => "master",
+            Self::Agent => "agent",
+        }
+    }
+
+    /// Field manager of all writes.
+    pub const fn field_manager(self) -> &'static str {
+        match self {
+            Self::Master => "mw-sync-master",
+            Self::Agent => "mw-sync-agent",
+        }
+    }
+}
+
+/// Settings that the contract depends on; fixed for the life of the process.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Which controller.
+    pub role: Role,
+    /// `--source-namespace`
+    pub source_namespace: String,
+    /// `--cluster-name`; names the origin of a master's replicas. `None` for an agent.
+    pub cluster_name: Option<String>,
+    /// Keys of the switch: the canonical one and those of `--sync-annotation`.
+    pub switches: Vec<String>,
+    /// Labels that copies do not carry.
+    pub strip: StripList,
+}
+
+impl Rules {
+    /// What is before the name in the origin of every replica of ours: `operator/` or `management/operator/`.
+    pub fn origin_prefix(&self) -> String {
+        match &self.cluster_name {
+            Some(cluster) => format!("{cluster}/{}/", self.source_namespace),
+            None => format!("{}/", self.source_namespace),
+        }
+    }
+
+    /// The value of [`keys::ORIGIN`] on replicas of this source.
+    pub fn origin(&self, source: &SourceKey) -> String {
+        format!("{}{}", self.origin_prefix(), source.name)
+    }
+
+    /// Label selector of the watches on our replicas.
+    pub fn replica_selector(&self) -> String {
+        format!("{}={}", keys::MANAGED_BY, self.role.as_str())
+    }
+
+    /// Rules with the defaults of every flag.
+    pub fn new(role: Role, source_namespace: &str, cluster_name: Option<&str>, strip: StripList) -> Self {
+        Self {
+            role,
+            source_namespace: source_namespace.to_owned(),
+            cluster_name: cluster_name.map(str::to_owned),
+            switches: vec![keys::SYNC.to_owned(), keys::SYNC_SHORT.to_owned()],
+            strip,
+        }
+    }
+}

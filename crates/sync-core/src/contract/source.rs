@@ -1,0 +1,221 @@
+//! What an object in the source namespace asks for.
+
+use std::sync::Arc;
+
+use super::desired::Template;
+use super::keys;
+use super::object::{Kind, Object, SourceKey, Uid};
+use super::rules::{Role, Rules};
+
+/// An object of the source namespace, read by the contract.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Kind and name.
+    pub key: SourceKey,
+    /// Its uid, for Events on it.
+    pub uid: Uid,
+    /// What it asks for.
+    pub reading: Reading,
+    /// Whether this is itself a master's replica: it may vanish without having been switched off, by an accident
+    /// upstream, and then copies stay.
+    pub from_master: bool,
+}
+
+/// What a source asks for.
+#[derive(Clone, Debug)]
+pub enum Reading {
+    /// No switch: no source. If it was one, its replicas go after the grace.
+    Plain,
+    /// An explicit `no`: its replicas go at once.
+    Off,
+    /// Copies wanted.
+    On(Arc<Template>),
+    /// Something on it cannot be understood: existing replicas follow its data, none is created or deleted.
+    Frozen(Arc<Template>, Freeze),
+    /// Of a type or name that is never replicated.
+    Never(Never),
+}
+
+/// Why a source is frozen; the text says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Freeze {
+    /// The value of a switch is none of the known words.
+    #[error("annotation {key} is {value:?}: write yes (also true, on, 1) or no (also false, off, 0)")]
+    BadSwitch {
+        /// The annotation.
+        key: String,
+        /// Its value, cut to 64 characters.
+        value: String,
+    },
+    /// An annotation below our prefix that this version does not know.
+    #[error("annotation {0} is not known to this version: correct the key or remove it")]
+    UnknownKey(String),
+}
+
+/// Why an object is never replicated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Never {
+    /// See [`keys::NEVER_TYPES`].
+    #[error("Secrets of type {0} are bound to one object or cluster and are never replicated")]
+    SecretType(&'static str),
+    /// See [`keys::NEVER_CONFIG_MAPS`].
+    #[error("ConfigMap {0} belongs to its own namespace or cluster and is never replicated")]
+    ConfigMap(&'static str),
+    /// A master's source that is another master's replica.
+    #[error("a master's replica is not replicated by another master: annotate the object it was copied from")]
+    MasterReplica,
+}
+
+/// The value of one switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// `true yes on 1`
+    Yes,
+    /// `false no off 0`
+    No,
+}
+
+impl Switch {
+    /// Reads a value, any case, surrounding white space ignored.
+    pub fn parse(value: &str) -> Option<Self> {
+        let is = |words: [&str; 4]| words.iter().any(|word| value.trim().eq_ignore_ascii_case(word));
+        if is(["true", "yes", "on", "1"]) {
+            Some(Self::Yes)
+        } else if is(["false", "no", "off", "0"]) {
+            Some(Self::No)
+        } else {
+            None
+        }
+    }
+}
+
+impl Source {
+    /// Reads an object of the source namespace.
+    pub fn read(rules: &Rules, object: Object) -> Self {
+        let key = SourceKey { kind: object.kind, name: object.name.as_str().into() };
+        let managed_by = object.labels.get(keys::MANAGED_BY).map(String::as_str);
+        let from_master = managed_by == Some(Role::Master.as_str());
+        let uid = object.uid;
+        Self { key, uid, reading: read(rules, object, from_master), from_master }
+    }
+}
+
+fn read(rules: &Rules, object: Object, from_master: bool) -> Reading {
+    let (mut yes, mut bad) = (false, None);
+    for key in &rules.switches {
+        let Some(value) = object.annotations.get(key) else { continue };
+        match Switch::parse(value) {
+            Some(Switch::No) => return Reading::Off,
+            Some(Switch::Yes) => yes = true,
+            None => bad = bad.or_else(|| Some(bad_switch(key, value))),
+        }
+    }
+    let unknown = object.annotations.keys().find(|key| {
+        key.starts_with(keys::PREFIX) && !keys::KNOWN_ON_SOURCE.contains(&key.as_str()) && !rules.switches.contains(key)
+    });
+    let freeze = bad.or_else(|| unknown.map(|key| Freeze::UnknownKey(key.clone())));
+    if !yes && freeze.is_none() {
+        return Reading::Plain;
+    }
+    if let Some(never) = never(rules, &object, from_master) {
+        return Reading::Never(never);
+    }
+    let template = Arc::new(Template::new(rules, object));
+    match freeze {
+        Some(freeze) => Reading::Frozen(template, freeze),
+        None => Reading::On(template),
+    }
+}
+
+fn bad_switch(key: &str, value: &str) -> Freeze {
+    Freeze::BadSwitch { key: key.to_owned(), value: value.chars().take(64).collect() }
+}
+
+fn never(rules: &Rules, object: &Object, from_master: bool) -> Option<Never> {
+    match object.kind {
+        Kind::Secret => {
+            let secret_type = object.content.secret_type.as_deref();
+            if let Some(never) = keys::NEVER_TYPES.iter().find(|never| secret_type == Some(**never)) {
+                return Some(Never::SecretType(never));
+            }
+        }
+        Kind::ConfigMap => {
+            if let Some(never) = keys::NEVER_CONFIG_MAPS.iter().find(|never| object.name == **never) {
+                return Some(Never::ConfigMap(never));
+            }
+        }
+    }
+    (rules.role == Role::Master && from_master).then_some(Never::MasterReplica)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::object::tests_support::object;
+    use crate::contract::strip::StripList;
+    use proptest::prelude::*;
+
+    fn agent() -> Rules {
+        Rules::new(Role::Agent, "operator", None, StripList::with::<&str>(&[]).unwrap())
+    }
+
+    fn reading(annotations: &[(&str, &str)]) -> Reading {
+        Source::read(&agent(), object(Kind::Secret, "operator", "regcred", &[], annotations)).reading
+    }
+
+    #[test]
+    fn the_switch() {
+        for on in ["true", "yes", "on", "1", "YES", " True "] {
+            assert!(matches!(reading(&[("mw-sync.io/sync", on)]), Reading::On(_)), "{on}");
+            assert!(matches!(reading(&[("mw-sync", on)]), Reading::On(_)), "{on}");
+        }
+        for off in ["false", "no", "off", "0", "No"] {
+            assert!(matches!(reading(&[("mw-sync.io/sync", off)]), Reading::Off), "{off}");
+        }
+        assert!(matches!(reading(&[]), Reading::Plain));
+        assert!(matches!(reading(&[("other", "yes")]), Reading::Plain));
+        let both = [("mw-sync.io/sync", "yes"), ("mw-sync", "no")];
+        assert!(matches!(reading(&both), Reading::Off), "any no wins");
+        let odd = [("mw-sync.io/sync", "maybe"), ("mw-sync", "no")];
+        assert!(matches!(reading(&odd), Reading::Off), "any no wins, also over a value that cannot be read");
+    }
+
+    #[test]
+    fn what_cannot_be_understood_freezes() {
+        for odd in ["", "maybe", "yes please", "\u{201c}yes\u{201d}"] {
+            let Reading::Frozen(_, why) = reading(&[("mw-sync", odd)]) else { panic!("{odd}") };
+            assert_eq!(why, Freeze::BadSwitch { key: "mw-sync".into(), value: odd.into() });
+        }
+        let Reading::Frozen(_, why) = reading(&[("mw-sync", "yes"), ("mw-sync.io/nmespaces", "a")]) else { panic!() };
+        assert_eq!(why, Freeze::UnknownKey("mw-sync.io/nmespaces".into()));
+        let typo_in_the_switch = reading(&[("mw-sync.io/snyc", "yes")]);
+        assert!(matches!(typo_in_the_switch, Reading::Frozen(..)), "its replicas must not be taken for unwanted");
+    }
+
+    #[test]
+    fn never_replicated() {
+        let yes = [("mw-sync", "yes")];
+        for never in keys::NEVER_TYPES {
+            let mut secret = object(Kind::Secret, "operator", "x", &[], &yes);
+            secret.content.secret_type = Some((*never).to_owned());
+            assert!(matches!(Source::read(&agent(), secret).reading, Reading::Never(Never::SecretType(_))), "{never}");
+        }
+        for never in keys::NEVER_CONFIG_MAPS {
+            let map = object(Kind::ConfigMap, "operator", never, &[], &yes);
+            assert!(matches!(Source::read(&agent(), map).reading, Reading::Never(Never::ConfigMap(_))), "{never}");
+        }
+        let replica = || object(Kind::Secret, "operator", "x", &[(keys::MANAGED_BY, "master")], &yes);
+        assert!(matches!(Source::read(&agent(), replica()).reading, Reading::On(_)));
+        let master = Rules { role: Role::Master, cluster_name: Some("m".into()), ..agent() };
+        assert!(matches!(Source::read(&master, replica()).reading, Reading::Never(Never::MasterReplica)));
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(key in "\\PC{0,40}", value in "\\PC{0,80}") {
+            let own = format!("mw-sync.io/{key}");
+            let _ = reading(&[(key.as_str(), value.as_str()), (own.as_str(), "x"), ("mw-sync", value.as_str())]);
+            let _ = crate::contract::fingerprint::Shape::from_annotation(&value);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What is known of the world, as plain data.
+
+pub mod feed;

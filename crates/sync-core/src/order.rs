@@ -1,0 +1,94 @@
+//! Requests that a [`Core`](crate::core::Core) wants made, and their results.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::contract::object::{Kind, Rv, Uid};
+
+/// One request on one replica.
+#[derive(Clone)]
+pub struct Order {
+    /// Names the order in its result.
+    pub id: u64,
+    /// Secret or ConfigMap.
+    pub kind: Kind,
+    /// The destination.
+    pub namespace: Arc<str>,
+    /// The object.
+    pub name: Arc<str>,
+    /// What to ask for.
+    pub step: Step,
+}
+
+/// The request. Bodies are complete and are sent as they are.
+#[derive(Clone)]
+pub enum Step {
+    /// POST
+    Create(Bytes),
+    /// PATCH, `application/json-patch+json`
+    Update(Bytes),
+    /// The same, before a master's delete.
+    SwitchOff(Bytes),
+    /// DELETE with `DeleteOptions`
+    Delete(Bytes),
+    /// GET of the metadata.
+    Look,
+}
+
+impl Step {
+    /// One word for logs and metrics.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Create(_) => "create",
+            Self::Update(_) => "update",
+            Self::SwitchOff(_) => "switch-off",
+            Self::Delete(_) => "delete",
+            Self::Look => "look",
+        }
+    }
+}
+
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, kind, namespace, name, step } = self;
+        write!(f, "{} {kind} {namespace}/{name} (order {id})", step.as_str())
+    }
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The answer to an order that succeeded.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// Created, updated or switched off; this is the version now.
+    Written {
+        /// Its uid.
+        uid: Uid,
+        /// Its resourceVersion.
+        rv: Rv,
+    },
+    /// Deleted, or it was gone already.
+    Deleted,
+    /// What stands there, if anything.
+    Looked(Option<Metadata>),
+}
+
+/// An object's metadata, as far as it tells whose it is.
+#[derive(Clone, Debug)]
+pub struct Metadata {
+    /// `metadata.uid`
+    pub uid: Uid,
+    /// `metadata.resourceVersion`
+    pub rv: Rv,
+    /// `metadata.labels`
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`
+    pub annotations: BTreeMap<String, String>,
+}

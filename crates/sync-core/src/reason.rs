@@ -1,0 +1,65 @@
+//! The fixed list of reasons that a decision can have. The same words stand in Events, status, metrics and logs;
+//! reasons of failed requests are in [`crate::fault`].
+
+use std::fmt;
+
+/// Why a pair is not simply in sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// A watch that matters has not delivered its list yet.
+    Unknown,
+    /// An object of this name stands there and is not ours.
+    ForeignObject,
+    /// The source cannot be understood.
+    Frozen,
+    /// The source is of a type or name that is never replicated.
+    NeverReplicated,
+    /// Admission there changes what we write.
+    Mutated,
+    /// The replica was made by an earlier incarnation of the source namespace.
+    Stranded,
+    /// The source was switched off or went; its replicas go when the grace is over.
+    Leaving,
+    /// The source was a master's replica and vanished without having been switched off.
+    SourceVanished,
+    /// The source namespace is Terminating or missing: nothing is deleted.
+    SourceNamespaceLeaving,
+}
+
+impl Reason {
+    /// The word for Events, status and metric labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "Unknown",
+            Self::ForeignObject => "ForeignObject",
+            Self::Frozen => "Frozen",
+            Self::NeverReplicated => "NeverReplicated",
+            Self::Mutated => "Mutated",
+            Self::Stranded => "Stranded",
+            Self::Leaving => "Leaving",
+            Self::SourceVanished => "SourceVanished",
+            Self::SourceNamespaceLeaving => "SourceNamespaceLeaving",
+        }
+    }
+
+    /// What a person can do about it.
+    pub const fn what_to_do(self) -> &'static str {
+        match self {
+            Self::Unknown => "wait: a watch is still reading its list",
+            Self::ForeignObject => "delete or rename the object that stands there, if the copy shall take its place",
+            Self::Frozen => "correct the annotation of the source",
+            Self::NeverReplicated => "remove the annotation",
+            Self::Mutated => "exempt our field manager from the webhook or policy that changes the copy",
+            Self::Stranded => "bring the source back to take its copies over, or delete them by hand",
+            Self::Leaving => "switch it on again within the grace to keep its copies",
+            Self::SourceVanished => "wait for the master to restore it, or delete the copies by hand",
+            Self::SourceNamespaceLeaving => "bring the source namespace back; until then nothing is deleted",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,39 @@
+//! Waiting for a state of the world, with a deadline.
+
+use std::fmt::Display;
+use std::panic::Location;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// Pause between two looks: short against what a scenario waits for, long against what a look costs.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Calls `look` until it returns `Ok`, and returns that value.
+///
+/// After `deadline` it panics, at the caller's line, with `what` (a sentence that should have become true) and the
+/// last error. A look that hangs is ended by the deadline too.
+#[track_caller]
+pub fn eventually<T, E: Display>(
+    deadline: Duration,
+    what: impl Display,
+    mut look: impl AsyncFnMut() -> Result<T, E>,
+) -> impl Future<Output = T> {
+    let caller = Location::caller();
+    async move {
+        let start = Instant::now();
+        let end = start + deadline;
+        let mut last = None;
+        loop {
+            match timeout_at(end, look()).await {
+                Ok(Ok(value)) => return value,
+                Ok(Err(error)) => last = Some(format!("{error:#}")),
+                Err(_) => {
+                    let last = last.as_deref().unwrap_or("the first look did not even return");
+                    panic!("{caller}: not within {deadline:?}: {what}\nlast: {last}");
+                }
+            }
+            sleep(PAUSE.min(end.saturating_duration_since(Instant::now()))).await;
+        }
+    }
+}
