@@ -1,8 +1,11 @@
 //! The engine of secret-replicator-eks.
 
 pub mod contract;
+pub mod core;
 pub mod fault;
 pub mod index;
 pub mod order;
 pub mod plan;
+pub mod queue;
 pub mod reason;
+pub mod rng;

@@ -1,11 +1,38 @@
 //! Request bodies. They name no namespace, so one serialisation serves every destination.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::desired::Desired;
 use super::fingerprint::Shape;
 use super::keys;
 use super::object::{Kind, Rv, Uid};
+
+/// The bodies for one version of a source, each serialised on first use and then shared by all destinations.
+///
+/// [`Desired::bodies`](super::desired::Desired::bodies) hands out the same one while anybody holds it: kept for ever,
+/// a body would cost nearly twice the payload.
+#[derive(Debug, Default)]
+pub struct Bodies {
+    create: OnceLock<Bytes>,
+    updates: Mutex<BTreeMap<Arc<Shape>, Bytes>>,
+}
+
+impl Bodies {
+    /// The body of a create.
+    pub fn create(&self, desired: &Desired) -> Bytes {
+        self.create.get_or_init(|| create(desired).into()).clone()
+    }
+
+    /// The body of an update of replicas with these copied keys.
+    pub fn update(&self, desired: &Desired, old: &Arc<Shape>) -> Bytes {
+        let mut updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
+        updates.entry(Arc::clone(old)).or_insert_with(|| update(desired, old).into()).clone()
+    }
+}
 
 /// The body of a create.
 pub fn create(desired: &Desired) -> Vec<u8> {

@@ -1,10 +1,11 @@
 //! What every replica of one version of a source looks like.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use sha2::{Digest as _, Sha256};
 
+use super::body::Bodies;
 use super::fingerprint::{Digest, Fingerprint, Shape, payload_digest};
 use super::keys;
 use super::object::{Content, Object, SourceKey, Uid};
@@ -62,6 +63,7 @@ impl Template {
             content: Arc::clone(&self.content),
             origin_uid: namespace,
             fingerprint,
+            bodies: Mutex::default(),
         }
     }
 }
@@ -83,6 +85,19 @@ pub struct Desired {
     pub origin_uid: Uid,
     /// What a replica that equals this one reads as.
     pub fingerprint: Fingerprint,
+    bodies: Mutex<Weak<Bodies>>,
+}
+
+impl Desired {
+    /// The request bodies for it. They live as long as somebody keeps them, and are the same for all who do.
+    pub fn bodies(&self) -> Arc<Bodies> {
+        let mut weak = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        weak.upgrade().unwrap_or_else(|| {
+            let bodies = Arc::<Bodies>::default();
+            *weak = Arc::downgrade(&bodies);
+            bodies
+        })
+    }
 }
 
 /// A label value that names the source: the name itself up to 63 characters, else its first 54, `-` and 8 hex

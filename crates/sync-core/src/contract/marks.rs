@@ -1,5 +1,7 @@
 //! Whose replica an object is.
 
+use std::collections::BTreeMap;
+
 use super::fingerprint::{Fingerprint, Shape, payload_digest};
 use super::keys;
 use super::object::{Object, Rv, SourceKey, Uid};
@@ -34,14 +36,23 @@ pub struct Ours {
     pub upstream: bool,
 }
 
+/// Whether an object of this kind and name, with these labels and annotations, is a replica of ours: managed by this
+/// controller, the origin names our source namespace (and cluster), the object's name is the origin's.
+pub fn is_ours(
+    rules: &Rules,
+    key: &SourceKey,
+    labels: &BTreeMap<String, String>,
+    annotations: &BTreeMap<String, String>,
+) -> bool {
+    labels.get(keys::MANAGED_BY).is_some_and(|by| by == rules.role.as_str())
+        && annotations.get(keys::ORIGIN).is_some_and(|origin| *origin == rules.origin(key))
+}
+
 impl Sighting {
-    /// Reads an object that our replica watch delivered. *Ours* means: managed by this controller, the origin
-    /// names our source namespace (and cluster), the object's name is the origin's.
+    /// Reads an object that our replica watch delivered.
     pub fn read(rules: &Rules, object: Object) -> Self {
         let source = SourceKey { kind: object.kind, name: object.name.as_str().into() };
-        let by_us = object.labels.get(keys::MANAGED_BY).is_some_and(|by| by == rules.role.as_str());
-        let from_here = object.annotations.get(keys::ORIGIN).is_some_and(|origin| *origin == rules.origin(&source));
-        let ours = (by_us && from_here).then(|| {
+        let ours = is_ours(rules, &source, &object.labels, &object.annotations).then(|| {
             let copied = object.annotations.get(keys::COPIED).map_or("", String::as_str);
             let shape = Shape::from_annotation(copied);
             let payload = payload_digest(&object.content);

@@ -34,6 +34,36 @@ impl Kind {
     }
 }
 
+/// One of something for each kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PerKind<T> {
+    secrets: T,
+    config_maps: T,
+}
+
+impl<T> PerKind<T> {
+    /// That of this kind.
+    pub const fn of(&self, kind: Kind) -> &T {
+        match kind {
+            Kind::Secret => &self.secrets,
+            Kind::ConfigMap => &self.config_maps,
+        }
+    }
+
+    /// That of this kind, to change it.
+    pub const fn of_mut(&mut self, kind: Kind) -> &mut T {
+        match kind {
+            Kind::Secret => &mut self.secrets,
+            Kind::ConfigMap => &mut self.config_maps,
+        }
+    }
+
+    /// Whether it is so for both.
+    pub fn all(&self, is: impl Fn(&T) -> bool) -> bool {
+        is(&self.secrets) && is(&self.config_maps)
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -8,6 +8,28 @@ use crate::plan::Destination;
 /// Time since the process began to count; the pure modules know no clock.
 pub type Moment = Duration;
 
+/// What is known of something that may be there or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Seen<T> {
+    /// Its list has not come yet.
+    #[default]
+    Unknown,
+    /// It is not there.
+    Absent,
+    /// It is there.
+    Is(T),
+}
+
+impl<T> Seen<T> {
+    /// What is there, if it is known to be.
+    pub fn is(self) -> Option<T> {
+        match self {
+            Self::Is(it) => Some(it),
+            Self::Unknown | Self::Absent => None,
+        }
+    }
+}
+
 /// One step of a list and watch.
 #[derive(Clone, Debug)]
 pub enum Feed<T> {
@@ -34,4 +56,13 @@ pub struct NamespaceSeen {
     pub rv: Rv,
     /// What it is to us.
     pub state: Destination,
+}
+
+/// The source namespace, as the confirming read of a deletion sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceNamespace {
+    /// Its uid: its incarnation.
+    pub uid: Uid,
+    /// It is being deleted.
+    pub terminating: bool,
 }

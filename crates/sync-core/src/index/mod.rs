@@ -1,3 +1,5 @@
-//! What is known of the world, as plain data.
+//! What is known of the world, as plain data: [`sources`] of one process, [`pairs`] of one cluster.
 
 pub mod feed;
+pub mod pairs;
+pub mod sources;

@@ -1,0 +1,140 @@
+//! What has come of each source, counted as it changes.
+
+use std::collections::BTreeMap;
+
+use super::{Core, Fault, Outcome, Pair, SourceId};
+use crate::contract::object::SourceKey;
+
+/// How many places a report names.
+const PLACES: usize = 3;
+
+/// How the pairs of one source, or of all, stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// As they should be.
+    pub synced: u32,
+    /// A request is due, under way, or failed and tried again.
+    pub pending: u32,
+    /// Nothing is done for now, or until a person acts.
+    pub refused: u32,
+}
+
+/// One destination that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The namespace.
+    pub namespace: String,
+    /// From the lists in [`Reason`](crate::reason::Reason) and [`Fault`].
+    pub reason: &'static str,
+    /// The server's words, if it said any.
+    pub message: String,
+}
+
+/// A source for which nothing is due or under way any more.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// The source.
+    pub source: SourceKey,
+    /// How its pairs stand.
+    pub tally: Tally,
+    /// The first few that are not as they should be.
+    pub places: Vec<Place>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct SourceTally {
+    tally: Tally,
+    /// Server messages are kept once per reason, not per destination.
+    messages: BTreeMap<&'static str, String>,
+}
+
+impl Tally {
+    fn slot(&mut self, outcome: Outcome) -> Option<&mut u32> {
+        match outcome {
+            Outcome::Nothing => None,
+            Outcome::Synced => Some(&mut self.synced),
+            Outcome::Pending | Outcome::Failed(_) => Some(&mut self.pending),
+            Outcome::Held(_) | Outcome::Refused(_) => Some(&mut self.refused),
+        }
+    }
+}
+
+impl Core {
+    pub(super) fn set_outcome(&mut self, pair: Pair, outcome: Outcome) {
+        let before = self.pairs.get(&pair).map_or(Outcome::Nothing, |state| state.outcome);
+        if before == outcome {
+            return;
+        }
+        if let Some(source) = self.sources.get_mut(&pair.source) {
+            let tally = &mut source.tally.tally;
+            if let Some(count) = tally.slot(before) {
+                *count = count.saturating_sub(1);
+            }
+            if let Some(count) = tally.slot(outcome) {
+                *count += 1;
+            }
+        }
+        self.pairs.entry(pair).or_default().outcome = outcome;
+        self.touched.insert(pair.source);
+    }
+
+    /// Forgets a pair, counted out.
+    pub(super) fn drop_pair(&mut self, pair: Pair) {
+        if self.pairs.contains_key(&pair) {
+            self.set_outcome(pair, Outcome::Nothing);
+            self.pairs.remove(&pair);
+        }
+    }
+
+    pub(super) fn note_failure(&mut self, pair: Pair, fault: &Fault) {
+        if let Some(source) = self.sources.get_mut(&pair.source) {
+            source.tally.messages.insert(fault.reason(), fault.to_string());
+        }
+        self.set_outcome(pair, Outcome::Failed(fault.reason()));
+    }
+
+    /// Sources whose outcome has changed since the last call and for which nothing is due or under way.
+    pub fn take_settled(&mut self) -> Vec<Settled> {
+        let ready: Vec<_> = self.touched.iter().filter(|id| !self.queue.is_open(**id)).copied().collect();
+        let mut settled = Vec::new();
+        for id in ready {
+            self.touched.remove(&id);
+            settled.extend(self.report(id));
+            if let Some(source) = self.sources.get_mut(&id) {
+                source.bodies = None;
+                if source.tally.tally.pending == 0 {
+                    source.tally.messages.clear();
+                }
+            }
+        }
+        settled
+    }
+
+    /// How all sources stand.
+    pub fn tally(&self) -> Tally {
+        self.sources.values().fold(Tally::default(), |sum, source| {
+            let Tally { synced, pending, refused } = source.tally.tally;
+            Tally { synced: sum.synced + synced, pending: sum.pending + pending, refused: sum.refused + refused }
+        })
+    }
+
+    fn report(&self, id: SourceId) -> Option<Settled> {
+        let source = self.sources.get(&id)?;
+        let tally = source.tally.tally;
+        let mut places = Vec::new();
+        if tally.pending + tally.refused > 0 {
+            let wrong = self.pairs.range(Pair::all_of(id)).filter_map(|(pair, state)| {
+                let reason = match state.outcome {
+                    Outcome::Nothing | Outcome::Synced | Outcome::Pending => return None,
+                    Outcome::Held(reason) | Outcome::Refused(reason) => reason.as_str(),
+                    Outcome::Failed(reason) => reason,
+                };
+                let namespace = self.dests.get(&pair.dest)?.name.to_string();
+                let message = source.tally.messages.get(reason).cloned().unwrap_or_default();
+                Some(Place { namespace, reason, message })
+            });
+            places.extend(wrong.take(PLACES));
+        }
+        Some(Settled { source: source.key.clone(), tally, places })
+    }
+}

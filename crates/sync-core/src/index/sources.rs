@@ -1,0 +1,382 @@
+//! The sources: what each wants, and since when one that is gone is gone.
+//!
+//! One [`Sources`] serves all engines of a process. Time is resolved here: an engine is told [`Want`]s and never
+//! asks for the time. A source that goes is `Leaving` for the grace, then confirmed by a read of the source
+//! namespace and of the source, and only then `Off`. A source that was never on is nobody's business.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::feed::{Feed, Moment, NamespaceSeen, Seen, SourceNamespace};
+use crate::contract::desired::Desired;
+use crate::contract::object::{Kind, PerKind, SourceKey, Uid};
+use crate::contract::source::{Freeze, Never, Reading, Source};
+use crate::plan::{Destination, Want};
+use crate::reason::Reason;
+
+/// How long the memory of a source that is off and gone is kept; an engine that still has its replicas asks again.
+const FORGET_AFTER: Duration = Duration::from_secs(600);
+/// Before a confirmation that failed is tried again: doubled each time, up to the second.
+const CONFIRM_AGAIN: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(300)];
+
+/// What an engine is told.
+#[derive(Clone, Debug)]
+pub enum SourceNews {
+    /// What is wanted of the replicas of this source from now on.
+    Want(SourceKey, Want),
+    /// Nothing is known of this source any more.
+    Forgotten(SourceKey),
+    /// The source namespace, and whether deletions are frozen because it is Terminating or missing.
+    Namespace {
+        /// Its present incarnation.
+        uid: Option<Uid>,
+        /// Nothing is deleted.
+        deletes_frozen: bool,
+    },
+    /// All sources have been named; a replica of another is an orphan.
+    Complete,
+}
+
+/// Something that a person should know of a source, whatever its destinations.
+#[derive(Clone, Debug)]
+pub enum Remark {
+    /// It cannot be understood.
+    Frozen(SourceKey, Uid, Freeze),
+    /// It is never replicated.
+    Never(SourceKey, Uid, Never),
+    /// Its switch or it itself went; copies go after the grace.
+    Leaving(SourceKey, Reason),
+}
+
+/// What one GET each of the source namespace and of the source brought.
+#[derive(Clone, Debug)]
+pub struct Confirmation {
+    /// The namespace, if there.
+    pub namespace: Option<SourceNamespace>,
+    /// The source, if there.
+    pub source: Option<Reading>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    uid: Option<Uid>,
+    /// `None` once it is gone.
+    reading: Option<Reading>,
+    /// The last reading was an explicit `no`, or the absence is confirmed: copies go.
+    off: bool,
+    /// It is, or was, a master's replica.
+    from_master: bool,
+    /// When the grace is over or the next confirmation or the forgetting is due.
+    due: Option<Moment>,
+    confirming: bool,
+    attempts: u32,
+    told: Option<Want>,
+}
+
+/// How far the watch on one kind is.
+#[derive(Debug, Default)]
+struct Listing {
+    complete: bool,
+    /// What the present list has shown so far.
+    shown: Option<BTreeSet<SourceKey>>,
+}
+
+/// All sources of the source namespace.
+#[derive(Debug)]
+pub struct Sources {
+    grace: Duration,
+    namespace: Seen<SourceNamespace>,
+    namespace_listed: bool,
+    complete: bool,
+    entries: BTreeMap<SourceKey, Entry>,
+    lists: PerKind<Listing>,
+    due: BTreeSet<(Moment, SourceKey)>,
+    confirm: VecDeque<SourceKey>,
+    news: Vec<SourceNews>,
+    remarks: Vec<Remark>,
+}
+
+impl Sources {
+    /// None known yet. `grace` is `--delete-grace`.
+    pub fn new(grace: Duration) -> Self {
+        Self {
+            grace,
+            namespace: Seen::Unknown,
+            namespace_listed: false,
+            complete: false,
+            entries: BTreeMap::new(),
+            lists: PerKind::default(),
+            due: BTreeSet::new(),
+            confirm: VecDeque::new(),
+            news: Vec::new(),
+            remarks: Vec::new(),
+        }
+    }
+
+    /// What the watch on the source namespace brings.
+    pub fn on_namespace(&mut self, now: Moment, feed: Feed<NamespaceSeen>) {
+        let seen = |ns: NamespaceSeen| SourceNamespace { uid: ns.uid, terminating: ns.state == Destination::Leaving };
+        match feed {
+            Feed::Init => self.namespace_listed = false,
+            Feed::Listed(ns) => {
+                self.namespace_listed = true;
+                self.set_namespace(now, Seen::Is(seen(ns)));
+            }
+            Feed::Applied(ns) => self.set_namespace(now, Seen::Is(seen(ns))),
+            Feed::InitDone(_) if self.namespace_listed => {}
+            Feed::Gone(_) | Feed::InitDone(_) => self.set_namespace(now, Seen::Absent),
+        }
+    }
+
+    fn set_namespace(&mut self, now: Moment, namespace: Seen<SourceNamespace>) {
+        if self.namespace == namespace {
+            return;
+        }
+        self.namespace = namespace;
+        self.news.push(self.namespace_news());
+        let keys: Vec<_> = self.entries.keys().cloned().collect();
+        for key in keys {
+            self.tell(now, &key);
+        }
+        self.check_complete();
+    }
+
+    fn namespace_news(&self) -> SourceNews {
+        let namespace = self.namespace.is();
+        SourceNews::Namespace {
+            uid: namespace.map(|ns| ns.uid),
+            deletes_frozen: namespace.is_none_or(|ns| ns.terminating),
+        }
+    }
+
+    /// What the watch on one kind in the source namespace brings.
+    pub fn on_source(&mut self, now: Moment, kind: Kind, feed: Feed<Source>) {
+        match feed {
+            Feed::Init => self.lists.of_mut(kind).shown = Some(BTreeSet::new()),
+            Feed::Listed(source) => {
+                if let Some(shown) = &mut self.lists.of_mut(kind).shown {
+                    shown.insert(source.key.clone());
+                }
+                self.applied(now, source);
+            }
+            Feed::Applied(source) => self.applied(now, source),
+            Feed::Gone(source) => self.gone(now, &source.key),
+            Feed::InitDone(_) => {
+                let shown = self.lists.of_mut(kind).shown.take().unwrap_or_default();
+                let gone: Vec<_> =
+                    self.entries.keys().filter(|key| key.kind == kind && !shown.contains(*key)).cloned().collect();
+                for key in gone {
+                    self.gone(now, &key);
+                }
+                self.lists.of_mut(kind).complete = true;
+                self.check_complete();
+            }
+        }
+    }
+
+    fn check_complete(&mut self) {
+        if !self.complete && self.lists.all(|list| list.complete) && self.namespace.is().is_some() {
+            self.complete = true;
+            self.news.push(SourceNews::Complete);
+        }
+    }
+
+    /// Whether all lists have come and the source namespace exists.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// The source namespace.
+    pub fn namespace(&self) -> Seen<SourceNamespace> {
+        self.namespace
+    }
+
+    fn applied(&mut self, now: Moment, source: Source) {
+        let Source { key, uid, reading, from_master } = source;
+        let plain = matches!(reading, Reading::Plain);
+        let Some(entry) = self.entries.get_mut(&key) else {
+            if !plain {
+                let entry = Entry {
+                    uid: Some(uid),
+                    off: matches!(reading, Reading::Off),
+                    reading: Some(reading),
+                    from_master,
+                    due: None,
+                    confirming: false,
+                    attempts: 0,
+                    told: None,
+                };
+                self.entries.insert(key.clone(), entry);
+                self.tell(now, &key);
+            }
+            return;
+        };
+        // A switch that goes after a `no` leaves the `no` standing.
+        entry.off = matches!(reading, Reading::Off) || (entry.off && plain);
+        (entry.uid, entry.from_master, entry.reading) = (Some(uid), from_master, Some(reading));
+        self.tell(now, &key);
+    }
+
+    fn gone(&mut self, now: Moment, key: &SourceKey) {
+        if let Some(entry) = self.entries.get_mut(key)
+            && entry.reading.take().is_some()
+        {
+            self.tell(now, key);
+        }
+    }
+
+    /// An engine has replicas of a source that was not named. `upstream`: they say that it was a master's replica.
+    pub fn ask(&mut self, now: Moment, key: &SourceKey, upstream: bool) {
+        if self.complete && !self.entries.contains_key(key) {
+            let entry = Entry {
+                uid: None,
+                reading: None,
+                off: false,
+                from_master: upstream,
+                due: None,
+                confirming: false,
+                attempts: 0,
+                told: None,
+            };
+            self.entries.insert(key.clone(), entry);
+            self.tell(now, key);
+        }
+    }
+
+    /// Decides what is wanted of a source and tells it if that is news.
+    fn tell(&mut self, now: Moment, key: &SourceKey) {
+        // Replicas carry the uid of the source namespace: without it none can be made.
+        let Some(namespace) = self.namespace.is() else { return };
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let desired = |template: &crate::contract::desired::Template| Arc::new(template.desired(namespace.uid));
+        let (want, due) = match &entry.reading {
+            Some(Reading::On(template)) => (Want::On(desired(template)), None),
+            Some(Reading::Frozen(template, _)) => (Want::Frozen(desired(template)), None),
+            Some(Reading::Never(_)) => (Want::Never, None),
+            Some(Reading::Off) => (Want::Off, None),
+            Some(Reading::Plain) | None if entry.off => {
+                (Want::Off, Some(entry.due.unwrap_or_else(|| now.saturating_add(FORGET_AFTER))))
+            }
+            None if entry.from_master => (Want::Leaving(Reason::SourceVanished), None),
+            Some(Reading::Plain) | None => {
+                (Want::Leaving(Reason::Leaving), Some(entry.due.unwrap_or_else(|| now.saturating_add(self.grace))))
+            }
+        };
+        let old_due = std::mem::replace(&mut entry.due, due);
+        if old_due != due {
+            if let Some(at) = old_due {
+                self.due.remove(&(at, key.clone()));
+            }
+            if let Some(at) = due {
+                self.due.insert((at, key.clone()));
+            }
+        }
+        if due.is_none() {
+            entry.attempts = 0;
+        }
+        if entry.told.as_ref().is_some_and(|told| same(told, &want)) {
+            return;
+        }
+        let uid = entry.uid;
+        match (&entry.reading, &want, uid) {
+            (Some(Reading::Frozen(_, why)), _, Some(uid)) => {
+                self.remarks.push(Remark::Frozen(key.clone(), uid, why.clone()));
+            }
+            (Some(Reading::Never(why)), _, Some(uid)) => {
+                self.remarks.push(Remark::Never(key.clone(), uid, why.clone()));
+            }
+            (_, Want::Leaving(why), _) => self.remarks.push(Remark::Leaving(key.clone(), *why)),
+            _ => {}
+        }
+        entry.told = Some(want.clone());
+        self.news.push(SourceNews::Want(key.clone(), want));
+    }
+
+    /// Lets time pass: what was due by `now` happens.
+    pub fn tick(&mut self, now: Moment) {
+        while let Some((at, key)) = self.due.first().cloned().filter(|(at, _)| *at <= now) {
+            self.due.remove(&(at, key.clone()));
+            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            entry.due = None;
+            if entry.off {
+                self.entries.remove(&key);
+                self.news.push(SourceNews::Forgotten(key));
+            } else if !entry.confirming {
+                entry.confirming = true;
+                self.confirm.push_back(key);
+            }
+        }
+    }
+
+    /// The next source whose absence is to be confirmed; [`Sources::confirmed`] takes the result.
+    pub fn next_confirmation(&mut self) -> Option<SourceKey> {
+        self.confirm.pop_front()
+    }
+
+    /// The result of a confirmation; `None` if a read failed.
+    pub fn confirmed(&mut self, now: Moment, key: &SourceKey, result: Option<Confirmation>) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        entry.confirming = false;
+        // It has come back meanwhile.
+        if !matches!(entry.told, Some(Want::Leaving(Reason::Leaving))) {
+            return;
+        }
+        let gone = result.is_some_and(|found| {
+            let same_namespace = self.namespace.is().is_some_and(|known| found.namespace == Some(known));
+            let present = found.namespace.is_some_and(|ns| !ns.terminating);
+            same_namespace && present && matches!(found.source, None | Some(Reading::Plain))
+        });
+        if gone {
+            entry.off = true;
+            self.tell(now, key);
+        } else {
+            let [first, most] = CONFIRM_AGAIN;
+            let wait = first.saturating_mul(1 << entry.attempts.min(16)).min(most);
+            entry.attempts += 1;
+            let at = now.saturating_add(wait);
+            entry.due = Some(at);
+            self.due.insert((at, key.clone()));
+        }
+    }
+
+    /// When [`Sources::tick`] is due next.
+    pub fn wake_at(&self) -> Option<Moment> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// What engines are to be told since the last call, in order.
+    pub fn take_news(&mut self) -> Vec<SourceNews> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// What people are to be told since the last call.
+    pub fn take_remarks(&mut self) -> Vec<Remark> {
+        std::mem::take(&mut self.remarks)
+    }
+
+    /// Everything that an engine which starts now has missed. Take the news first.
+    pub fn snapshot(&self) -> Vec<SourceNews> {
+        let mut all = Vec::new();
+        if self.namespace != Seen::Unknown {
+            all.push(self.namespace_news());
+        }
+        let wants = self.entries.iter().filter_map(|(key, entry)| Some((key, entry.told.as_ref()?)));
+        all.extend(wants.map(|(key, want)| SourceNews::Want(key.clone(), want.clone())));
+        if self.complete {
+            all.push(SourceNews::Complete);
+        }
+        all
+    }
+}
+
+/// Whether nothing is wanted that was not wanted before: an equal source that was applied again changes nothing.
+fn same(old: &Want, new: &Want) -> bool {
+    let equal = |a: &Desired, b: &Desired| a.fingerprint == b.fingerprint;
+    match (old, new) {
+        (Want::On(a), Want::On(b)) | (Want::Frozen(a), Want::Frozen(b)) => equal(a, b),
+        (Want::Never, Want::Never) | (Want::Off, Want::Off) => true,
+        (Want::Leaving(a), Want::Leaving(b)) => a == b,
+        _ => false,
+    }
+}
