@@ -4,6 +4,7 @@ pub mod contract;
 pub mod core;
 pub mod fault;
 pub mod index;
+pub mod ops;
 pub mod order;
 pub mod plan;
 pub mod queue;

@@ -1,0 +1,254 @@
+//! The flags that both controllers have, and what they are worth once checked.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::error::ErrorKind;
+use clap::{Args, Parser};
+
+use super::telemetry::{LogFormat, LogLevel};
+use crate::contract::keys;
+use crate::contract::rules::{Role, Rules};
+use crate::contract::strip::StripList;
+
+/// Longest grace, in seconds: it lives in memory, so that each restart begins it anew.
+const LONGEST_GRACE: u64 = 24 * 3600;
+
+/// Flags of both, as typed. Flatten it into a parser, parse with [`parse`], then [`CommonArgs::check`].
+#[derive(Clone, Debug, Args)]
+pub struct CommonArgs {
+    /// Namespace whose annotated Secrets and ConfigMaps are copied
+    #[arg(long, env = "MW_SYNC_SOURCE_NAMESPACE", value_name = "NAMESPACE", default_value = "operator")]
+    #[arg(value_parser = dns_label)]
+    source_namespace: String,
+
+    /// A further spelling of the annotation that switches a source on, beside mw-sync.io/sync and mw-sync; may be
+    /// repeated
+    #[arg(long = "sync-annotation", env = "MW_SYNC_SYNC_ANNOTATION", value_name = "KEY", value_delimiter = ',')]
+    #[arg(value_parser = switch_key)]
+    sync_annotations: Vec<String>,
+
+    /// Labels of a source that copies do not carry, beside the usual ones of Argo CD, Flux, Helm and others: key,
+    /// prefix/, *.domain/ or text*, separated by commas
+    #[arg(long, env = "MW_SYNC_STRIP_LABELS", value_name = "KEYS", value_delimiter = ',')]
+    strip_labels: Vec<String>,
+
+    /// How long replicas stay when their source has gone or is no longer annotated, e.g. 500ms, 30s, 2m, 1h
+    #[arg(long, env = "MW_SYNC_DELETE_GRACE", value_name = "TIME", default_value = "30s")]
+    #[arg(value_parser = grace)]
+    delete_grace: Duration,
+
+    /// Most writes at once to one cluster, 1 to 256
+    #[arg(long, env = "MW_SYNC_MAX_IN_FLIGHT", value_name = "NUMBER", default_value_t = 32)]
+    #[arg(value_parser = in_flight)]
+    max_in_flight: usize,
+
+    /// How much to log of our own doings; others' warnings are logged too
+    #[arg(long = "log", env = "MW_SYNC_LOG", value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
+    log_level: LogLevel,
+
+    /// How to log; auto is JSON in a pod and text elsewhere
+    #[arg(long, env = "MW_SYNC_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Auto)]
+    log_format: LogFormat,
+
+    /// Context of the kubeconfig to use; in a pod there is none
+    #[arg(long, env = "MW_SYNC_CONTEXT", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    context: Option<String>,
+}
+
+/// What the flags of both are worth; fixed for the life of the process.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// What a replica looks like.
+    pub rules: Rules,
+    /// How long replicas outlive their source.
+    pub delete_grace: Duration,
+    /// Most writes at once to one cluster, 1 to 256.
+    pub max_in_flight: usize,
+    /// For [`telemetry::init`](super::telemetry::init).
+    pub log_level: LogLevel,
+    /// For [`telemetry::init`](super::telemetry::init).
+    pub log_format: LogFormat,
+    /// Context of the kubeconfig, instead of its current one.
+    pub context: Option<String>,
+}
+
+impl CommonArgs {
+    /// Makes the configuration of it. `cluster_name` is for a master.
+    ///
+    /// # Errors
+    /// What a single flag's parser cannot see; [`clap::Error::exit`] prints it and ends with status 2.
+    pub fn check(self, role: Role, cluster_name: Option<&str>) -> Result<Common, clap::Error> {
+        let strip = StripList::with(&self.strip_labels)
+            .map_err(|error| clap::Error::raw(ErrorKind::ValueValidation, format!("--strip-labels: {error}\n")))?;
+        let mut rules = Rules::new(role, &self.source_namespace, cluster_name, strip);
+        for key in self.sync_annotations {
+            if !rules.switches.contains(&key) {
+                rules.switches.push(key);
+            }
+        }
+        Ok(Common {
+            rules,
+            delete_grace: self.delete_grace,
+            max_in_flight: self.max_in_flight,
+            log_level: self.log_level,
+            log_format: self.log_format,
+            context: self.context,
+        })
+    }
+}
+
+/// Reads a command line, its first word the program's name, and the MW_SYNC_* variables for the flags it lacks. An
+/// empty variable counts as unset: a manifest leaves one so when it has nothing to say.
+///
+/// # Errors
+/// With a text for a person; also for `--help` and `--version`. [`clap::Error::exit`] does what each asks for.
+pub fn parse<A: Parser>(line: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<A, clap::Error> {
+    let command = A::command().mut_args(|arg| {
+        let empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+        if empty { arg.env(None) } else { arg }
+    });
+    // An error found after parsing is formatted with the usage too.
+    let mut usage = command.clone();
+    let matches = command.try_get_matches_from(line)?;
+    A::from_arg_matches(&matches).map_err(|error| error.format(&mut usage))
+}
+
+/// Checks the name of a namespace or of a cluster.
+///
+/// # Errors
+/// With what is expected.
+pub fn dns_label(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let fits = (1..=63).contains(&text.len())
+        && text.chars().all(|c| plain(c) || c == '-')
+        && text.starts_with(plain)
+        && text.ends_with(plain);
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("expected 1 to 63 lower case letters, digits and -, first and last no -".to_owned())
+    }
+}
+
+/// Checks a key for `--sync-annotation`: one that an API server takes, and none of our other keys.
+fn switch_key(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric();
+    let name_fits = |name: &str| {
+        (1..=63).contains(&name.len())
+            && name.chars().all(|c| plain(c) || matches!(c, '-' | '_' | '.'))
+            && name.starts_with(plain)
+            && name.ends_with(plain)
+    };
+    let fits = match text.split_once('/') {
+        Some((prefix, name)) => {
+            prefix.len() <= 253 && prefix.split('.').all(|part| dns_label(part).is_ok()) && name_fits(name)
+        }
+        None => name_fits(text),
+    };
+    if !fits {
+        return Err("expected an annotation key as API servers take it, e.g. example.com/sync; a _ cannot stand \
+                    before the / (deploy/annotation-policy.yaml is for mw_sec/sync)"
+            .to_owned());
+    }
+    if text.starts_with(keys::PREFIX) && text != keys::SYNC {
+        return Err(format!(
+            "expected a key that is not below {}: what is there has its meaning already",
+            keys::PREFIX
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// Reads `500ms`, `30s`, `2m` or `1h`.
+fn grace(text: &str) -> Result<Duration, String> {
+    let expected = || "expected a number with its unit ms, s, m or h, e.g. 30s, and at most 24h".to_owned();
+    let unit = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(expected)?;
+    let (number, unit) = text.split_at(unit);
+    let number: u64 = number.parse().map_err(|_| expected())?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60 * 1000,
+        "h" => 3600 * 1000,
+        _ => return Err(expected()),
+    };
+    let time = number.checked_mul(millis).map(Duration::from_millis);
+    time.filter(|time| *time <= Duration::from_secs(LONGEST_GRACE)).ok_or_else(expected)
+}
+
+fn in_flight(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=256).contains(number));
+    number.ok_or_else(|| "expected a number from 1 to 256".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Tool {
+        #[command(flatten)]
+        common: CommonArgs,
+    }
+
+    fn common(line: &[&str]) -> Result<Common, clap::Error> {
+        parse::<Tool>(["tool"].iter().chain(line))?.common.check(Role::Agent, None)
+    }
+
+    #[test]
+    fn defaults() {
+        let common = common(&[]).unwrap();
+        assert_eq!(common.rules.source_namespace, "operator");
+        assert_eq!(common.rules.switches, ["mw-sync.io/sync", "mw-sync"]);
+        assert!(common.rules.strip.strips("helm.sh/chart"));
+        assert_eq!((common.delete_grace, common.max_in_flight), (Duration::from_secs(30), 32));
+        assert_eq!((common.log_level, common.log_format, common.context), (LogLevel::Info, LogFormat::Auto, None));
+    }
+
+    #[test]
+    fn further_switches_and_labels_add_to_ours() {
+        let line = ["--sync-annotation=example.com/copy", "--sync-annotation", "my_copy,mw-sync.io/sync"];
+        let rules = common(&[&line[..], &["--strip-labels", "team,*.corp.example/"]].concat()).unwrap().rules;
+        assert_eq!(rules.switches, ["mw-sync.io/sync", "mw-sync", "example.com/copy", "my_copy"]);
+        assert!(rules.strip.strips("team") && rules.strip.strips("a.corp.example/b"));
+        assert!(rules.strip.strips("helm.sh/chart") && !rules.strip.strips("app"));
+    }
+
+    #[test]
+    fn times() {
+        for (text, millis) in [("0s", 0), ("500ms", 500), ("30s", 30_000), ("2m", 120_000), ("24h", 86_400_000)] {
+            assert_eq!(grace(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in ["", "30", "s", "-1s", "1.5s", "30 s", "1d", "1S", "25h", "99999999999999999h", "1m30s", "+1s"] {
+            assert!(grace(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_the_flag_and_what_is_expected() {
+        let long = "a".repeat(64);
+        for (flag, value, expected) in [
+            ("--source-namespace", "Operator", "lower case letters, digits and -"),
+            ("--source-namespace", "-a", "first and last no -"),
+            ("--source-namespace", &long, "1 to 63"),
+            ("--sync-annotation", "mw_sec/sync", "deploy/annotation-policy.yaml"),
+            ("--sync-annotation", "a/b/c", "as API servers take it"),
+            ("--sync-annotation", "mw-sync.io/origin", "not below mw-sync.io/"),
+            ("--strip-labels", "a b", "`prefix/`"),
+            ("--delete-grace", "30", "ms, s, m or h"),
+            ("--max-in-flight", "0", "a number from 1 to 256"),
+            ("--max-in-flight", "257", "a number from 1 to 256"),
+            ("--max-in-flight", "many", "a number from 1 to 256"),
+            ("--context", "", "a value is required"),
+            ("--log", "loud", "[possible values: error, warn, info, debug, trace]"),
+            ("--log-format", "xml", "[possible values: auto, text, json]"),
+        ] {
+            let error = common(&[&format!("{flag}={value}")]).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains(flag) && text.contains(expected) && text.starts_with("error: "), "{value}: {text}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+}
