@@ -1,0 +1,53 @@
+//! The agent's flags.
+
+use std::ffi::OsString;
+
+use clap::Parser;
+use sync_core::contract::rules::Role;
+use sync_core::ops::flags::{self, Common, CommonArgs};
+
+/// Copies annotated Secrets and ConfigMaps of one namespace into every namespace of the cluster.
+#[derive(Debug, Parser)]
+#[command(name = "agent", version)]
+struct Args {
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// What the agent was told, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What the master is told too.
+    pub common: Common,
+}
+
+impl Config {
+    /// Reads a command line and the `MW_SYNC_*` variables.
+    ///
+    /// # Errors
+    /// As [`flags::parse`].
+    pub fn parse(line: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
+        let args: Args = flags::parse(line)?;
+        Ok(Self { common: args.common.check(Role::Agent, None)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_those_of_an_agent() {
+        let config = Config::parse(["agent", "--source-namespace=ops"]).unwrap();
+        assert_eq!(config.common.rules.role, Role::Agent);
+        assert_eq!(config.common.rules.origin_prefix(), "ops/");
+    }
+
+    #[test]
+    fn flags_of_the_master_are_none_of_the_agents() {
+        let error = Config::parse(["agent", "--cluster-name=a"]).unwrap_err();
+        assert!(error.to_string().contains("unexpected argument '--cluster-name'"), "{error}");
+        assert_eq!(error.exit_code(), 2);
+        assert!(Config::parse(["agent", "--version"]).unwrap_err().to_string().starts_with("agent 0."));
+    }
+}

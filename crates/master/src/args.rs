@@ -1,0 +1,110 @@
+//! The master's flags.
+
+use std::ffi::OsString;
+
+use clap::{Parser, Subcommand};
+use sync_core::contract::rules::Role;
+use sync_core::ops::flags::{self, Common, CommonArgs, dns_label};
+
+/// Copies annotated Secrets and ConfigMaps of one namespace into one namespace of every remote cluster.
+#[derive(Debug, Parser)]
+#[command(name = "master", version)]
+struct Args {
+    #[command(flatten)]
+    common: CommonArgs,
+
+    /// Name of this cluster in the marks of copies; unique among masters that share remote clusters
+    #[arg(long, env = "MW_SYNC_CLUSTER_NAME", value_name = "NAME", default_value = "management")]
+    #[arg(value_parser = dns_label)]
+    cluster_name: String,
+
+    /// A range of addresses, e.g. 127.0.0.0/8, where API servers are accepted although it is loopback, link-local or
+    /// that of a metadata service; may be repeated
+    #[arg(long, env = "MW_SYNC_ALLOW_ADDRESSES", value_name = "RANGE", value_delimiter = ',')]
+    allow_addresses: Vec<String>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the CustomResourceDefinitions, as deploy/crds.yaml has them
+    Crd,
+}
+
+/// What the master is asked to do.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// Run the controller.
+    Run(Box<Config>),
+    /// Print the CustomResourceDefinitions.
+    Crd,
+}
+
+/// What the controller was told, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What the agent is told too; the cluster's name is in its rules.
+    pub common: Common,
+    /// `--allow-addresses`, as typed.
+    pub allow_addresses: Vec<String>,
+}
+
+impl Order {
+    /// Reads a command line and the `MW_SYNC_*` variables.
+    ///
+    /// # Errors
+    /// As [`flags::parse`].
+    pub fn parse(line: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
+        let args: Args = flags::parse(line)?;
+        if let Some(Command::Crd) = args.command {
+            return Ok(Self::Crd);
+        }
+        let common = args.common.check(Role::Master, Some(&args.cluster_name))?;
+        Ok(Self::Run(Box::new(Config { common, allow_addresses: args.allow_addresses })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(line: &[&str]) -> Config {
+        match Order::parse(["master"].iter().chain(line)).unwrap() {
+            Order::Run(config) => *config,
+            Order::Crd => panic!("crd"),
+        }
+    }
+
+    #[test]
+    fn the_clusters_name_is_in_the_origin() {
+        assert_eq!(config(&[]).common.rules.origin_prefix(), "management/operator/");
+        let config = config(&["--cluster-name", "eu", "--source-namespace=ops"]);
+        assert_eq!(
+            (config.common.rules.role, config.common.rules.origin_prefix()),
+            (Role::Master, "eu/ops/".to_owned())
+        );
+    }
+
+    #[test]
+    fn addresses_add_up() {
+        let line = ["--allow-addresses=127.0.0.0/8", "--allow-addresses", "169.254.0.0/16,::1/128"];
+        assert_eq!(config(&line).allow_addresses, ["127.0.0.0/8", "169.254.0.0/16", "::1/128"]);
+        assert!(config(&[]).allow_addresses.is_empty());
+    }
+
+    #[test]
+    fn crd_is_a_command() {
+        assert!(matches!(Order::parse(["master", "crd"]), Ok(Order::Crd)));
+    }
+
+    #[test]
+    fn a_bad_name_is_named() {
+        let error = Order::parse(["master", "--cluster-name=EU/1"]).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("--cluster-name") && text.contains("lower case letters, digits and -"), "{text}");
+        assert_eq!(error.exit_code(), 2);
+        assert!(Order::parse(["master", "--version"]).unwrap_err().to_string().starts_with("master 0."));
+    }
+}

@@ -1,0 +1,183 @@
+//! `RemoteCluster`, and the manifest that its types write.
+
+// KubeSchema repeats the types inside of functions.
+#![allow(unreachable_pub)]
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, CustomResourceExt as _, KubeSchema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// First lines of `deploy/crds.yaml`.
+const HEADER: &str = "\
+# Written by `master crd`; do not edit. No other manifest deletes it: with the definition all RemoteClusters would go.
+";
+
+/// What a RemoteCluster is told: how to reach a cluster, and which namespace there is filled.
+// Two columns may well be of one type.
+#[allow(clippy::duplicated_attributes)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "mw-sync.io",
+    version = "v1alpha1",
+    kind = "RemoteCluster",
+    plural = "remoteclusters",
+    shortname = "rc",
+    namespaced,
+    status = "RemoteClusterStatus",
+    derive = "PartialEq",
+    doc = "A cluster to which the master copies Secrets and ConfigMaps. It counts in the master's own namespace only.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Synced", type_ = "integer", json_path = ".status.sources.synced"),
+    printcolumn(name = "Refused", type_ = "integer", json_path = ".status.sources.refused"),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct RemoteClusterSpec {
+    /// The cluster is reached by a kubeconfig.
+    pub kubeconfig: KubeconfigRef,
+    /// Namespace of the remote cluster that the copies are in. It is never changed: the copies in the old one would
+    /// be forgotten there.
+    #[serde(default = "operator")]
+    #[schemars(length(max = 63))]
+    #[x_kube(
+        validation = Rule::new("self == oldSelf").message(
+            "namespace cannot be changed: delete this RemoteCluster and make another one"),
+        validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message(
+            "namespace is the name of a Namespace: lower case letters, digits and -, first and last no -")
+    )]
+    pub namespace: String,
+    /// Nothing is written or deleted in the remote cluster while this is true.
+    #[serde(default)]
+    pub suspend: bool,
+}
+
+/// Where a kubeconfig is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KubeconfigRef {
+    /// Name of a Secret beside the RemoteCluster. Its type must be mw-sync.io/kubeconfig: `kubectl create secret
+    /// generic NAME --type=mw-sync.io/kubeconfig --from-file=kubeconfig=FILE`.
+    #[schemars(length(max = 253))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$')").message(
+            "secretName is the name of a Secret: lower case letters, digits, - and ., first and last a letter or digit")
+    )]
+    pub secret_name: String,
+    /// Key of the Secret's data that has the kubeconfig.
+    #[serde(default = "kubeconfig")]
+    #[schemars(length(max = 253))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message(
+            "key is a key of the Secret's data: letters, digits, -, _ and .")
+    )]
+    pub key: String,
+    /// Context of the kubeconfig; by default its current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    #[x_kube(
+        validation = Rule::new("self != ''").message(
+            "context is the name of a context of the kubeconfig; leave it out for the current one")
+    )]
+    pub context: Option<String>,
+}
+
+/// What the master has to say about a remote cluster.
+// What is not known is written as null: a merge patch takes it out of the object so.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RemoteClusterStatus {
+    /// `Ready` says whether the cluster can be written to, and if not, why and what to do.
+    #[serde(default)]
+    #[schemars(schema_with = "conditions")]
+    pub conditions: Vec<Condition>,
+    /// Address of the API server.
+    #[serde(default)]
+    pub server: Option<String>,
+    /// Kubernetes version of the API server.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// How many sources there are for this cluster.
+    #[serde(default)]
+    pub sources: Option<Sources>,
+    /// The `metadata.generation` that this status is about.
+    #[serde(default)]
+    pub observed_generation: Option<i64>,
+}
+
+/// Sources for one remote cluster, by what has become of their copies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sources {
+    /// The copy is as it should be.
+    #[schemars(range(min = 0))]
+    pub synced: i64,
+    /// The copy is still to be written or deleted.
+    #[schemars(range(min = 0))]
+    pub pending: i64,
+    /// The copy is not made; an Event on the source says why.
+    #[schemars(range(min = 0))]
+    pub refused: i64,
+}
+
+fn operator() -> String {
+    "operator".to_owned()
+}
+
+fn kubeconfig() -> String {
+    "kubeconfig".to_owned()
+}
+
+/// `metav1.Condition`, as every API server defines it.
+fn conditions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["lastTransitionTime", "message", "reason", "status", "type"],
+            "properties": {
+                "lastTransitionTime": {"type": "string", "format": "date-time"},
+                "message": {"type": "string", "maxLength": 32768},
+                "observedGeneration": {"type": "integer", "format": "int64", "minimum": 0},
+                "reason": {
+                    "type": "string", "minLength": 1, "maxLength": 1024,
+                    "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
+                },
+                "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
+                "type": {"type": "string", "minLength": 1, "maxLength": 316}
+            }
+        },
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"]
+    })
+}
+
+/// `deploy/crds.yaml`
+///
+/// # Errors
+/// None in practice: the types can be written as YAML.
+pub fn yaml() -> Result<String, serde_yaml::Error> {
+    Ok(format!("{HEADER}{}", serde_yaml::to_string(&RemoteCluster::crd())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manifest_is_what_the_types_write() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/crds.yaml");
+        let file = std::fs::read_to_string(path).unwrap();
+        let same = file == yaml().unwrap();
+        assert!(same, "deploy/crds.yaml is out of date: cargo run -p master -- crd > deploy/crds.yaml");
+    }
+
+    #[test]
+    fn defaults() {
+        let spec: RemoteClusterSpec = serde_yaml::from_str("kubeconfig: {secretName: prod}").unwrap();
+        let kubeconfig = KubeconfigRef { secret_name: "prod".into(), key: "kubeconfig".into(), context: None };
+        assert_eq!(spec, RemoteClusterSpec { kubeconfig, namespace: "operator".into(), suspend: false });
+    }
+}

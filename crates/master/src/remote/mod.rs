@@ -1,0 +1,5 @@
+//! Remote clusters: the object that names one, the Secret that opens it, and what is reported of it.
+
+pub mod crd;
+pub mod secret;
+pub mod status;

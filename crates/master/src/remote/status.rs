@@ -1,0 +1,232 @@
+//! What `status` of a RemoteCluster says next. Pure: the time is handed in, and no change is no write.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use sync_core::fault::{Fault, message};
+
+use super::crd::{RemoteClusterStatus, Sources};
+use super::secret::SecretError;
+
+/// Type of the one condition.
+pub const READY: &str = "Ready";
+
+/// How a remote cluster fares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It can be written to.
+    Ready,
+    /// The first answer is still to come.
+    Connecting,
+    /// `spec.suspend`
+    Suspended,
+    /// No kubeconfig in the Secret.
+    Secret(SecretError),
+    /// The kubeconfig cannot be used. The text is the reader's, which quotes nothing from it.
+    KubeconfigInvalid(String),
+    /// A request failed; [`Fault::NamespaceMissing`] is the destination's.
+    Fault(Fault),
+    /// The source namespace, of this name, is missing or Terminating.
+    SourceNamespaceMissing(String),
+}
+
+impl Outcome {
+    /// The word for the condition and for the metric's label.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Ready => "Connected",
+            Self::Connecting => "Connecting",
+            Self::Suspended => "Suspended",
+            Self::Secret(error) => error.reason(),
+            Self::KubeconfigInvalid(_) => "KubeconfigInvalid",
+            Self::Fault(fault) => fault.reason(),
+            Self::SourceNamespaceMissing(_) => "SourceNamespaceMissing",
+        }
+    }
+
+    /// What is the matter and what to do. `destination` is `spec.namespace`.
+    fn message(&self, destination: &str) -> String {
+        match self {
+            Self::Ready => format!("connected; copies are kept in namespace {destination} there"),
+            Self::Connecting => "connecting for the first time".to_owned(),
+            Self::Suspended => "nothing is written or deleted there; set spec.suspend to false to go on".to_owned(),
+            Self::Secret(error) => error.to_string(),
+            Self::KubeconfigInvalid(text) => format!("the kubeconfig cannot be used: {}", message(text)),
+            Self::Fault(Fault::NamespaceMissing) => format!(
+                "namespace {destination} does not exist there; make it and our access to it: kubectl apply -f \
+                 deploy/remote-access.yaml"
+            ),
+            Self::Fault(Fault::NamespaceTerminating) => {
+                format!("namespace {destination} is being deleted there; wait until it is gone, and make it anew")
+            }
+            Self::Fault(fault) => format!("{fault}; {}", fault.what_to_do()),
+            Self::SourceNamespaceMissing(source) => format!(
+                "namespace {source} of this cluster is missing or being deleted; copies stay as they are until it is back"
+            ),
+        }
+    }
+}
+
+/// What is known of a remote cluster now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// `metadata.generation` of the RemoteCluster that was acted on.
+    pub generation: Option<i64>,
+    /// `spec.namespace`
+    pub destination: String,
+    /// How it fares.
+    pub outcome: Outcome,
+    /// The API server's address, if the kubeconfig could be read.
+    pub server: Option<String>,
+    /// Its version, if it has said so.
+    pub version: Option<String>,
+    /// Counts of the engine, if one runs.
+    pub sources: Option<Sources>,
+}
+
+/// The status to write, or `None` if `old` says all that already.
+///
+/// Server and version are kept from `old` while they are not known anew, the version only for the same server.
+/// Conditions of other types are left alone. `lastTransitionTime` moves only when `Ready` changes between True and
+/// False. Counts change often: the caller decides how often it asks.
+pub fn next(old: Option<&RemoteClusterStatus>, report: &Report, now: Timestamp) -> Option<RemoteClusterStatus> {
+    let before = old.cloned().unwrap_or_default();
+    let server = report.server.clone().or_else(|| before.server.clone());
+    let version = report.version.clone().or_else(|| before.version.clone().filter(|_| server == before.server));
+    let next = RemoteClusterStatus {
+        conditions: conditions(&before.conditions, report, now),
+        server,
+        version,
+        sources: report.sources,
+        observed_generation: report.generation,
+    };
+    (old != Some(&next)).then_some(next)
+}
+
+fn conditions(before: &[Condition], report: &Report, now: Timestamp) -> Vec<Condition> {
+    let status = if report.outcome == Outcome::Ready { "True" } else { "False" };
+    let old = before.iter().find(|condition| condition.type_ == READY);
+    let since = old.filter(|old| old.status == status).map(|old| old.last_transition_time.clone());
+    let ready = Condition {
+        type_: READY.to_owned(),
+        status: status.to_owned(),
+        reason: report.outcome.reason().to_owned(),
+        message: report.outcome.message(&report.destination),
+        // Kubernetes writes whole seconds; with more the object read back would differ from what was written.
+        last_transition_time: since.unwrap_or_else(|| Time(whole_seconds(now))),
+        observed_generation: report.generation,
+    };
+    let mut conditions = before.to_vec();
+    match conditions.iter_mut().find(|condition| condition.type_ == READY) {
+        Some(place) => *place = ready,
+        None => conditions.push(ready),
+    }
+    conditions
+}
+
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    // Always within the range that a `Timestamp` has, for it comes from one.
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::secret::SecretRef;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::new(second, 500_000_000).unwrap()
+    }
+
+    fn report(outcome: Outcome) -> Report {
+        let (generation, destination) = (Some(1), "operator".to_owned());
+        Report { generation, destination, outcome, server: None, version: None, sources: None }
+    }
+
+    fn ready(status: &RemoteClusterStatus) -> &Condition {
+        status.conditions.iter().find(|condition| condition.type_ == READY).unwrap()
+    }
+
+    #[test]
+    fn every_outcome_has_its_reason_and_says_what_to_do() {
+        let place = || SecretRef { namespace: "operator".into(), name: "prod".into(), key: "kubeconfig".into() };
+        for (outcome, reason, text) in [
+            (Outcome::Ready, "Connected", "namespace operator"),
+            (Outcome::Connecting, "Connecting", "first time"),
+            (Outcome::Suspended, "Suspended", "set spec.suspend to false"),
+            (Outcome::Secret(SecretError::Missing(place())), "SecretMissing", "create secret generic prod"),
+            (
+                Outcome::Secret(SecretError::WrongType(place(), "Opaque".into())),
+                "SecretWrongType",
+                "--type=mw-sync.io/kubeconfig",
+            ),
+            (Outcome::Secret(SecretError::KeyMissing(place())), "SecretKeyMissing", "spec.kubeconfig.key"),
+            (Outcome::KubeconfigInvalid("no \u{1b}context".into()), "KubeconfigInvalid", "no \\u{1b}context"),
+            (Outcome::Fault(Fault::Connect("refused".into())), "Unreachable", "cannot connect: refused; check"),
+            (Outcome::Fault(Fault::Unauthorised), "Unauthorised", "renew the token"),
+            (Outcome::Fault(Fault::NamespaceMissing), "NamespaceMissing", "deploy/remote-access.yaml"),
+            (Outcome::Fault(Fault::NamespaceTerminating), "NamespaceTerminating", "wait until it is gone"),
+            (Outcome::SourceNamespaceMissing("ops".into()), "SourceNamespaceMissing", "namespace ops of this cluster"),
+        ] {
+            let is_ready = outcome == Outcome::Ready;
+            let status = next(None, &report(outcome), at(0)).unwrap();
+            let condition = ready(&status);
+            assert_eq!((condition.reason.as_str(), condition.status == "True"), (reason, is_ready));
+            assert!(condition.message.contains(text), "{reason}: {}", condition.message);
+        }
+    }
+
+    #[test]
+    fn nothing_new_is_no_write_whatever_the_time() {
+        let report = Report { server: Some("https://a".into()), version: Some("v1".into()), ..report(Outcome::Ready) };
+        let status = next(None, &report, at(10)).unwrap();
+        assert_eq!(next(Some(&status), &report, at(99)), None);
+        // As it comes back from an API server.
+        let read: RemoteClusterStatus = serde_json::from_value(serde_json::to_value(&status).unwrap()).unwrap();
+        assert_eq!(next(Some(&read), &report, at(99)), None);
+    }
+
+    #[test]
+    fn the_transition_time_moves_only_with_the_status() {
+        let mut status = next(None, &report(Outcome::Connecting), at(10)).unwrap();
+        for (outcome, second, since) in [
+            (Outcome::Suspended, 20, 10),
+            (Outcome::Ready, 30, 30),
+            (Outcome::Fault(Fault::Unauthorised), 40, 40),
+            (Outcome::Fault(Fault::NamespaceMissing), 50, 40),
+            (Outcome::Ready, 60, 60),
+        ] {
+            status = next(Some(&status), &report(outcome), at(second)).unwrap();
+            assert_eq!(ready(&status).last_transition_time.0, Timestamp::from_second(since).unwrap());
+        }
+    }
+
+    #[test]
+    fn server_and_version_stay_while_unknown_and_counts_do_not() {
+        let sources = Some(Sources { synced: 2, pending: 0, refused: 1 });
+        let (server, version) = (Some("https://a".to_owned()), Some("v1.33.1".to_owned()));
+        let first = Report { server: server.clone(), version: version.clone(), sources, ..report(Outcome::Ready) };
+        let first = next(None, &first, at(0)).unwrap();
+        assert_eq!(first.sources, sources);
+        let second = next(Some(&first), &report(Outcome::Suspended), at(0)).unwrap();
+        assert_eq!((&second.server, &second.version, second.sources), (&server, &version, None));
+        let moved = Report { server: Some("https://b".into()), ..report(Outcome::Connecting) };
+        assert_eq!(next(Some(&second), &moved, at(0)).unwrap().version, None);
+    }
+
+    #[test]
+    fn conditions_of_others_stay() {
+        let mut status = next(None, &report(Outcome::Connecting), at(0)).unwrap();
+        let other = Condition { type_: "Audited".to_owned(), ..ready(&status).clone() };
+        status.conditions.insert(0, other.clone());
+        let status = next(Some(&status), &Report { generation: Some(2), ..report(Outcome::Ready) }, at(1)).unwrap();
+        assert_eq!((status.conditions.len(), &status.conditions[0]), (2, &other));
+        assert_eq!((status.observed_generation, ready(&status).observed_generation), (Some(2), Some(2)));
+    }
+
+    #[test]
+    fn a_merge_patch_takes_out_what_is_not_known() {
+        let status = next(None, &report(Outcome::Suspended), at(0)).unwrap();
+        let patch = serde_json::to_value(status).unwrap();
+        assert!(patch["sources"].is_null() && patch.as_object().unwrap().contains_key("sources"), "{patch}");
+    }
+}
