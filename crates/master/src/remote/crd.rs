@@ -22,7 +22,7 @@ const HEADER: &str = "\
     version = "v1alpha1",
     kind = "RemoteCluster",
     plural = "remoteclusters",
-    shortname = "rc",
+    shortname = "rcl",
     namespaced,
     status = "RemoteClusterStatus",
     derive = "PartialEq",

@@ -44,7 +44,7 @@ impl Outcome {
     }
 
     /// What is the matter and what to do. `destination` is `spec.namespace`.
-    fn message(&self, destination: &str) -> String {
+    pub fn message(&self, destination: &str) -> String {
         match self {
             Self::Ready => format!("connected; copies are kept in namespace {destination} there"),
             Self::Connecting => "connecting for the first time".to_owned(),
@@ -53,7 +53,7 @@ impl Outcome {
             Self::KubeconfigInvalid(text) => format!("the kubeconfig cannot be used: {}", message(text)),
             Self::Fault(Fault::NamespaceMissing) => format!(
                 "namespace {destination} does not exist there; make it and our access to it: kubectl apply -f \
-                 deploy/remote-access.yaml"
+                 deploy/namespace.yaml -f deploy/remote-access.yaml"
             ),
             Self::Fault(Fault::NamespaceTerminating) => {
                 format!("namespace {destination} is being deleted there; wait until it is gone, and make it anew")

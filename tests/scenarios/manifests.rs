@@ -1,0 +1,371 @@
+//! What `deploy/` ships, on a real API server.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use testbed::{Binaries, Process, SharedCluster, eventually, shared};
+use tokio::sync::OnceCell;
+
+const SOON: Duration = Duration::from_secs(60);
+/// In the order in which a person applies them. All on one cluster, so that no two want one name.
+const FILES: [&str; 6] = [
+    "deploy/namespace.yaml",
+    "deploy/crds.yaml",
+    "deploy/annotation-policy.yaml",
+    "deploy/agent.yaml",
+    "deploy/master.yaml",
+    "deploy/remote-access.yaml",
+];
+
+/// A cluster of these tests on which every file has been applied, one after the other.
+async fn installed() -> Result<SharedCluster> {
+    static INSTALLED: OnceCell<SharedCluster> = OnceCell::const_new();
+    let install = async || {
+        let cluster = shared("manifests").await?;
+        for file in FILES {
+            cluster.kubectl(&["apply", "-f", file]).await?;
+        }
+        let wait = ["wait", "--for=condition=Established", "crd/remoteclusters.mw-sync.io", "--timeout=60s"];
+        cluster.kubectl(&wait).await?;
+        anyhow::Ok(cluster)
+    };
+    INSTALLED.get_or_try_init(install).await.cloned()
+}
+
+/// The annotations of an object, without kubectl's own.
+async fn annotations(cluster: &SharedCluster, namespace: &str, object: &str) -> Result<Value> {
+    let read = cluster.kubectl(&["-n", namespace, "get", object, "-o", "json"]).await?;
+    let mut annotations = serde_json::from_str::<Value>(&read)?["metadata"]["annotations"].take();
+    if let Some(annotations) = annotations.as_object_mut() {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+    Ok(annotations)
+}
+
+/// Runs what needs the admission policy, until that acts: a second or two after it was applied.
+async fn once_the_policy_acts(cluster: &SharedCluster, args: &[&str]) {
+    eventually(SOON, args.join(" "), async || cluster.kubectl(args).await).await;
+}
+
+#[tokio::test]
+async fn a_second_apply_changes_nothing() -> Result<()> {
+    let cluster = installed().await?;
+    for file in FILES {
+        let said = cluster.kubectl(&["apply", "-f", file]).await?;
+        assert!(!said.is_empty() && said.lines().all(|line| line.ends_with(" unchanged")), "{file}: {said}");
+        cluster.kubectl(&["diff", "-f", file]).await.with_context(|| format!("{file} is not what it became"))?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_users_annotation_works_as_typed() -> Result<()> {
+    let cluster = installed().await?;
+    cluster.kubectl(&["-n", "operator", "create", "secret", "generic", "typed", "--from-literal=a=b"]).await?;
+    let on = ["-n", "operator", "annotate", "secret", "typed", "mw_sec/sync=true"];
+    once_the_policy_acts(&cluster, &on).await;
+    assert_eq!(annotations(&cluster, "operator", "secret/typed").await?, json!({"mw-sync.io/sync": "true"}));
+
+    cluster.kubectl(&["-n", "operator", "annotate", "secret", "typed", "mw_sec/sync=false", "--overwrite"]).await?;
+    assert_eq!(annotations(&cluster, "operator", "secret/typed").await?, json!({"mw-sync.io/sync": "false"}));
+
+    // Other annotations and other writes pass as they are.
+    cluster.kubectl(&["-n", "operator", "annotate", "secret", "typed", "example.com/a=b", "mw-sync.io/sync-"]).await?;
+    assert_eq!(annotations(&cluster, "operator", "secret/typed").await?, json!({"example.com/a": "b"}));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_users_annotation_works_in_manifests() -> Result<()> {
+    let cluster = installed().await?;
+    let manifest = |name: &str, value: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b"},
+            "metadata": {"name": name, "namespace": "operator", "annotations": {"mw_sec/sync": value}}
+        })
+        .to_string()
+    };
+    let apply = async |name: &str, value: &str, how: &[&str]| {
+        let args = [&["apply", "-f", "-"], how].concat();
+        cluster.kubectl_stdin(&args, manifest(name, value)).await
+    };
+    for (name, how) in [("manifest", &[][..]), ("manifest-server-side", &["--server-side"][..])] {
+        eventually(SOON, "apply", async || apply(name, "yes", how).await).await;
+        let object = format!("configmap/{name}");
+        assert_eq!(annotations(&cluster, "operator", &object).await?, json!({"mw-sync.io/sync": "yes"}));
+        let version = async || {
+            cluster.kubectl(&["-n", "operator", "get", &object, "-o", "jsonpath={.metadata.resourceVersion}"]).await
+        };
+        let before = version().await?;
+        apply(name, "yes", how).await?;
+        assert_eq!(version().await?, before, "the same again is no change");
+        apply(name, "no", how).await?;
+        assert_eq!(annotations(&cluster, "operator", &object).await?, json!({"mw-sync.io/sync": "no"}));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_policy_acts_in_the_source_namespace_only() -> Result<()> {
+    let cluster = installed().await?;
+    cluster.kubectl(&["create", "namespace", "manifests-other"]).await?;
+    for namespace in ["operator", "manifests-other"] {
+        cluster.kubectl(&["-n", namespace, "create", "configmap", "only"]).await?;
+    }
+    once_the_policy_acts(&cluster, &["-n", "operator", "annotate", "configmap", "only", "mw_sec/sync=true"]).await;
+    let other = ["-n", "manifests-other", "annotate", "configmap", "only", "mw_sec/sync=true"];
+    let error = cluster.kubectl(&other).await.expect_err("no such key").to_string();
+    assert!(error.contains("metadata.annotations: Invalid value: \"mw_sec/sync\""), "{error}");
+    assert_eq!(annotations(&cluster, "manifests-other", "configmap/only").await?, Value::Null);
+    // Nor on other kinds.
+    let account = ["-n", "operator", "annotate", "serviceaccount", "default", "mw_sec/sync=true"];
+    cluster.kubectl(&account).await.expect_err("no such key");
+    Ok(())
+}
+
+#[tokio::test]
+async fn pods_of_the_deployments_pass_the_namespaces_policy() -> Result<()> {
+    let cluster = installed().await?;
+    for name in ["mw-sync-agent", "mw-sync-master"] {
+        let read = cluster.kubectl(&["-n", "operator", "get", "deployment", name, "-o", "json"]).await?;
+        let mut pod = serde_json::from_str::<Value>(&read)?["spec"]["template"].take();
+        pod["apiVersion"] = "v1".into();
+        pod["kind"] = "Pod".into();
+        pod["metadata"]["name"] = format!("{name}-trial").into();
+        let create = ["-n", "operator", "create", "--dry-run=server", "-f", "-"];
+        cluster.kubectl_stdin(&create, pod.to_string()).await?;
+        // That the namespace has a policy at all.
+        pod["spec"]["securityContext"]["runAsNonRoot"] = false.into();
+        let error = cluster.kubectl_stdin(&create, pod.to_string()).await.expect_err("root").to_string();
+        assert!(error.contains("violates PodSecurity \"restricted:latest\""), "{error}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_binaries_run_as_the_deployments_say() -> Result<()> {
+    let cluster = installed().await?;
+    let binaries = Binaries::build().await?;
+    for (name, program) in [("agent", binaries.agent()), ("master", binaries.master())] {
+        let account = format!("mw-sync-{name}");
+        let read = cluster.kubectl(&["-n", "operator", "get", "deployment", &account, "-o", "json"]).await?;
+        let pod = &serde_json::from_str::<Value>(&read)?["spec"]["template"]["spec"];
+        let container = &pod["containers"][0];
+        assert_eq!(container["image"], format!("secret-replicator-eks/{name}:{}", env!("CARGO_PKG_VERSION")));
+        assert_eq!(pod["serviceAccountName"], account.as_str());
+
+        let args = container["args"].as_array().context("no args")?.iter().filter_map(Value::as_str);
+        let kubeconfig = cluster.kubeconfig_for_service_account("operator", &account).await?;
+        // What a value is taken from in a pod is the namespace.
+        let env = container["env"].as_array().context("no env")?.iter();
+        let env = env.map(|env| (env["name"].as_str(), env["value"].as_str().unwrap_or("operator")));
+        let env = env.filter_map(|(name, value)| Some((name?.to_owned(), value.into())));
+        let process =
+            Process::spawn(program, args, env.chain([("KUBECONFIG".to_owned(), kubeconfig.into_os_string())]))?;
+        eventually(SOON, format!("the {name} has started"), async || {
+            let log = process.stderr();
+            if log.contains("started") { Ok(()) } else { Err(log) }
+        })
+        .await;
+        process.terminate();
+        assert!(process.wait_exit(SOON).await?.success(), "{}", process.stderr());
+    }
+    Ok(())
+}
+
+/// A RemoteCluster with this `spec`.
+fn remote_cluster(name: &str, spec: &Value) -> String {
+    let metadata = json!({"name": name, "namespace": "operator"});
+    json!({"apiVersion": "mw-sync.io/v1alpha1", "kind": "RemoteCluster", "metadata": metadata, "spec": spec})
+        .to_string()
+}
+
+#[tokio::test]
+async fn a_bad_remote_cluster_is_refused_with_what_is_wrong() -> Result<()> {
+    let cluster = installed().await?;
+    let long = "a".repeat(64);
+    for (spec, expected) in [
+        (json!({}), "spec.kubeconfig: Required value"),
+        (json!({"kubeconfig": {}}), "spec.kubeconfig.secretName: Required value"),
+        (json!({"kubeconfig": {"secretName": ""}}), "secretName is the name of a Secret: lower case letters"),
+        (json!({"kubeconfig": {"secretName": "Prod"}}), "secretName is the name of a Secret: lower case letters"),
+        (json!({"kubeconfig": {"secretName": "a", "key": "a/b"}}), "key is a key of the Secret's data: letters"),
+        (json!({"kubeconfig": {"secretName": "a", "context": ""}}), "leave it out for the current one"),
+        (json!({"kubeconfig": {"secretName": "a"}, "namespace": "Ops"}), "namespace is the name of a Namespace"),
+        (json!({"kubeconfig": {"secretName": "a"}, "namespace": ""}), "namespace is the name of a Namespace"),
+        (json!({"kubeconfig": {"secretName": "a"}, "namespace": long}), "may not be more than 63"),
+        (json!({"kubeconfig": {"secretName": "a"}, "suspend": "yes"}), "must be of type boolean"),
+        (json!({"kubeconfig": {"secretName": "a"}, "server": "https://a"}), "unknown field \"spec.server\""),
+    ] {
+        let create = cluster.kubectl_stdin(&["create", "-f", "-"], remote_cluster("bad", &spec)).await;
+        let error = create.expect_err(&spec.to_string()).to_string();
+        assert!(error.contains(expected), "{spec}: {error}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_remote_cluster_has_defaults_columns_and_a_fixed_namespace() -> Result<()> {
+    let cluster = installed().await?;
+    let spec = json!({"kubeconfig": {"secretName": "prod", "context": null}});
+    cluster.kubectl_stdin(&["apply", "-f", "-"], remote_cluster("good", &spec)).await?;
+    let read = cluster.kubectl(&["-n", "operator", "get", "rcl", "good", "-o", "json"]).await?;
+    let full = json!({
+        "kubeconfig": {"secretName": "prod", "key": "kubeconfig"}, "namespace": "operator", "suspend": false
+    });
+    assert_eq!(serde_json::from_str::<Value>(&read)?["spec"], full);
+
+    let patch = |patch: &str| {
+        let patch = patch.to_owned();
+        let cluster = &cluster;
+        async move { cluster.kubectl(&["-n", "operator", "patch", "rcl", "good", "--type=merge", "-p", &patch]).await }
+    };
+    let error = patch(r#"{"spec": {"namespace": "other"}}"#).await.expect_err("it is fixed").to_string();
+    assert!(error.contains("namespace cannot be changed: delete this RemoteCluster and make another one"), "{error}");
+    patch(r#"{"spec": {"suspend": true, "kubeconfig": {"context": "eu", "secretName": "prod-2"}}}"#).await?;
+
+    let status = json!({"status": {
+        "conditions": [{
+            "type": "Ready", "status": "False", "reason": "Unreachable", "message": "cannot connect",
+            "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1
+        }],
+        "server": "https://a", "version": "v1.36.3", "sources": {"synced": 3, "pending": 0, "refused": 1},
+        "observedGeneration": 1
+    }})
+    .to_string();
+    let merge = ["-n", "operator", "patch", "rcl", "good", "--subresource=status", "--type=merge", "-p"];
+    cluster.kubectl(&[&merge[..], &[&status]].concat()).await?;
+    let table = cluster.kubectl(&["-n", "operator", "get", "rcl"]).await?;
+    let lines: Vec<Vec<_>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["NAME", "READY", "REASON", "SYNCED", "REFUSED", "VERSION", "AGE"]);
+    assert_eq!(lines[1][..6], ["good", "False", "Unreachable", "3", "1", "v1.36.3"]);
+    // The form in which the master says that it does not know.
+    cluster.kubectl(&[&merge[..], &[r#"{"status": {"sources": null, "version": null}}"#]].concat()).await?;
+    let read = cluster.kubectl(&["-n", "operator", "get", "rcl", "good", "-o", "jsonpath={.status}"]).await?;
+    assert!(!read.contains("sources") && !read.contains("version") && read.contains("https://a"), "{read}");
+    Ok(())
+}
+
+/// Checks answers of `kubectl auth can-i`, asked as somebody: `who` is a kubeconfig, `further` selects a user.
+async fn rights(cluster: &SharedCluster, who: &std::path::Path, further: &[&str], list: &[(&str, bool)]) -> Result<()> {
+    for (question, expected) in list {
+        let words: Vec<_> = question.split_whitespace().collect();
+        let args = [&["auth", "can-i"], &words[..], further].concat();
+        let ask = async || match cluster.kubectl_as(who, &args).await {
+            Ok(answer) => Ok(answer.trim() == "yes"),
+            // `no` is an exit status too.
+            Err(error) if error.to_string().trim_end().ends_with("no") => Ok(false),
+            Err(error) => Err(error),
+        };
+        // Bindings act a moment after they were applied.
+        eventually(SOON, format!("{question} {further:?}: {expected}"), async || {
+            ensure!(ask().await? == *expected);
+            Ok(())
+        })
+        .await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_agent_may_do_what_it_must_and_no_more() -> Result<()> {
+    let cluster = installed().await?;
+    let agent = cluster.kubeconfig_for_service_account("operator", "mw-sync-agent").await?;
+    rights(
+        &cluster,
+        &agent,
+        &[],
+        &[
+            ("list namespaces", true),
+            ("watch namespaces", true),
+            ("get namespaces/operator", true),
+            ("get namespaces/default", false),
+            ("patch namespaces", false),
+            ("delete namespaces", false),
+            ("list secrets --all-namespaces", true),
+            ("watch configmaps --all-namespaces", true),
+            ("get secrets -n default", true),
+            ("create secrets -n kube-system", true),
+            ("patch configmaps -n default", true),
+            ("delete secrets -n default", true),
+            ("update secrets -n default", false),
+            ("deletecollection secrets -n default", false),
+            ("create events.events.k8s.io -n operator", true),
+            ("patch events.events.k8s.io -n operator", true),
+            ("create events.events.k8s.io -n default", false),
+            ("patch serviceaccounts -n default", false),
+            ("list remoteclusters.mw-sync.io -n operator", false),
+            ("create pods -n operator", false),
+        ],
+    )
+    .await
+}
+
+#[tokio::test]
+async fn the_master_may_read_its_namespace_and_nothing_elsewhere() -> Result<()> {
+    let cluster = installed().await?;
+    let master = cluster.kubeconfig_for_service_account("operator", "mw-sync-master").await?;
+    rights(
+        &cluster,
+        &master,
+        &[],
+        &[
+            ("list secrets -n operator", true),
+            ("watch configmaps -n operator", true),
+            ("get secrets -n operator", true),
+            ("watch remoteclusters.mw-sync.io -n operator", true),
+            ("patch remoteclusters.mw-sync.io --subresource=status -n operator", true),
+            ("patch remoteclusters.mw-sync.io -n operator", false),
+            ("create events.events.k8s.io -n operator", true),
+            ("get namespaces/operator", true),
+            ("watch namespaces/operator", true),
+            ("list namespaces", false),
+            ("get namespaces/default", false),
+            ("create secrets -n operator", false),
+            ("patch secrets -n operator", false),
+            ("delete configmaps -n operator", false),
+            ("list secrets --all-namespaces", false),
+            ("get secrets -n default", false),
+            ("list configmaps -n kube-system", false),
+            ("create secrets -n default", false),
+        ],
+    )
+    .await?;
+    // A list of one name is a list that the rule for that name allows.
+    let args = ["get", "namespaces", "--field-selector=metadata.name=operator", "-o", "name"];
+    assert_eq!(cluster.kubectl_as(&master, &args).await?, "namespace/operator\n");
+    Ok(())
+}
+
+const REMOTE: [(&str, bool); 11] = [
+    ("list secrets -n operator", true),
+    ("watch configmaps -n operator", true),
+    ("get configmaps/kube-root-ca.crt -n operator", true),
+    ("create secrets -n operator", true),
+    ("patch configmaps -n operator", true),
+    ("delete secrets -n operator", true),
+    ("update secrets -n operator", false),
+    ("get secrets -n default", false),
+    ("list secrets --all-namespaces", false),
+    ("get namespaces/operator", false),
+    ("create serviceaccounts -n operator", false),
+];
+
+#[tokio::test]
+async fn the_masters_group_may_fill_the_namespace_of_a_remote_cluster() -> Result<()> {
+    let cluster = installed().await?;
+    let group = ["--as=a-role", "--as-group=mw-sync-master", "--as-group=system:authenticated"];
+    rights(&cluster, &cluster.admin_kubeconfig(), &group, &REMOTE).await
+}
+
+#[tokio::test]
+async fn so_may_a_service_account_made_as_the_file_says() -> Result<()> {
+    let cluster = installed().await?;
+    // The two commands in the head of remote-access.yaml.
+    cluster.kubectl(&["-n", "operator", "create", "serviceaccount", "mw-sync-remote"]).await?;
+    let binding = ["-n", "operator", "create", "rolebinding", "mw-sync-remote-token", "--role=mw-sync-remote"];
+    cluster.kubectl(&[&binding[..], &["--serviceaccount=operator:mw-sync-remote"]].concat()).await?;
+    let remote = cluster.kubeconfig_for_service_account("operator", "mw-sync-remote").await?;
+    rights(&cluster, &remote, &[], &REMOTE).await
+}
