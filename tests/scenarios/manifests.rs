@@ -102,6 +102,15 @@ async fn the_users_annotation_works_in_manifests() -> Result<()> {
         assert_eq!(version().await?, before, "the same again is no change");
         apply(name, "no", how).await?;
         assert_eq!(annotations(&cluster, "operator", &object).await?, json!({"mw-sync.io/sync": "no"}));
+        // Then the line is left out: the head of the policy's file says what follows.
+        apply(name, "yes", how).await?;
+        let bare = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b"},
+            "metadata": {"name": name, "namespace": "operator"}
+        });
+        cluster.kubectl_stdin(&[&["apply", "-f", "-"], how].concat(), bare.to_string()).await?;
+        let left = if how.is_empty() { json!({"mw-sync.io/sync": "yes"}) } else { Value::Null };
+        assert_eq!(annotations(&cluster, "operator", &object).await?, left);
     }
     Ok(())
 }
