@@ -1,5 +1,6 @@
 //! The engine of secret-replicator-eks.
 
+pub mod cluster;
 pub mod contract;
 pub mod core;
 pub mod fault;

@@ -1,37 +1,64 @@
-//! The one source of randomness, handed in: jitter must be the same in every run of one seed.
+//! The one generator of random numbers: small, seeded, the same on every machine, so that a run can be repeated.
 
-/// SplitMix64 (Steele, Lea, Flood 2014): eight bytes of state, and good enough to spread retries.
+use std::time::Duration;
+
+/// SplitMix64 (Steele, Lea, Flood 2014). For jitter; not for secrets.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// The generator of this seed.
+    /// Equal seeds give equal numbers.
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next 64 random bits.
-    pub const fn bits(&mut self) -> u64 {
+    /// The next number.
+    pub const fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
 
-    /// A number in `0.0..1.0`.
-    pub fn fraction(&mut self) -> f64 {
-        // 32 bits convert without loss.
-        f64::from(u32::try_from(self.bits() >> 32).unwrap_or(u32::MAX)) / 4_294_967_296.0
+    /// A number below `limit`; 0 for a limit of 0.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        let product = u128::from(self.next_u64()) * u128::from(limit);
+        (product >> 64) as u64
     }
 
-    /// `pause`, doubled for each failure but the first up to `most`, and then 75% to 125% of it.
-    pub fn backoff(
-        &mut self,
-        pause: std::time::Duration,
-        failures: u8,
-        most: std::time::Duration,
-    ) -> std::time::Duration {
-        let doubled = pause.saturating_mul(1 << u32::from(failures.saturating_sub(1)).min(20));
-        doubled.min(most).mul_f64(0.5f64.mul_add(self.fraction(), 0.75))
+    /// Between half of `full` and all of it: a delay that many clients do not have in step.
+    pub fn jittered(&mut self, full: Duration) -> Duration {
+        let half = full / 2;
+        let nanos = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX);
+        half + Duration::from_nanos(self.below(nanos))
+    }
+
+    /// The pause after so many failures in a row: `first`, doubled for each further one up to `most`, jittered.
+    pub fn backoff(&mut self, first: Duration, failures: u8, most: Duration) -> Duration {
+        let doubled = first.saturating_mul(1 << u32::from(failures.saturating_sub(1)).min(20));
+        self.jittered(doubled.min(most))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_published_numbers_of_seed_zero() {
+        let mut rng = Rng::new(0);
+        assert_eq!([rng.next_u64(), rng.next_u64()], [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4]);
+    }
+
+    #[test]
+    fn bounds() {
+        let mut rng = Rng::new(7);
+        let full = Duration::from_secs(30);
+        for _ in 0..1000 {
+            assert!(rng.below(3) < 3);
+            assert!((full / 2..full).contains(&rng.jittered(full)));
+        }
+        assert_eq!(rng.below(0), 0);
+        assert_eq!(rng.jittered(Duration::ZERO), Duration::ZERO);
     }
 }

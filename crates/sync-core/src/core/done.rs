@@ -19,12 +19,12 @@ impl Core {
         }
         match result {
             Ok(reply) => {
-                (self.cluster_fault, self.cluster_failures, self.paused_until) = (None, 0, None);
+                self.answered();
                 self.succeeded(now, pair, lane, what, reply);
             }
             Err(fault) if self.is_of_the_cluster(&fault) => self.cluster_failed(now, pair, lane, fault),
             Err(fault) => {
-                (self.cluster_fault, self.cluster_failures, self.paused_until) = (None, 0, None);
+                self.answered();
                 self.failed(now, pair, &what, &fault);
             }
         }
@@ -118,6 +118,11 @@ impl Core {
         fault.is_of_the_cluster() || (nowhere_to_write && self.scope != Scope::Namespaces)
     }
 
+    /// The cluster as a whole works.
+    fn answered(&mut self) {
+        (self.cluster_fault, self.cluster_failures, self.paused_until, self.proven) = (None, 0, None, true);
+    }
+
     fn cluster_failed(&mut self, now: Moment, pair: Pair, lane: Lane, fault: Fault) {
         // Those that were under way together fail together: that is one failure.
         if self.paused_until.is_none_or(|until| until <= now) {
@@ -129,6 +134,7 @@ impl Core {
             self.paused_until = Some(now.saturating_add(pause));
         }
         self.note_failure(pair, &fault);
+        self.proven = false;
         self.cluster_fault = Some(fault);
         self.queue.push(pair, lane);
     }

@@ -30,8 +30,8 @@ use crate::rng::Rng;
 
 pub use tally::{Place, Settled, Tally};
 
-/// First pause after a failure, doubled each time.
-const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+/// First pause after a failure, doubled each time; half of it and more, by chance.
+const BACKOFF_FIRST: Duration = Duration::from_secs(2);
 /// Longest pause of one pair.
 const BACKOFF_PAIR: Duration = Duration::from_secs(300);
 /// Longest pause of a whole cluster: it comes back as a whole, and people wait for it.
@@ -130,6 +130,8 @@ pub struct Core {
     paused_until: Option<Moment>,
     cluster_fault: Option<Fault>,
     cluster_failures: u8,
+    /// A request has been answered since the start or the last failure of the whole cluster.
+    proven: bool,
     asks: Vec<(SourceKey, bool)>,
     touched: BTreeSet<SourceId>,
 }
@@ -160,6 +162,7 @@ impl Core {
             paused_until: None,
             cluster_fault: None,
             cluster_failures: 0,
+            proven: false,
             asks: Vec::new(),
             touched: BTreeSet::new(),
             scope,
@@ -188,9 +191,9 @@ impl Core {
         if self.paused_until.is_some_and(|until| now < until) {
             return None;
         }
-        // After a failure of the whole cluster one request at a time, until one is answered: that also makes the one
-        // HTTP/2 connection which the rest then share.
-        let limit = if self.cluster_failures > 0 { 1 } else { usize::MAX };
+        // One request at a time until one is answered: a cluster that fails is not pelted, and the first answer makes
+        // the one HTTP/2 connection which the rest then share (a burst dials before it knows that it can share).
+        let limit = if self.proven { usize::MAX } else { 1 };
         loop {
             let (pair, lane) = self.queue.pop(now, limit)?;
             if lane == Lane::Retry

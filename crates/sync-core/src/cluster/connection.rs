@@ -1,0 +1,208 @@
+//! The HTTP clients of one cluster.
+//!
+//! kube's own stack speaks HTTP/1.1 only, opens one connection per request in flight, retries every verb and logs
+//! bodies; so the stack below [`kube::Client`] is ours: HTTP/2 over rustls, no retry, no redirect, no trace layer.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::try_join;
+use http::{HeaderValue, Request, Response, Uri, header};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::client::{Body, ConfigExt as _};
+use serde::Deserialize;
+use tower::{BoxError, Layer as _, Service, ServiceBuilder, ServiceExt as _};
+
+use super::access::{Access, AccessError, Login};
+use super::addresses::AddressRules;
+use super::read;
+use crate::fault::{Fault, message};
+
+/// For TCP, to all addresses of a name together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For TCP and TLS together: a peer that accepts and then says nothing would hold the attempt for ever.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// HTTP/2 pings find out that a peer is gone, long before TCP does.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// One whole Secret in flight per stream, and several streams that nobody reads at the moment: a watch whose reader
+/// waits must not stop the others on the connection.
+const STREAM_WINDOW: u32 = 2 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+
+/// Two clients with a connection each, so that writes which wait never hold up a watch that starts again.
+#[derive(Clone)]
+pub struct Connection {
+    /// For lists, watches and reads.
+    pub watch: kube::Client,
+    /// For orders.
+    pub write: kube::Client,
+}
+
+/// What a server says it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerVersion {
+    /// E.g. `v1.36.3-eks-1234567`; cut and escaped.
+    pub git: String,
+}
+
+impl Connection {
+    /// Makes the clients; nothing is sent yet. `user_agent` is like `mw-sync-agent/0.1.0`. They belong to the tokio
+    /// runtime that this is called in.
+    ///
+    /// # Errors
+    /// If a header cannot carry something of the access.
+    pub fn new(access: &Access, user_agent: &str) -> Result<Self, AccessError> {
+        Ok(Self { watch: client(access, user_agent)?, write: client(access, user_agent)? })
+    }
+
+    /// Asks for the version on both, so that HTTP/2 is agreed on before many requests come at once: each of them would
+    /// open a connection to find out.
+    ///
+    /// # Errors
+    /// If either gets no answer.
+    pub async fn warm(&self) -> Result<ServerVersion, Fault> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Version {
+            git_version: String,
+        }
+        let ask = async |client| read::get_json::<Version>(client, "/version").await;
+        let (version, _) = try_join(ask(&self.watch), ask(&self.write)).await?;
+        Ok(ServerVersion { git: message(&version.git_version.chars().take(64).collect::<String>()) })
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connection")
+    }
+}
+
+fn client(access: &Access, user_agent: &str) -> Result<kube::Client, AccessError> {
+    let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(Duration::from_secs(90))
+        .http2_initial_stream_window_size(STREAM_WINDOW)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .http2_keep_alive_timeout(PING_TIMEOUT)
+        .http2_keep_alive_while_idle(true)
+        .build::<_, Body>(timed(https(access)));
+    let http = http.map_err(BoxError::from);
+    match &access.login {
+        Login::None => finish(access, user_agent, http),
+        Login::Header(swap) => finish(access, user_agent, swap.layer(http)),
+        Login::Kube(auth) => finish(access, user_agent, auth.layer(http)),
+    }
+}
+
+fn finish<S, B>(access: &Access, user_agent: &str, service: S) -> Result<kube::Client, AccessError>
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = BoxError> + Send + 'static,
+    S::Future: Send + 'static,
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let no_header = || AccessError::Local("the user agent or an impersonation fits in no HTTP header".to_owned());
+    let mut config = access.config.clone();
+    let user_agent = HeaderValue::from_str(user_agent).map_err(|_| no_header())?;
+    config.headers.push((header::USER_AGENT, user_agent));
+    let headers = config.extra_headers_layer().map_err(|_| no_header())?;
+    let service = ServiceBuilder::new().layer(config.base_uri_layer()).layer(headers).service(service);
+    Ok(kube::Client::new(service, config.default_namespace))
+}
+
+type Https = HttpsConnector<HttpConnector<Resolver>>;
+
+fn https(access: &Access) -> Https {
+    let mut tcp = HttpConnector::new_with_resolver(Resolver(access.addresses.clone()));
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp.set_keepalive(Some(Duration::from_secs(30)));
+    let builder = HttpsConnectorBuilder::new().with_tls_config(access.tls.clone());
+    // A local kubeconfig may name a `kubectl proxy`; a remote cluster's URL was checked.
+    let mut builder = if access.addresses.is_some() { builder.https_only() } else { builder.https_or_http() };
+    if let Some(name) = &access.tls_name {
+        builder = builder.with_server_name_resolver(FixedServerNameResolver::new(name.clone()));
+    }
+    builder.enable_all_versions().wrap_connector(tcp)
+}
+
+type Stream = <Https as Service<Uri>>::Response;
+type Connecting = std::pin::Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
+
+fn timed(
+    https: Https,
+) -> impl Service<Uri, Response = Stream, Error = BoxError, Future = Connecting> + Clone + Send + Sync + 'static {
+    tower::service_fn(move |uri| {
+        let connecting = https.clone().oneshot(uri);
+        let timed = async {
+            let late = |_| BoxError::from(io::Error::new(io::ErrorKind::TimedOut, "no connection in time"));
+            tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await.map_err(late)?
+        };
+        Box::pin(timed) as Connecting
+    })
+}
+
+/// The system's resolver, without the addresses that are not allowed: a name can be made to lead anywhere, and
+/// differently each time. Addresses in a URL do not come here; they were checked when the access was made.
+#[derive(Clone)]
+struct Resolver(Option<AddressRules>);
+
+impl Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, io::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), io::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let rules = self.0.clone();
+        Box::pin(async move {
+            let found: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            allowed(rules.as_ref(), name.as_str(), found).map(Vec::into_iter)
+        })
+    }
+}
+
+fn allowed(rules: Option<&AddressRules>, name: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, io::Error> {
+    let Some(rules) = rules.filter(|rules| !rules.allows_name(name)) else { return Ok(found) };
+    let (mut kept, mut why) = (Vec::new(), None);
+    for address in found {
+        match rules.check_ip(address.ip()) {
+            Ok(()) => kept.push(address),
+            Err(forbidden) => why = Some(forbidden),
+        }
+    }
+    match (kept.is_empty(), why) {
+        (true, Some(why)) => Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("the name leads to {why}"))),
+        _ => Ok(kept),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_lead_to_what_only_we_can_reach() {
+        let address = |text: &str| SocketAddr::new(text.parse().unwrap(), 0);
+        let (inside, outside) = (address("169.254.169.254"), address("10.1.2.3"));
+        let (none, some) = (AddressRules::default(), "evil.example".parse().unwrap());
+        assert_eq!(allowed(Some(&none), "evil.example", vec![inside, outside]).unwrap(), [outside]);
+        assert!(allowed(Some(&none), "evil.example", vec![inside]).is_err());
+        assert_eq!(allowed(Some(&some), "evil.example", vec![inside]).unwrap(), [inside]);
+        assert_eq!(allowed(None, "evil.example", vec![inside]).unwrap(), [inside]);
+    }
+}

@@ -1,0 +1,86 @@
+//! One object, read or its status written: rare requests, each for a reason.
+
+use bytes::Bytes;
+use http::{Method, Request, header};
+use kube::client::Body;
+use serde::de::DeserializeOwned;
+
+use super::answer::Refusal;
+use super::path;
+use super::request::{self, Limits};
+use super::wire::Item;
+use crate::contract::object::{Kind, Object};
+use crate::fault::Fault;
+use crate::index::feed::SourceNamespace;
+
+/// A whole Secret or ConfigMap; `None` only if the server says that this very object does not exist.
+///
+/// # Errors
+/// Any other answer, one that cannot be understood included.
+pub async fn get_object(
+    client: &kube::Client,
+    kind: Kind,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Object>, Fault> {
+    let answer = get(client, &path::of_object(kind, namespace, name)?).await;
+    let item = absent_or(answer, kind.plural(), name)?;
+    item.map(|item| item.into_object(kind).ok_or(Fault::Odd(200))).transpose()
+}
+
+/// A namespace; `None` only if the server says that this very one does not exist.
+///
+/// # Errors
+/// Any other answer, one that cannot be understood included.
+pub async fn get_namespace(client: &kube::Client, name: &str) -> Result<Option<SourceNamespace>, Fault> {
+    let answer = get(client, &path::of_namespace(name)?).await;
+    let item = absent_or(answer, "namespaces", name)?;
+    let seen = |item: Item| Some(SourceNamespace { uid: item.uid()?, terminating: item.is_leaving() });
+    item.map(|item| seen(item).ok_or(Fault::Odd(200))).transpose()
+}
+
+/// Any object at a path.
+///
+/// # Errors
+/// Any answer but the object.
+pub async fn get_json<T: DeserializeOwned>(client: &kube::Client, path: &str) -> Result<T, Fault> {
+    parsed(&get(client, path).await?)
+}
+
+/// A merge patch on the status of the object at a path; the reply is the object.
+///
+/// # Errors
+/// Any answer but the object.
+pub async fn patch_status<T: DeserializeOwned>(
+    client: &kube::Client,
+    path: &str,
+    field_manager: &str,
+    patch: Bytes,
+) -> Result<T, Fault> {
+    let uri = format!("{path}/status?fieldManager={}", path::encode(field_manager));
+    let request = Request::builder().method(Method::PATCH).uri(uri);
+    let request = request.header(header::CONTENT_TYPE, "application/merge-patch+json");
+    parsed(&send(client, request, Body::from(patch)).await?)
+}
+
+async fn get(client: &kube::Client, path: &str) -> Result<Bytes, Refusal> {
+    send(client, Request::get(path), Body::empty()).await
+}
+
+async fn send(client: &kube::Client, request: http::request::Builder, body: Body) -> Result<Bytes, Refusal> {
+    let request = request.header(header::ACCEPT, "application/json").body(body);
+    let request = request.map_err(|_| Fault::Rejected("a path that cannot be one".to_owned()))?;
+    request::ask(client, request, Limits::OBJECT).await
+}
+
+fn absent_or(answer: Result<Bytes, Refusal>, plural: &str, name: &str) -> Result<Option<Item>, Fault> {
+    match answer {
+        Ok(body) => Item::read(&body).map(Some).ok_or(Fault::Odd(200)),
+        Err(refusal) if refusal.is_missing(plural, name) => Ok(None),
+        Err(refusal) => Err(refusal.fault),
+    }
+}
+
+fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
+    serde_json::from_slice(body).map_err(|_| Fault::Odd(200))
+}
