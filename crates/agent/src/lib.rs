@@ -2,11 +2,38 @@
 
 pub mod args;
 
+use std::sync::Arc;
+
+use sync_core::cluster::access::{Access, AccessError};
+use sync_core::cluster::connection::Connection;
+use sync_core::core::Scope;
+use sync_core::engine::{self, EngineConfig, EngineState};
+use sync_core::ops;
+use sync_core::ops::flags::Common;
 use sync_core::ops::shutdown::Shutdown;
+use sync_core::source_feed::{SourceFeed, SourceFeedConfig};
 
 /// Runs until `shutdown` begins.
-pub async fn run(config: &args::Config, shutdown: &Shutdown) {
-    let common = &config.common;
-    tracing::info!(source_namespace = common.rules.source_namespace, max_in_flight = common.max_in_flight, "started");
-    shutdown.begun().await;
+///
+/// # Errors
+/// If there is no way to reach a cluster; one that does not answer is waited for.
+pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), AccessError> {
+    let Common { rules, delete_grace, max_in_flight, context, .. } = config.common;
+    let (rules, seed) = (Arc::new(rules), ops::seed());
+    let access = Access::local(context.as_deref()).await?;
+    let connection = Connection::new(&access, rules.role.user_agent())?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        server = %access.server(),
+        source_namespace = rules.source_namespace,
+        max_in_flight,
+        "started"
+    );
+    let feed = SourceFeedConfig { rules: Arc::clone(&rules), delete_grace, seed };
+    let sources = SourceFeed::start(feed, connection.clone(), shutdown.clone());
+    let engine = EngineConfig { rules, scope: Scope::Namespaces, max_in_flight, seed };
+    let (state, _) = tokio::sync::watch::channel(EngineState::default());
+    engine::run(engine, connection, sources.subscribe(), state, shutdown).await;
+    tracing::info!("stopped");
+    Ok(())
 }

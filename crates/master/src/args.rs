@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
+use sync_core::cluster::addresses::AddressRules;
 use sync_core::contract::rules::Role;
 use sync_core::ops::flags::{self, Common, CommonArgs, dns_label};
 
@@ -18,10 +19,10 @@ struct Args {
     #[arg(value_parser = dns_label)]
     cluster_name: String,
 
-    /// A range of addresses, e.g. 127.0.0.0/8, where API servers are accepted although it is loopback, link-local or
-    /// that of a metadata service; may be repeated
-    #[arg(long, env = "MW_SYNC_ALLOW_ADDRESSES", value_name = "RANGE", value_delimiter = ',')]
-    allow_addresses: Vec<String>,
+    /// Where API servers are accepted although it is loopback, link-local or a metadata service: addresses, ranges such
+    /// as 127.0.0.0/8 and host names, separated by commas
+    #[arg(long, env = "MW_SYNC_ALLOW_ADDRESSES", value_name = "ADDRESSES")]
+    allow_addresses: Option<AddressRules>,
 
     #[command(subcommand)]
     command: Option<Command>,
@@ -47,8 +48,8 @@ pub enum Order {
 pub struct Config {
     /// What the agent is told too; the cluster's name is in its rules.
     pub common: Common,
-    /// `--allow-addresses`, as typed.
-    pub allow_addresses: Vec<String>,
+    /// `--allow-addresses`
+    pub allow_addresses: AddressRules,
 }
 
 impl Order {
@@ -62,7 +63,7 @@ impl Order {
             return Ok(Self::Crd);
         }
         let common = args.common.check(Role::Master, Some(&args.cluster_name))?;
-        Ok(Self::Run(Box::new(Config { common, allow_addresses: args.allow_addresses })))
+        Ok(Self::Run(Box::new(Config { common, allow_addresses: args.allow_addresses.unwrap_or_default() })))
     }
 }
 
@@ -88,10 +89,12 @@ mod tests {
     }
 
     #[test]
-    fn addresses_add_up() {
-        let line = ["--allow-addresses=127.0.0.0/8", "--allow-addresses", "169.254.0.0/16,::1/128"];
-        assert_eq!(config(&line).allow_addresses, ["127.0.0.0/8", "169.254.0.0/16", "::1/128"]);
-        assert!(config(&[]).allow_addresses.is_empty());
+    fn addresses_are_read_once() {
+        let rules = config(&["--allow-addresses=127.0.0.0/8,::1"]).allow_addresses;
+        assert!(rules.check_host("127.1.2.3").is_ok() && rules.check_host("169.254.1.1").is_err());
+        assert!(config(&[]).allow_addresses.check_host("127.0.0.1").is_err());
+        let text = Order::parse(["master", "--allow-addresses=127.0.0.0/99"]).unwrap_err().to_string();
+        assert!(text.contains("--allow-addresses") && text.contains("127.0.0.0/99"), "{text}");
     }
 
     #[test]

@@ -3,11 +3,37 @@
 pub mod args;
 pub mod remote;
 
+use std::sync::Arc;
+
+use remote::fleet::{self, Shared};
+use sync_core::cluster::access::{Access, AccessError};
+use sync_core::cluster::connection::Connection;
+use sync_core::ops;
+use sync_core::ops::flags::Common;
 use sync_core::ops::shutdown::Shutdown;
+use sync_core::source_feed::{SourceFeed, SourceFeedConfig};
 
 /// Runs until `shutdown` begins.
-pub async fn run(config: &args::Config, shutdown: &Shutdown) {
-    let common = &config.common;
-    tracing::info!(origin = common.rules.origin_prefix(), max_in_flight = common.max_in_flight, "started");
-    shutdown.begun().await;
+///
+/// # Errors
+/// If there is no way to reach the management cluster; one that does not answer is waited for.
+pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), AccessError> {
+    let args::Config { common, allow_addresses } = config;
+    let Common { rules, delete_grace, max_in_flight, context, .. } = common;
+    let (rules, seed) = (Arc::new(rules), ops::seed());
+    let access = Access::local(context.as_deref()).await?;
+    let connection = Connection::new(&access, rules.role.user_agent())?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        server = %access.server(),
+        origin = rules.origin_prefix(),
+        max_in_flight,
+        "started"
+    );
+    let feed = SourceFeedConfig { rules: Arc::clone(&rules), delete_grace, seed };
+    let sources = SourceFeed::start(feed, connection.clone(), shutdown.clone());
+    let shared = Shared { rules, connection, sources, addresses: allow_addresses, max_in_flight, seed };
+    fleet::run(shared, shutdown).await;
+    tracing::info!("stopped");
+    Ok(())
 }

@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod contract;
 pub mod core;
+pub mod engine;
 pub mod fault;
 pub mod index;
 pub mod ops;
@@ -11,3 +12,5 @@ pub mod plan;
 pub mod queue;
 pub mod reason;
 pub mod rng;
+pub mod source_feed;
+pub mod watches;

@@ -1,5 +1,7 @@
 //! Remote clusters: the object that names one, the Secret that opens it, and what is reported of it.
 
 pub mod crd;
+pub mod fleet;
 pub mod secret;
+pub mod serve;
 pub mod status;

@@ -28,6 +28,14 @@ impl Role {
             Self::Agent => "mw-sync-agent",
         }
     }
+
+    /// User agent of all requests: the same with the version.
+    pub const fn user_agent(self) -> &'static str {
+        match self {
+            Self::Master => concat!("mw-sync-master/", env!("CARGO_PKG_VERSION")),
+            Self::Agent => concat!("mw-sync-agent/", env!("CARGO_PKG_VERSION")),
+        }
+    }
 }
 
 /// Settings that the contract depends on; fixed for the life of the process.

@@ -1,0 +1,255 @@
+//! All remote clusters: each has a task of its own, started, restarted and stopped as its RemoteCluster says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt as _;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use sync_core::cluster::addresses::AddressRules;
+use sync_core::cluster::connection::Connection;
+use sync_core::cluster::query::Query;
+use sync_core::cluster::watch::watch;
+use sync_core::contract::keys::KUBECONFIG_TYPE;
+use sync_core::contract::rules::Rules;
+use sync_core::index::feed::Feed;
+use sync_core::ops::shutdown::Shutdown;
+use sync_core::source_feed::SourceFeed;
+use sync_core::watches::{Told, Troubles};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::crd::{RemoteCluster, RemoteClusterStatus};
+use super::secret::{SecretError, SecretRef, kubeconfig_of};
+use super::serve::{self, Plan, What};
+use super::status::Outcome;
+
+/// How much the watches may be ahead, in events.
+const AHEAD: usize = 64;
+/// An engine drains its requests in 4 s; longer than this nobody waits for it.
+const STOP: Duration = Duration::from_secs(6);
+
+/// What all remote clusters share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Who we are.
+    pub rules: Arc<Rules>,
+    /// The management cluster.
+    pub connection: Connection,
+    /// The sources.
+    pub sources: SourceFeed,
+    /// Addresses that API servers may have.
+    pub addresses: AddressRules,
+    /// Most requests under way at once, per remote cluster.
+    pub max_in_flight: usize,
+    /// Seed of the jitter.
+    pub seed: u64,
+}
+
+/// The set of remote clusters.
+struct Fleet {
+    shared: Arc<Shared>,
+    clusters: Objects<RemoteCluster>,
+    secrets: Objects<Secret>,
+    running: BTreeMap<String, Running>,
+}
+
+struct Running {
+    uid: Option<String>,
+    plan: Plan,
+    stop: Shutdown,
+    task: JoinHandle<Option<RemoteClusterStatus>>,
+}
+
+/// Objects of one kind in the source namespace, by name.
+struct Objects<T> {
+    by_name: BTreeMap<String, T>,
+    listed: Option<Vec<String>>,
+    complete: bool,
+}
+
+enum Input {
+    Cluster(Feed<RemoteCluster>),
+    Secret(Feed<Secret>),
+}
+
+/// Keeps a task for each RemoteCluster until told to stop, and then ends them all.
+pub async fn run(shared: Shared, shutdown: Shutdown) {
+    let (sender, mut events) = mpsc::channel(AHEAD);
+    let namespace = shared.rules.source_namespace.clone();
+    let client = shared.connection.watch.clone();
+    let clusters = Query::all(format!("/apis/mw-sync.io/v1alpha1/namespaces/{namespace}/remoteclusters"));
+    let secrets = Query::all(format!("/api/v1/namespaces/{namespace}/secrets"));
+    let secrets = Query { fields: Some(format!("type={KUBECONFIG_TYPE}")), ..secrets };
+    let mut watches = tokio::task::JoinSet::new();
+    let wrap = |news| Told::of("remoteclusters", news, Input::Cluster);
+    watches.spawn(watch(client.clone(), clusters, shared.seed, decode::<RemoteCluster>, wrap, sender.clone()));
+    let wrap = |news| Told::of("kubeconfig secrets", news, Input::Secret);
+    watches.spawn(watch(client, secrets, shared.seed.wrapping_add(1), decode::<Secret>, wrap, sender));
+
+    let mut fleet = Fleet {
+        shared: Arc::new(shared),
+        clusters: Objects::default(),
+        secrets: Objects::default(),
+        running: BTreeMap::new(),
+    };
+    let mut troubles = Troubles::default();
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.begun() => break,
+            Some(told) = events.recv() => match told {
+                Told::Input(Input::Cluster(feed)) => fleet.clusters(feed),
+                Told::Input(Input::Secret(feed)) => fleet.secrets(feed),
+                Told::Watch(watch, result) => {
+                    if watch == "remoteclusters" && result == Err(sync_core::fault::Fault::NotFound) {
+                        warn!("RemoteCluster is not installed; waiting for it (kubectl apply -f deploy/crds.yaml)");
+                    }
+                    troubles.note(watch, result);
+                }
+            },
+        }
+    }
+    fleet.stop().await;
+}
+
+/// Objects are shown in full; nothing of one that cannot be read is.
+fn decode<T: DeserializeOwned>(json: &RawValue) -> Option<T> {
+    let object = serde_json::from_str(json.get()).ok();
+    if object.is_none() {
+        warn!(kind = std::any::type_name::<T>(), "an object cannot be understood and is passed over");
+    }
+    object
+}
+
+impl<T> Default for Objects<T> {
+    fn default() -> Self {
+        Self { by_name: BTreeMap::new(), listed: None, complete: false }
+    }
+}
+
+impl<T: kube::Resource> Objects<T> {
+    /// Takes in a step, and returns the names of what has changed.
+    fn take(&mut self, feed: Feed<T>) -> Vec<String> {
+        match feed {
+            Feed::Init => {
+                self.listed = Some(Vec::new());
+                Vec::new()
+            }
+            Feed::Listed(object) => {
+                let name = object.name_any();
+                self.by_name.insert(name.clone(), object);
+                self.listed.get_or_insert_default().push(name.clone());
+                vec![name]
+            }
+            Feed::Applied(object) => {
+                let name = object.name_any();
+                self.by_name.insert(name.clone(), object);
+                vec![name]
+            }
+            Feed::Gone(object) => {
+                let name = object.name_any();
+                self.by_name.remove(&name);
+                vec![name]
+            }
+            Feed::InitDone(_) => {
+                let listed = self.listed.take().unwrap_or_default();
+                let first = !std::mem::replace(&mut self.complete, true);
+                let all: Vec<_> = self.by_name.keys().cloned().collect();
+                self.by_name.retain(|name, _| listed.contains(name));
+                if first { all } else { all.into_iter().filter(|name| !listed.contains(name)).collect() }
+            }
+        }
+    }
+}
+
+impl Fleet {
+    fn clusters(&mut self, feed: Feed<RemoteCluster>) {
+        for name in self.clusters.take(feed) {
+            self.look_at(&name);
+        }
+    }
+
+    fn secrets(&mut self, feed: Feed<Secret>) {
+        let done = matches!(feed, Feed::InitDone(_));
+        let changed = self.secrets.take(feed);
+        let uses = |cluster: &RemoteCluster| changed.contains(&cluster.spec.kubeconfig.secret_name);
+        let affected = self.clusters.by_name.iter().filter(|(_, cluster)| done || uses(cluster));
+        for name in affected.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.look_at(&name);
+        }
+    }
+
+    /// Makes the task of this name what its RemoteCluster says.
+    fn look_at(&mut self, name: &str) {
+        // Before the lists have come, absent and unknown are not told apart.
+        if !self.clusters.complete || !self.secrets.complete {
+            return;
+        }
+        let Some(cluster) = self.clusters.by_name.get(name) else {
+            if let Some(old) = self.running.remove(name) {
+                info!(cluster = name, "no longer a remote cluster; its copies stay there");
+                old.stop.begin();
+            }
+            return;
+        };
+        let (plan, uid) = (self.plan(cluster), cluster.metadata.uid.clone());
+        let old = match self.running.remove(name) {
+            Some(same) if same.plan == plan && same.uid == uid && !same.task.is_finished() => {
+                self.running.insert(name.to_owned(), same);
+                return;
+            }
+            other => other,
+        };
+        let stop = Shutdown::default();
+        let previous = old.map(|old| {
+            old.stop.begin();
+            old.task
+        });
+        let (shared, status) = (Arc::clone(&self.shared), cluster.status.clone());
+        let task = tokio::spawn(serve::serve(shared, name.to_owned(), plan.clone(), status, previous, stop.clone()));
+        self.running.insert(name.to_owned(), Running { uid, plan, stop, task });
+    }
+
+    fn plan(&self, cluster: &RemoteCluster) -> Plan {
+        let spec = &cluster.spec;
+        let what = if spec.suspend {
+            What::Only(Outcome::Suspended)
+        } else {
+            let key = &spec.kubeconfig.key;
+            let place = SecretRef {
+                namespace: self.shared.rules.source_namespace.clone(),
+                name: spec.kubeconfig.secret_name.clone(),
+                key: key.clone(),
+            };
+            // The watch shows Secrets of our type only, so one of another type is missing here.
+            let secret = self.secrets.by_name.get(&spec.kubeconfig.secret_name).ok_or(SecretError::Missing(place));
+            match secret.and_then(|secret| kubeconfig_of(secret, key)) {
+                Ok(bytes) => What::Connect { kubeconfig: bytes.to_vec(), context: spec.kubeconfig.context.clone() },
+                Err(error) => What::Only(Outcome::Secret(error)),
+            }
+        };
+        Plan { generation: cluster.metadata.generation, destination: spec.namespace.clone(), what }
+    }
+
+    /// Ends all tasks at once, and returns when they have ended.
+    async fn stop(self) {
+        for running in self.running.values() {
+            running.stop.begin();
+        }
+        let all = async {
+            for (name, running) in self.running {
+                if running.task.await.is_err() {
+                    warn!(cluster = name, "its task had failed");
+                }
+            }
+        };
+        if timeout(STOP, all).await.is_err() {
+            warn!("stopped before all remote clusters had ended");
+        }
+    }
+}

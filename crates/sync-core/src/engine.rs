@@ -1,0 +1,223 @@
+//! The engine: drives the [`Core`] of one cluster.
+//!
+//! One task owns the core. It takes in what the watches and the sources bring, sends what the core orders, and waits.
+//! All input and output goes through the [`Connection`] that is handed in, all time through `tokio::time`, all
+//! randomness through the seed: a simulation runs the same code.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio::sync::watch as state;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{debug, info, warn};
+
+use crate::cluster::connection::Connection;
+use crate::cluster::query::Query;
+use crate::cluster::watch::watch;
+use crate::cluster::{wire, write};
+use crate::contract::object::{Kind, SourceKey};
+use crate::contract::rules::Rules;
+use crate::core::{Core, Input, Place, Scope, Settled, Tally};
+use crate::fault::Fault;
+use crate::index::feed::Moment;
+use crate::ops::shutdown::Shutdown;
+use crate::order::{Order, Reply};
+use crate::source_feed::Subscription;
+use crate::watches::{Told, Troubles};
+
+/// How much the watches may be ahead of the core, in events: enough to keep both busy, and a bound on memory when a
+/// list is long.
+const AHEAD: usize = 256;
+/// How long requests that are under way may take to end when we are told to stop; Kubernetes gives 30 s in all.
+const DRAIN: Duration = Duration::from_secs(4);
+
+/// What an engine is for.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Who we are.
+    pub rules: Arc<Rules>,
+    /// Where copies belong.
+    pub scope: Scope,
+    /// Most requests under way at once.
+    pub max_in_flight: usize,
+    /// Seed of the jitter.
+    pub seed: u64,
+}
+
+/// How an engine is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineState {
+    /// All lists have come.
+    pub ready: bool,
+    /// Why the cluster as a whole fails, or a watch on it.
+    pub fault: Option<Fault>,
+    /// How the pairs stand.
+    pub tally: Tally,
+    /// The first few that are not as they should be, of the sources that settled last.
+    pub places: Vec<Place>,
+}
+
+/// The time since this clock was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(Instant);
+
+impl Clock {
+    /// Begins to count.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Now.
+    pub fn now(&self) -> Moment {
+        self.0.elapsed()
+    }
+
+    /// Waits for a moment; for ever if there is none.
+    pub async fn reach(&self, moment: Option<Moment>) {
+        match moment {
+            Some(at) => sleep_until(self.0 + at).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Runs until it is told to stop; ends what is under way and tells nobody else.
+pub async fn run(
+    config: EngineConfig,
+    connection: Connection,
+    mut sources: Subscription,
+    state: state::Sender<EngineState>,
+    shutdown: Shutdown,
+) {
+    let clock = Clock::start();
+    let manager = config.rules.role.field_manager();
+    let mut core = Core::new(Arc::clone(&config.rules), config.scope.clone(), config.max_in_flight, config.seed);
+    let (sender, mut events) = mpsc::channel(AHEAD);
+    // They end with this function.
+    let _watches = match start_watches(&config, &connection, sender) {
+        Ok(watches) => watches,
+        Err(fault) => {
+            state.send_modify(|state| state.fault = Some(fault));
+            return;
+        }
+    };
+    let mut flights = FuturesUnordered::new();
+    let mut reports = Reports::default();
+    loop {
+        while let Some(order) = core.next(clock.now()) {
+            flights.push(carry_out(&connection, manager, order));
+        }
+        for (key, upstream) in core.take_asks() {
+            sources.ask(key, upstream);
+        }
+        reports.publish(&mut core, &state);
+        tokio::select! {
+            biased;
+            () = shutdown.begun() => break,
+            Some((id, result)) = flights.next(), if !flights.is_empty() => core.on(clock.now(), Input::Done(id, result)),
+            news = sources.next() => {
+                // Whoever holds the sources has ended: so do we.
+                let Some(news) = news else { break };
+                core.on(clock.now(), Input::Sources(news));
+            }
+            Some(event) = events.recv() => {
+                let now = clock.now();
+                reports.take(&mut core, now, event);
+                // What has come meanwhile belongs to the same look at the world.
+                while let Ok(event) = events.try_recv() {
+                    reports.take(&mut core, now, event);
+                }
+            }
+            () = clock.reach(core.wake_at()) => {}
+        }
+    }
+    let drained = timeout(DRAIN, async { while flights.next().await.is_some() {} }).await;
+    if drained.is_err() {
+        warn!(under_way = flights.len(), "stopped before all requests were answered");
+    }
+}
+
+async fn carry_out(connection: &Connection, manager: &'static str, order: Order) -> (u64, Result<Reply, Fault>) {
+    let result = write::execute(&connection.write, manager, &order).await;
+    match &result {
+        Ok(_) => debug!(?order, "done"),
+        Err(fault) => debug!(?order, reason = fault.reason(), %fault, "failed"),
+    }
+    (order.id, result)
+}
+
+fn start_watches(
+    config: &EngineConfig,
+    connection: &Connection,
+    events: mpsc::Sender<Told<Input>>,
+) -> Result<JoinSet<()>, Fault> {
+    let mut tasks = JoinSet::new();
+    let (client, rules) = (&connection.watch, &config.rules);
+    let namespace = match &config.scope {
+        Scope::Namespaces => None,
+        Scope::One(namespace) => Some(namespace.as_str()),
+    };
+    for (n, kind) in (1..).zip(Kind::ALL) {
+        let query = Query::replicas(rules, kind, namespace)?;
+        let decode = wire::replica(Rules::clone(rules), kind);
+        let wrap = move |news| Told::of(kind.plural(), news, |feed| Input::Replica(kind, feed));
+        tasks.spawn(watch(client.clone(), query, config.seed.wrapping_add(n), decode, wrap, events.clone()));
+    }
+    if namespace.is_none() {
+        let wrap = |news| Told::of("namespaces", news, Input::Dest);
+        tasks.spawn(watch(client.clone(), Query::namespaces(), config.seed, wire::namespace, wrap, events));
+    }
+    Ok(tasks)
+}
+
+/// What people are told of this cluster.
+#[derive(Default)]
+struct Reports {
+    places: BTreeMap<SourceKey, Vec<Place>>,
+    troubles: Troubles,
+}
+
+impl Reports {
+    fn take(&mut self, core: &mut Core, now: Moment, told: Told<Input>) {
+        match told {
+            Told::Input(input) => core.on(now, input),
+            Told::Watch(watch, result) => self.troubles.note(watch, result),
+        }
+    }
+
+    fn publish(&mut self, core: &mut Core, state: &state::Sender<EngineState>) {
+        for Settled { source, tally, places } in core.take_settled() {
+            let Tally { synced, pending, refused } = tally;
+            match places.first() {
+                None => info!(%source, synced, "in place"),
+                Some(first) => warn!(
+                    %source, synced, pending, refused, namespace = first.namespace, reason = first.reason,
+                    message = first.message, "not everywhere"
+                ),
+            }
+            if places.is_empty() {
+                self.places.remove(&source);
+            } else {
+                self.places.insert(source, places);
+            }
+        }
+        let fault = core.cluster_fault().or_else(|| self.troubles.first());
+        state.send_if_modified(|state| {
+            let same = state.ready == core.is_ready() && state.fault.as_ref() == fault && state.tally == core.tally();
+            if !same {
+                *state = EngineState {
+                    ready: core.is_ready(),
+                    fault: fault.cloned(),
+                    tally: core.tally(),
+                    places: self.places.values().flatten().take(3).cloned().collect(),
+                };
+            }
+            !same
+        });
+    }
+}

@@ -1,0 +1,241 @@
+//! The sources of one process: watched once, told to all engines.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio::sync::watch as state;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::cluster::connection::Connection;
+use crate::cluster::query::Query;
+use crate::cluster::watch::watch;
+use crate::cluster::{read, wire};
+use crate::contract::object::{Kind, SourceKey};
+use crate::contract::rules::Rules;
+use crate::contract::source::Source;
+use crate::engine::Clock;
+use crate::fault::Fault;
+use crate::index::feed::{Feed, NamespaceSeen, Seen};
+use crate::index::sources::{Confirmation, Remark, SourceNews, Sources};
+use crate::ops::shutdown::Shutdown;
+use crate::watches::{Told, Troubles};
+
+/// How much the watches may be ahead, in events.
+const AHEAD: usize = 64;
+
+/// What the feed is for.
+#[derive(Clone, Debug)]
+pub struct SourceFeedConfig {
+    /// Who we are, and which namespace the sources are in.
+    pub rules: Arc<Rules>,
+    /// `--delete-grace`
+    pub delete_grace: Duration,
+    /// Seed of the jitter.
+    pub seed: u64,
+}
+
+/// How the feed is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceFeedState {
+    /// All lists have come and the source namespace is there.
+    pub complete: bool,
+    /// The source namespace does not exist.
+    pub namespace_missing: bool,
+    /// The last failure of a watch, while it lasts.
+    pub fault: Option<Fault>,
+}
+
+/// Where engines subscribe.
+#[derive(Clone, Debug)]
+pub struct SourceFeed {
+    commands: mpsc::UnboundedSender<Command>,
+    state: state::Receiver<SourceFeedState>,
+}
+
+/// The news of the sources for one engine.
+#[derive(Debug)]
+pub struct Subscription {
+    news: mpsc::UnboundedReceiver<SourceNews>,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+#[derive(Debug)]
+enum Command {
+    Subscribe(mpsc::UnboundedSender<SourceNews>),
+    Ask(SourceKey, bool),
+}
+
+#[derive(Debug)]
+enum Input {
+    Namespace(Feed<NamespaceSeen>),
+    Source(Kind, Feed<Source>),
+}
+
+impl SourceFeed {
+    /// Starts to watch the sources through this connection.
+    pub fn start(config: SourceFeedConfig, connection: Connection, shutdown: Shutdown) -> Self {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let (sender, state) = state::channel(SourceFeedState::default());
+        tokio::spawn(run(config, connection, receiver, sender, shutdown));
+        Self { commands, state }
+    }
+
+    /// All news from now on, and before them all that an engine has missed.
+    pub fn subscribe(&self) -> Subscription {
+        let (sender, news) = mpsc::unbounded_channel();
+        // If the feed has ended, so does the subscription.
+        drop(self.commands.send(Command::Subscribe(sender)));
+        Subscription { news, commands: self.commands.clone() }
+    }
+
+    /// How it is doing, now and from now on.
+    pub fn state(&self) -> state::Receiver<SourceFeedState> {
+        self.state.clone()
+    }
+}
+
+impl Subscription {
+    /// The next news; `None` when the feed has ended.
+    pub(crate) async fn next(&mut self) -> Option<SourceNews> {
+        self.news.recv().await
+    }
+
+    /// Replicas of a source stand here that was never named; `upstream` as in [`Sources::ask`].
+    pub(crate) fn ask(&self, key: SourceKey, upstream: bool) {
+        drop(self.commands.send(Command::Ask(key, upstream)));
+    }
+}
+
+async fn run(
+    config: SourceFeedConfig,
+    connection: Connection,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    state: state::Sender<SourceFeedState>,
+    shutdown: Shutdown,
+) {
+    let clock = Clock::start();
+    let mut sources = Sources::new(config.delete_grace);
+    let mut engines: Vec<mpsc::UnboundedSender<SourceNews>> = Vec::new();
+    let (sender, mut events) = mpsc::channel(AHEAD);
+    // They end with this function.
+    let _watches = match start_watches(&config, &connection, sender) {
+        Ok(watches) => watches,
+        Err(fault) => return drop(state.send_replace(SourceFeedState { fault: Some(fault), ..Default::default() })),
+    };
+    let mut confirmations = FuturesUnordered::new();
+    let mut troubles = Troubles::default();
+    loop {
+        sources.tick(clock.now());
+        while let Some(key) = sources.next_confirmation() {
+            confirmations.push(confirm(&config.rules, &connection, key));
+        }
+        for news in sources.take_news() {
+            engines.retain(|engine| engine.send(news.clone()).is_ok());
+        }
+        for remark in sources.take_remarks() {
+            say(&remark);
+        }
+        publish(&config, &sources, troubles.first(), &state);
+        tokio::select! {
+            biased;
+            () = shutdown.begun() => return,
+            Some((key, result)) = confirmations.next(), if !confirmations.is_empty() => {
+                sources.confirmed(clock.now(), &key, result);
+            }
+            Some(command) = commands.recv() => match command {
+                Command::Subscribe(engine) => {
+                    if sources.snapshot().into_iter().all(|news| engine.send(news).is_ok()) {
+                        engines.push(engine);
+                    }
+                }
+                Command::Ask(key, upstream) => sources.ask(clock.now(), &key, upstream),
+            },
+            Some(event) = events.recv() => {
+                match event {
+                    Told::Input(Input::Namespace(feed)) => sources.on_namespace(clock.now(), feed),
+                    Told::Input(Input::Source(kind, feed)) => sources.on_source(clock.now(), kind, feed),
+                    Told::Watch(watch, result) => troubles.note(watch, result),
+                }
+            }
+            () = clock.reach(sources.wake_at()) => {}
+        }
+    }
+}
+
+fn start_watches(
+    config: &SourceFeedConfig,
+    connection: &Connection,
+    events: mpsc::Sender<Told<Input>>,
+) -> Result<JoinSet<()>, Fault> {
+    let mut tasks = JoinSet::new();
+    let (client, rules) = (&connection.watch, &config.rules);
+    for (n, kind) in (1..).zip(Kind::ALL) {
+        let query = Query::sources(rules, kind)?;
+        let decode = wire::source(Rules::clone(rules), kind);
+        let wrap = move |news| Told::of(kind.plural(), news, |feed| Input::Source(kind, feed));
+        tasks.spawn(watch(client.clone(), query, config.seed.wrapping_add(n), decode, wrap, events.clone()));
+    }
+    let wrap = |news| Told::of("namespaces", news, Input::Namespace);
+    let fields = Some(format!("metadata.name={}", rules.source_namespace));
+    let query = Query { fields, ..Query::namespaces() };
+    tasks.spawn(watch(client.clone(), query, config.seed, wire::namespace, wrap, events));
+    Ok(tasks)
+}
+
+/// One GET each of the source namespace and of the source; `None` if either is not answered as it should be.
+async fn confirm(rules: &Rules, connection: &Connection, key: SourceKey) -> (SourceKey, Option<Confirmation>) {
+    let ask = async || {
+        let namespace = read::get_namespace(&connection.write, &rules.source_namespace).await?;
+        let source = read::get_object(&connection.write, key.kind, &rules.source_namespace, &key.name).await?;
+        let source = source.map(|object| Source::read(rules, object).reading);
+        Ok::<_, Fault>(Confirmation { namespace, source })
+    };
+    let result = ask().await;
+    if let Err(fault) = &result {
+        warn!(source = %key, reason = fault.reason(), %fault, "cannot confirm that a source is gone; its copies stay");
+    }
+    (key, result.ok())
+}
+
+fn publish(
+    config: &SourceFeedConfig,
+    sources: &Sources,
+    fault: Option<&Fault>,
+    state: &state::Sender<SourceFeedState>,
+) {
+    let next = SourceFeedState {
+        complete: sources.is_complete(),
+        namespace_missing: sources.namespace() == Seen::Absent,
+        fault: fault.cloned(),
+    };
+    state.send_if_modified(|state| {
+        let namespace = &config.rules.source_namespace;
+        if next.namespace_missing && !state.namespace_missing {
+            warn!(
+                namespace,
+                "the source namespace does not exist; waiting for it, and nothing is deleted meanwhile \
+                 (kubectl create namespace {namespace})"
+            );
+        }
+        if next.complete && !state.complete {
+            info!(namespace, "all sources are known");
+        }
+        let changed = *state != next;
+        *state = next;
+        changed
+    });
+}
+
+fn say(remark: &Remark) {
+    match remark {
+        Remark::Frozen(source, _, why) => {
+            warn!(%source, reason = "Frozen", "{why}; until then its copies follow, and none is created or deleted");
+        }
+        Remark::Never(source, _, why) => warn!(%source, reason = "NeverReplicated", "{why}"),
+        Remark::Leaving(source, reason) => info!(%source, %reason, todo = reason.what_to_do(), "its copies are to go"),
+    }
+}
