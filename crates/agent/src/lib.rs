@@ -29,9 +29,15 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), AccessE
         max_in_flight,
         "started"
     );
-    let feed = SourceFeedConfig { rules: Arc::clone(&rules), delete_grace, seed };
+    let feed = SourceFeedConfig {
+        rules: Arc::clone(&rules),
+        delete_grace,
+        seed,
+        wall_clock: jiff::Timestamp::now,
+        instance: ops::instance(rules.role),
+    };
     let sources = SourceFeed::start(feed, connection.clone(), shutdown.clone());
-    let engine = EngineConfig { rules, scope: Scope::Namespaces, max_in_flight, seed };
+    let engine = EngineConfig { rules, cluster: String::new(), scope: Scope::Namespaces, max_in_flight, seed };
     let (state, _) = tokio::sync::watch::channel(EngineState::default());
     engine::run(engine, connection, sources.subscribe(), state, shutdown).await;
     tracing::info!("stopped");

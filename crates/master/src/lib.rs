@@ -30,7 +30,13 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), AccessE
         max_in_flight,
         "started"
     );
-    let feed = SourceFeedConfig { rules: Arc::clone(&rules), delete_grace, seed };
+    let feed = SourceFeedConfig {
+        rules: Arc::clone(&rules),
+        delete_grace,
+        seed,
+        wall_clock: jiff::Timestamp::now,
+        instance: ops::instance(rules.role),
+    };
     let sources = SourceFeed::start(feed, connection.clone(), shutdown.clone());
     let shared = Shared { rules, connection, sources, addresses: allow_addresses, max_in_flight, seed };
     fleet::run(shared, shutdown).await;

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
+use crate::announce::Trouble;
 use crate::cluster::connection::Connection;
 use crate::cluster::query::Query;
 use crate::cluster::watch::watch;
@@ -41,6 +42,8 @@ const DRAIN: Duration = Duration::from_secs(4);
 pub struct EngineConfig {
     /// Who we are.
     pub rules: Arc<Rules>,
+    /// Name of the cluster, for people; empty for an agent's own.
+    pub cluster: String,
     /// Where copies belong.
     pub scope: Scope,
     /// Most requests under way at once.
@@ -115,7 +118,7 @@ pub async fn run(
         for (key, upstream) in core.take_asks() {
             sources.ask(key, upstream);
         }
-        reports.publish(&mut core, &state);
+        reports.publish(&mut core, &sources, &config.cluster, &state);
         tokio::select! {
             biased;
             () = shutdown.begun() => break,
@@ -190,11 +193,13 @@ impl Reports {
         }
     }
 
-    fn publish(&mut self, core: &mut Core, state: &state::Sender<EngineState>) {
-        for Settled { source, tally, places } in core.take_settled() {
-            let Tally { synced, pending, refused } = tally;
+    fn publish(&mut self, core: &mut Core, sources: &Subscription, cluster: &str, state: &state::Sender<EngineState>) {
+        for settled in core.take_settled() {
+            sources.report(settled.source.clone(), cluster, Trouble::of(&settled));
+            let Settled { source, tally: Tally { synced, pending, refused }, places } = settled;
             match places.first() {
-                None => info!(%source, synced, "in place"),
+                None if pending == 0 => info!(%source, synced, "in place"),
+                None => debug!(%source, synced, pending, "not settled"),
                 Some(first) => warn!(
                     %source, synced, pending, refused, namespace = first.namespace, reason = first.reason,
                     message = first.message, "not everywhere"

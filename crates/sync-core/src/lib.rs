@@ -1,5 +1,6 @@
 //! The engine of secret-replicator-eks.
 
+pub mod announce;
 pub mod cluster;
 pub mod contract;
 pub mod core;

@@ -10,22 +10,26 @@ use tokio::sync::watch as state;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use crate::announce::{Announcement, Announcer, Trouble};
 use crate::cluster::connection::Connection;
 use crate::cluster::query::Query;
 use crate::cluster::watch::watch;
-use crate::cluster::{read, wire};
+use crate::cluster::{events, read, wire};
 use crate::contract::object::{Kind, SourceKey};
 use crate::contract::rules::Rules;
 use crate::contract::source::Source;
 use crate::engine::Clock;
 use crate::fault::Fault;
-use crate::index::feed::{Feed, NamespaceSeen, Seen};
+use crate::index::feed::{Feed, Moment, NamespaceSeen, Seen};
 use crate::index::sources::{Confirmation, Remark, SourceNews, Sources};
 use crate::ops::shutdown::Shutdown;
+use crate::reason::Reason;
 use crate::watches::{Told, Troubles};
 
 /// How much the watches may be ahead, in events.
 const AHEAD: usize = 64;
+/// Kubernetes Events that are written at once: they never get in the way of what they are about.
+const EVENTS: usize = 2;
 
 /// What the feed is for.
 #[derive(Clone, Debug)]
@@ -36,6 +40,10 @@ pub struct SourceFeedConfig {
     pub delete_grace: Duration,
     /// Seed of the jitter.
     pub seed: u64,
+    /// The wall clock, for Events.
+    pub wall_clock: fn() -> jiff::Timestamp,
+    /// Name of this process, for Events.
+    pub instance: String,
 }
 
 /// How the feed is doing.
@@ -67,6 +75,7 @@ pub struct Subscription {
 enum Command {
     Subscribe(mpsc::UnboundedSender<SourceNews>),
     Ask(SourceKey, bool),
+    Report(SourceKey, String, Option<Trouble>),
 }
 
 #[derive(Debug)]
@@ -108,6 +117,11 @@ impl Subscription {
     pub(crate) fn ask(&self, key: SourceKey, upstream: bool) {
         drop(self.commands.send(Command::Ask(key, upstream)));
     }
+
+    /// How the copies of a source fare in a cluster, for its Events.
+    pub(crate) fn report(&self, key: SourceKey, cluster: &str, trouble: Option<Trouble>) {
+        drop(self.commands.send(Command::Report(key, cluster.to_owned(), trouble)));
+    }
 }
 
 async fn run(
@@ -120,13 +134,14 @@ async fn run(
     let clock = Clock::start();
     let mut sources = Sources::new(config.delete_grace);
     let mut engines: Vec<mpsc::UnboundedSender<SourceNews>> = Vec::new();
-    let (sender, mut events) = mpsc::channel(AHEAD);
+    let (sender, mut inputs) = mpsc::channel(AHEAD);
     // They end with this function.
     let _watches = match start_watches(&config, &connection, sender) {
         Ok(watches) => watches,
         Err(fault) => return drop(state.send_replace(SourceFeedState { fault: Some(fault), ..Default::default() })),
     };
-    let mut confirmations = FuturesUnordered::new();
+    let (mut confirmations, mut events_under_way) = (FuturesUnordered::new(), FuturesUnordered::new());
+    let mut announcer = Announcer::default();
     let mut troubles = Troubles::default();
     loop {
         sources.tick(clock.now());
@@ -136,8 +151,14 @@ async fn run(
         for news in sources.take_news() {
             engines.retain(|engine| engine.send(news.clone()).is_ok());
         }
+        let now = clock.now();
         for remark in sources.take_remarks() {
-            say(&remark);
+            remarked(&mut announcer, now, remark, sources.grace());
+        }
+        while events_under_way.len() < EVENTS
+            && let Some(announcement) = announcer.next(now)
+        {
+            events_under_way.push(announce(&config, &connection, announcement));
         }
         publish(&config, &sources, troubles.first(), &state);
         tokio::select! {
@@ -153,15 +174,19 @@ async fn run(
                     }
                 }
                 Command::Ask(key, upstream) => sources.ask(clock.now(), &key, upstream),
+                Command::Report(key, cluster, trouble) => {
+                    announcer.place(clock.now(), &key, sources.uid(&key), &cluster, trouble);
+                }
             },
-            Some(event) = events.recv() => {
-                match event {
+            Some(()) = events_under_way.next(), if !events_under_way.is_empty() => {}
+            Some(told) = inputs.recv() => {
+                match told {
                     Told::Input(Input::Namespace(feed)) => sources.on_namespace(clock.now(), feed),
                     Told::Input(Input::Source(kind, feed)) => sources.on_source(clock.now(), kind, feed),
                     Told::Watch(watch, result) => troubles.note(watch, result),
                 }
             }
-            () = clock.reach(sources.wake_at()) => {}
+            () = clock.reach(earliest(sources.wake_at(), announcer.wake_at())) => {}
         }
     }
 }
@@ -169,7 +194,7 @@ async fn run(
 fn start_watches(
     config: &SourceFeedConfig,
     connection: &Connection,
-    events: mpsc::Sender<Told<Input>>,
+    inputs: mpsc::Sender<Told<Input>>,
 ) -> Result<JoinSet<()>, Fault> {
     let mut tasks = JoinSet::new();
     let (client, rules) = (&connection.watch, &config.rules);
@@ -177,12 +202,12 @@ fn start_watches(
         let query = Query::sources(rules, kind)?;
         let decode = wire::source(Rules::clone(rules), kind);
         let wrap = move |news| Told::of(kind.plural(), news, |feed| Input::Source(kind, feed));
-        tasks.spawn(watch(client.clone(), query, config.seed.wrapping_add(n), decode, wrap, events.clone()));
+        tasks.spawn(watch(client.clone(), query, config.seed.wrapping_add(n), decode, wrap, inputs.clone()));
     }
     let wrap = |news| Told::of("namespaces", news, Input::Namespace);
     let fields = Some(format!("metadata.name={}", rules.source_namespace));
     let query = Query { fields, ..Query::namespaces() };
-    tasks.spawn(watch(client.clone(), query, config.seed, wire::namespace, wrap, events));
+    tasks.spawn(watch(client.clone(), query, config.seed, wire::namespace, wrap, inputs));
     Ok(tasks)
 }
 
@@ -230,12 +255,37 @@ fn publish(
     });
 }
 
-fn say(remark: &Remark) {
-    match remark {
-        Remark::Frozen(source, _, why) => {
-            warn!(%source, reason = "Frozen", "{why}; until then its copies follow, and none is created or deleted");
+fn earliest(a: Option<Moment>, b: Option<Moment>) -> Option<Moment> {
+    a.into_iter().chain(b).min()
+}
+
+/// Says in the log what is the matter with a source itself, and has it announced.
+fn remarked(announcer: &mut Announcer, now: Moment, remark: Remark, grace: Duration) {
+    let (source, uid, reason, note, warning) = match remark {
+        Remark::Fine(source, uid) => return announcer.source(now, &source, uid, None),
+        Remark::Frozen(source, uid, why) => {
+            let note = format!("{why}; until then its copies follow, and none is created or deleted");
+            (source, Some(uid), Reason::Frozen, note, true)
         }
-        Remark::Never(source, _, why) => warn!(%source, reason = "NeverReplicated", "{why}"),
-        Remark::Leaving(source, reason) => info!(%source, %reason, todo = reason.what_to_do(), "its copies are to go"),
+        Remark::Never(source, uid, why) => (source, Some(uid), Reason::NeverReplicated, why.to_string(), true),
+        Remark::Leaving(source, uid, Reason::Leaving) => {
+            let note = format!("its copies are deleted in {} s unless it is switched on again", grace.as_secs());
+            (source, uid, Reason::Leaving, note, false)
+        }
+        Remark::Leaving(source, uid, why) => (source, uid, why, why.what_to_do().to_owned(), true),
+    };
+    if warning {
+        warn!(%source, %reason, "{note}");
+    } else {
+        info!(%source, %reason, "{note}");
+    }
+    announcer.source(now, &source, uid, Some(Trouble { reason: reason.as_str(), note, warning }));
+}
+
+async fn announce(config: &SourceFeedConfig, connection: &Connection, announcement: Announcement) {
+    let time = (config.wall_clock)().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+    let written = events::write(&connection.write, &config.rules, &announcement, &time, &config.instance).await;
+    if let Err(fault) = written {
+        warn!(source = %announcement.source, reason = fault.reason(), %fault, "cannot write an Event");
     }
 }

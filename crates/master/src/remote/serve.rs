@@ -89,8 +89,8 @@ pub async fn serve(
         Report { generation, destination, outcome: Outcome::Connecting, server: None, version: None, sources: None };
     let span = info_span!("remote", cluster = name);
     let (sender, reports) = state::channel(report);
-    let mut teller = Teller { shared: Arc::clone(&shared), name, last, rng: Rng::new(shared.seed) };
-    let work = work(&shared, what, &sender, &stop).instrument(span.clone());
+    let mut teller = Teller { shared: Arc::clone(&shared), name: name.clone(), last, rng: Rng::new(shared.seed) };
+    let work = work(&shared, &name, what, &sender, &stop).instrument(span.clone());
     tokio::select! {
         biased;
         () = work => {}
@@ -100,7 +100,7 @@ pub async fn serve(
 }
 
 /// Everything but telling. Ends when `stop` has begun and nothing is under way any more.
-async fn work(shared: &Shared, what: What, report: &state::Sender<Report>, stop: &Shutdown) {
+async fn work(shared: &Shared, name: &str, what: What, report: &state::Sender<Report>, stop: &Shutdown) {
     let (kubeconfig, context) = match what {
         What::Only(outcome) => {
             let outcome = explain(shared, outcome).await;
@@ -121,7 +121,7 @@ async fn work(shared: &Shared, what: What, report: &state::Sender<Report>, stop:
     if connect(shared, &connection, report, stop).await.is_none() {
         return;
     }
-    run(shared, connection, report, stop).await;
+    run(shared, name, connection, report, stop).await;
 }
 
 /// The watch shows Secrets of our type only: one that it does not show may be there, of another type.
@@ -178,10 +178,11 @@ async fn connect(
     }
 }
 
-async fn run(shared: &Shared, connection: Connection, report: &state::Sender<Report>, stop: &Shutdown) {
+async fn run(shared: &Shared, name: &str, connection: Connection, report: &state::Sender<Report>, stop: &Shutdown) {
     let destination = report.borrow().destination.clone();
     let config = EngineConfig {
         rules: Arc::clone(&shared.rules),
+        cluster: name.to_owned(),
         scope: Scope::One(destination),
         max_in_flight: shared.max_in_flight,
         seed: shared.seed,

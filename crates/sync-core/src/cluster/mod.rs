@@ -7,12 +7,13 @@
 //! | [`request`], [`answer`], [`path`] | one request, its answer, and what a failed one means |
 //! | [`wire`], [`lines`] | objects as they are on the wire |
 //! | [`query`], [`watch`], [`pace`] | list and watch |
-//! | [`write`], [`read`] | one order, one object |
+//! | [`write`], [`read`], [`events`] | one order, one object, one Event |
 
 pub mod access;
 pub mod addresses;
 pub mod answer;
 pub mod connection;
+pub mod events;
 pub mod header;
 pub mod kubeconfig;
 pub mod lines;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Core, Fault, Outcome, Pair, SourceId};
 use crate::contract::object::SourceKey;
+use crate::reason::Reason;
 
 /// How many places a report names.
 const PLACES: usize = 3;
@@ -28,6 +29,8 @@ pub struct Place {
     pub reason: &'static str,
     /// The server's words, if it said any.
     pub message: String,
+    /// What a person can do about it, if the server's words do not say.
+    pub todo: &'static str,
 }
 
 /// A source for which nothing is due or under way any more.
@@ -53,7 +56,8 @@ impl Tally {
         match outcome {
             Outcome::Nothing => None,
             Outcome::Synced => Some(&mut self.synced),
-            Outcome::Pending | Outcome::Failed(_) => Some(&mut self.pending),
+            // Its deletion is only a matter of time.
+            Outcome::Pending | Outcome::Failed(_) | Outcome::Held(Reason::Leaving) => Some(&mut self.pending),
             Outcome::Held(_) | Outcome::Refused(_) => Some(&mut self.refused),
         }
     }
@@ -124,14 +128,16 @@ impl Core {
         let mut places = Vec::new();
         if tally.pending + tally.refused > 0 {
             let wrong = self.pairs.range(Pair::all_of(id)).filter_map(|(pair, state)| {
-                let reason = match state.outcome {
-                    Outcome::Nothing | Outcome::Synced | Outcome::Pending => return None,
-                    Outcome::Held(reason) | Outcome::Refused(reason) => reason.as_str(),
-                    Outcome::Failed(reason) => reason,
+                let (reason, todo) = match state.outcome {
+                    Outcome::Nothing | Outcome::Synced | Outcome::Pending | Outcome::Held(Reason::Leaving) => {
+                        return None;
+                    }
+                    Outcome::Held(reason) | Outcome::Refused(reason) => (reason.as_str(), reason.what_to_do()),
+                    Outcome::Failed(reason) => (reason, ""),
                 };
                 let namespace = self.dests.get(&pair.dest)?.name.to_string();
                 let message = source.tally.messages.get(reason).cloned().unwrap_or_default();
-                Some(Place { namespace, reason, message })
+                Some(Place { namespace, reason, message, todo })
             });
             places.extend(wrong.take(PLACES));
         }

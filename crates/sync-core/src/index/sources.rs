@@ -45,8 +45,10 @@ pub enum Remark {
     Frozen(SourceKey, Uid, Freeze),
     /// It is never replicated.
     Never(SourceKey, Uid, Never),
-    /// Its switch or it itself went; copies go after the grace.
-    Leaving(SourceKey, Reason),
+    /// Its switch or it itself went.
+    Leaving(SourceKey, Option<Uid>, Reason),
+    /// None of these any more.
+    Fine(SourceKey, Option<Uid>),
 }
 
 /// What one GET each of the source namespace and of the source brought.
@@ -187,6 +189,16 @@ impl Sources {
         self.complete
     }
 
+    /// `metadata.uid` of a source, as it is or last was.
+    pub fn uid(&self, key: &SourceKey) -> Option<Uid> {
+        self.entries.get(key)?.uid
+    }
+
+    /// `--delete-grace`
+    pub fn grace(&self) -> Duration {
+        self.grace
+    }
+
     /// The source namespace.
     pub fn namespace(&self) -> Seen<SourceNamespace> {
         self.namespace
@@ -279,6 +291,7 @@ impl Sources {
             return;
         }
         let uid = entry.uid;
+        let troubled = matches!(entry.told, Some(Want::Frozen(_) | Want::Never | Want::Leaving(_)));
         match (&entry.reading, &want, uid) {
             (Some(Reading::Frozen(_, why)), _, Some(uid)) => {
                 self.remarks.push(Remark::Frozen(key.clone(), uid, why.clone()));
@@ -286,7 +299,8 @@ impl Sources {
             (Some(Reading::Never(why)), _, Some(uid)) => {
                 self.remarks.push(Remark::Never(key.clone(), uid, why.clone()));
             }
-            (_, Want::Leaving(why), _) => self.remarks.push(Remark::Leaving(key.clone(), *why)),
+            (_, Want::Leaving(why), _) => self.remarks.push(Remark::Leaving(key.clone(), uid, *why)),
+            _ if troubled => self.remarks.push(Remark::Fine(key.clone(), uid)),
             _ => {}
         }
         entry.told = Some(want.clone());

@@ -12,6 +12,12 @@ pub fn seed() -> u64 {
     RandomState::new().hash_one("seed")
 }
 
+/// Name of this process for Events: the pod's, else the machine's, as far as the environment tells.
+pub fn instance(role: crate::contract::rules::Role) -> String {
+    let host = std::env::var("HOSTNAME").ok().filter(|host| !host.is_empty() && host.len() < 128);
+    host.unwrap_or_else(|| role.field_manager().to_owned())
+}
+
 /// What a controller's end means to whoever started it: 2 for what waiting cannot mend, as for a wrong flag.
 pub fn exit_code<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
     match result {

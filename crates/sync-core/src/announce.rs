@@ -1,0 +1,177 @@
+//! What is said of a source in Events: one per change of outcome, never one per destination, and not often.
+//!
+//! Pure: engines and the source feed report, [`Announcer::next`] says what to write and when.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::contract::object::{SourceKey, Uid};
+use crate::core::{Place, Settled, Tally};
+use crate::index::feed::Moment;
+
+/// At least so long between two Events on one source; of what happens meanwhile the last counts.
+const PAUSE: Duration = Duration::from_secs(10);
+/// Longest `note` that an API server takes is 1,024 bytes; cut in characters, which are up to 4.
+const NOTE: usize = 250;
+
+/// What troubles the copies of a source in one cluster, or everywhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// From the lists in [`Reason`](crate::reason::Reason) and [`Fault`](crate::fault::Fault).
+    pub reason: &'static str,
+    /// For people: how many, the first few, what to do.
+    pub note: String,
+    /// Something is wrong; else it is only worth knowing.
+    pub warning: bool,
+}
+
+impl Trouble {
+    /// What is not in place of a source that has settled; `None` if everything is.
+    pub fn of(settled: &Settled) -> Option<Self> {
+        let Tally { synced, pending, refused } = settled.tally;
+        let first = settled.places.first()?;
+        let mut note = format!("{} of {} copies are not in place: ", pending + refused, synced + pending + refused);
+        for (n, Place { namespace, reason, message, todo }) in settled.places.iter().enumerate() {
+            let text = if message.is_empty() { todo } else { message.as_str() };
+            let separator = if n == 0 { "" } else { "; " };
+            let _never_fails = write!(note, "{separator}{namespace}: {reason}, {text}");
+        }
+        Some(Self { reason: first.reason, note, warning: true })
+    }
+}
+
+/// An Event to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// The source that it is about.
+    pub source: SourceKey,
+    /// `metadata.uid` of the source.
+    pub uid: Uid,
+    /// In one word.
+    pub reason: &'static str,
+    /// For people, at most 1,000 bytes.
+    pub note: String,
+    /// `Warning` or `Normal`.
+    pub warning: bool,
+}
+
+#[derive(Debug, Default)]
+struct Subject {
+    uid: Option<Uid>,
+    /// What is wrong with the source itself: then nothing else matters.
+    own: Option<Trouble>,
+    /// What is wrong in each cluster, by its name; an agent's own cluster has none.
+    places: BTreeMap<String, Trouble>,
+    /// What has been said, as far as a change of it is worth saying again.
+    said: Option<Vec<(String, &'static str)>>,
+    said_at: Option<Moment>,
+}
+
+/// What has been said of each source, and what is to be said next.
+#[derive(Debug, Default)]
+pub struct Announcer {
+    subjects: BTreeMap<SourceKey, Subject>,
+    due: BTreeMap<SourceKey, Moment>,
+}
+
+impl Announcer {
+    /// How the source itself fares; `None` is well.
+    pub fn source(&mut self, now: Moment, key: &SourceKey, uid: Option<Uid>, own: Option<Trouble>) {
+        if own.is_none() && !self.subjects.contains_key(key) {
+            return;
+        }
+        let subject = self.subjects.entry(key.clone()).or_default();
+        subject.uid = uid.or(subject.uid);
+        subject.own = own;
+        self.check(now, key);
+    }
+
+    /// How its copies fare in one cluster; `None` is well.
+    pub fn place(&mut self, now: Moment, key: &SourceKey, uid: Option<Uid>, cluster: &str, trouble: Option<Trouble>) {
+        match trouble {
+            None if !self.subjects.contains_key(key) => return,
+            None => drop(self.subjects.get_mut(key).and_then(|subject| subject.places.remove(cluster))),
+            Some(trouble) => {
+                let subject = self.subjects.entry(key.clone()).or_default();
+                subject.uid = uid.or(subject.uid);
+                subject.places.insert(cluster.to_owned(), trouble);
+            }
+        }
+        self.check(now, key);
+    }
+
+    fn check(&mut self, now: Moment, key: &SourceKey) {
+        let Some(subject) = self.subjects.get(key) else { return };
+        if subject.said.as_ref() == Some(&subject.state()) || (subject.said.is_none() && subject.state().is_empty()) {
+            self.due.remove(key);
+            // All is well and has been said, or never was otherwise.
+            if subject.state().is_empty() {
+                self.subjects.remove(key);
+            }
+            return;
+        }
+        let at = subject.said_at.map_or(now, |at| at.saturating_add(PAUSE).max(now));
+        self.due.entry(key.clone()).or_insert(at);
+    }
+
+    /// The next Event that is due.
+    pub fn next(&mut self, now: Moment) -> Option<Announcement> {
+        loop {
+            let key = self.due.iter().find(|(_, at)| **at <= now).map(|(key, _)| key.clone())?;
+            self.due.remove(&key);
+            let Some(subject) = self.subjects.get_mut(&key) else { continue };
+            let state = subject.state();
+            // An Event needs the object that it is about.
+            let Some(uid) = subject.uid else { continue };
+            let (reason, note, warning) = subject.text();
+            if state.is_empty() {
+                self.subjects.remove(&key);
+            } else {
+                (subject.said, subject.said_at) = (Some(state), Some(now));
+            }
+            return Some(Announcement { source: key, uid, reason, note: cut(&note), warning });
+        }
+    }
+
+    /// When the next Event is due.
+    pub fn wake_at(&self) -> Option<Moment> {
+        self.due.values().min().copied()
+    }
+}
+
+impl Subject {
+    /// What is wrong, without the counts, which change all the time.
+    fn state(&self) -> Vec<(String, &'static str)> {
+        match &self.own {
+            Some(own) => vec![(own.note.clone(), own.reason)],
+            None => self.places.iter().map(|(cluster, trouble)| (cluster.clone(), trouble.reason)).collect(),
+        }
+    }
+
+    fn text(&self) -> (&'static str, String, bool) {
+        if let Some(Trouble { reason, note, warning }) = &self.own {
+            return (reason, note.clone(), *warning);
+        }
+        let Some((cluster, Trouble { reason, note, warning })) = self.places.first_key_value() else {
+            return ("Synced", "all copies are in place again".to_owned(), false);
+        };
+        let more = match self.places.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and in {more} more clusters)"),
+        };
+        let place = if cluster.is_empty() { String::new() } else { format!("cluster {cluster}: ") };
+        (reason, format!("{place}{note}{more}"), *warning)
+    }
+}
+
+fn cut(note: &str) -> String {
+    match note.char_indices().nth(NOTE) {
+        Some((at, _)) => format!("{}…", note.get(..at).unwrap_or_default()),
+        None => note.to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[path = "announce_tests.rs"]
+mod tests;

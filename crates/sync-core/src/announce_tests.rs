@@ -1,0 +1,74 @@
+use super::*;
+use crate::contract::object::Kind;
+
+fn key() -> SourceKey {
+    SourceKey { kind: Kind::Secret, name: "regcred".into() }
+}
+
+fn uid() -> Option<Uid> {
+    Uid::parse("00000000-0000-4000-8000-000000000001")
+}
+
+const fn at(seconds: u64) -> Moment {
+    Duration::from_secs(seconds)
+}
+
+fn trouble(reason: &'static str, note: &str) -> Option<Trouble> {
+    Some(Trouble { reason, note: note.to_owned(), warning: true })
+}
+
+#[test]
+fn well_from_the_start_is_not_worth_an_event() {
+    let mut announcer = Announcer::default();
+    announcer.place(at(0), &key(), uid(), "", None);
+    announcer.source(at(0), &key(), uid(), None);
+    assert_eq!((announcer.next(at(100)), announcer.wake_at()), (None, None));
+}
+
+#[test]
+fn one_event_per_change_and_none_for_counts() {
+    let mut announcer = Announcer::default();
+    announcer.place(at(0), &key(), uid(), "", trouble("ForeignObject", "1 of 3"));
+    let event = announcer.next(at(0)).unwrap();
+    assert_eq!((event.reason, event.note.as_str(), event.warning), ("ForeignObject", "1 of 3", true));
+    announcer.place(at(20), &key(), uid(), "", trouble("ForeignObject", "2 of 3"));
+    assert_eq!(announcer.next(at(20)), None);
+    announcer.place(at(30), &key(), uid(), "", None);
+    let event = announcer.next(at(30)).unwrap();
+    assert_eq!((event.reason, event.warning), ("Synced", false));
+    assert!(announcer.subjects.is_empty() && announcer.due.is_empty(), "nothing is kept of what is well");
+}
+
+#[test]
+fn changes_in_quick_succession_are_one_event_and_only_if_something_is_left_to_say() {
+    let mut announcer = Announcer::default();
+    announcer.place(at(0), &key(), uid(), "", trouble("Rejected", "a"));
+    assert!(announcer.next(at(0)).is_some());
+    announcer.place(at(1), &key(), uid(), "", None);
+    announcer.place(at(2), &key(), uid(), "", trouble("Forbidden", "b"));
+    assert_eq!((announcer.next(at(9)), announcer.wake_at()), (None, Some(at(10))));
+    assert_eq!(announcer.next(at(10)).unwrap().reason, "Forbidden");
+    announcer.place(at(11), &key(), uid(), "", None);
+    announcer.place(at(12), &key(), uid(), "", trouble("Forbidden", "b"));
+    assert_eq!((announcer.next(at(60)), announcer.wake_at()), (None, None));
+}
+
+#[test]
+fn what_is_wrong_with_the_source_comes_first_and_clusters_are_counted() {
+    let mut announcer = Announcer::default();
+    announcer.place(at(0), &key(), uid(), "eu", trouble("Rejected", "quota"));
+    announcer.place(at(0), &key(), uid(), "us", trouble("Rejected", "quota"));
+    assert_eq!(announcer.next(at(0)).unwrap().note, "cluster eu: quota (and in 1 more clusters)");
+    announcer.source(at(20), &key(), uid(), trouble("Frozen", "write yes"));
+    assert_eq!(announcer.next(at(20)).unwrap().note, "write yes");
+    announcer.source(at(40), &key(), uid(), None);
+    assert_eq!(announcer.next(at(40)).unwrap().reason, "Rejected");
+}
+
+#[test]
+fn a_note_is_cut_between_characters() {
+    let mut announcer = Announcer::default();
+    announcer.source(at(0), &key(), uid(), trouble("Frozen", &"ä".repeat(2000)));
+    let note = announcer.next(at(0)).unwrap().note;
+    assert_eq!((note.chars().count(), note.len() < 1024), (NOTE + 1, true));
+}
