@@ -3,6 +3,7 @@
 // All of this is test code, helper functions included; clippy's exceptions for tests reach only `#[test]` functions.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
+mod cluster_client;
 mod flags;
 mod manifests;
 mod testbed_self;

@@ -1,0 +1,206 @@
+//! The client of one cluster against a real API server: what it sends is understood, and what comes back is what the
+//! unit tests believe.
+
+mod lists;
+mod orders;
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use sync_core::cluster::access::Access;
+use sync_core::cluster::addresses::AddressRules;
+use sync_core::cluster::connection::Connection;
+use sync_core::cluster::{read, request};
+use sync_core::contract::desired::Desired;
+use sync_core::contract::object::{Content, Kind, Object, Rv, Uid};
+use sync_core::contract::rules::{Role, Rules};
+use sync_core::contract::source::{Reading, Source};
+use sync_core::contract::strip::StripList;
+use sync_core::contract::{body, keys};
+use sync_core::fault::Fault;
+use sync_core::order::{Order, Step};
+use testbed::{Cluster, FaultProxy, Kubeconfig, Mode, shared};
+
+const MANAGER: &str = "mw-sync-agent";
+
+fn rules() -> Rules {
+    Rules::new(Role::Agent, "operator", None, StripList::with::<&str>(&[]).expect("the default list"))
+}
+
+fn uid(text: &str) -> Uid {
+    Uid::parse(text).expect("a uid")
+}
+
+/// What replicas of a source with this name and payload look like.
+fn desired(name: &str, payload: &str, immutable: bool) -> Desired {
+    let object = Object {
+        kind: Kind::Secret,
+        namespace: "operator".into(),
+        name: name.into(),
+        uid: uid("11111111-0000-4000-8000-000000000001"),
+        rv: Rv(1),
+        labels: [("team".to_owned(), "a".to_owned())].into(),
+        annotations: [(keys::SYNC.to_owned(), "yes".to_owned())].into(),
+        content: Content {
+            secret_type: Some("Opaque".into()),
+            immutable,
+            data: [("k".to_owned(), payload.to_owned())].into(),
+            ..Content::default()
+        },
+    };
+    let Reading::On(template) = Source::read(&rules(), object).reading else { panic!("a source") };
+    template.desired(uid("22222222-0000-4000-8000-000000000002"))
+}
+
+fn order(namespace: &str, name: &str, step: Step) -> Order {
+    Order { id: 0, kind: Kind::Secret, namespace: namespace.into(), name: name.into(), step }
+}
+
+fn create(namespace: &str, desired: &Desired) -> Order {
+    order(namespace, &desired.key.name, Step::Create(Bytes::from(body::create(desired))))
+}
+
+/// The access that a kubeconfig in a Secret would give.
+fn access(kubeconfig: &Kubeconfig) -> Result<Access> {
+    let allow: AddressRules = "127.0.0.1".parse()?;
+    Ok(Access::from_kubeconfig(kubeconfig.to_yaml().as_bytes(), None, &allow)?)
+}
+
+fn connection(cluster: &Cluster) -> Result<Connection> {
+    Ok(Connection::new(&access(&cluster.admin())?, "mw-sync-agent/0.1.0")?)
+}
+
+async fn namespaces(cluster: &Cluster, names: &[&str]) -> Result<()> {
+    for name in names {
+        cluster.kubectl(&["create", "namespace", name]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn cluster_client_uses_one_connection_for_64_writes_at_once() -> Result<()> {
+    let cluster = shared("client").await?;
+    namespaces(&cluster, &["client-burst"]).await?;
+    let proxy = FaultProxy::start(cluster.server_addr())?;
+    let access = access(&cluster.admin().by_server(proxy.url()))?;
+    let connection = Connection::new(&access, "mw-sync-agent/0.1.0")?;
+    let version = connection.warm().await?;
+    assert_eq!(version.git, testbed::control_plane::version());
+    assert_eq!(proxy.accepted(), 2, "one for watches, one for writes");
+
+    let mark = cluster.audit().mark().await?;
+    let mut running = tokio::task::JoinSet::new();
+    for n in 0..64 {
+        let (client, order) =
+            (connection.write.clone(), create("client-burst", &desired(&format!("s-{n}"), "dg==", false)));
+        running.spawn(async move { sync_core::cluster::write::execute(&client, MANAGER, &order).await });
+    }
+    for reply in running.join_all().await {
+        reply?;
+    }
+    assert_eq!(proxy.accepted(), 2);
+    let requests = cluster.audit().since(mark).await?.namespace("client-burst").user_agent("mw-sync-agent/0.1.0");
+    assert_eq!(requests.writes().count(), 64);
+
+    // The credential is swapped on the open connection. (After a 401 the server closes it.)
+    let header = access.header().context("a token")?;
+    let get = async || read::get_namespace(&connection.write, "client-burst").await;
+    header.set_bearer(&cluster.service_account("client-burst", "default").await?.token)?;
+    assert!(matches!(get().await, Err(Fault::Forbidden(_))));
+    header.set_bearer(&cluster.admin().token)?;
+    assert!(get().await?.is_some_and(|namespace| !namespace.terminating));
+    assert_eq!(proxy.accepted(), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn cluster_client_tells_failures_apart() -> Result<()> {
+    let cluster = shared("client").await?;
+    namespaces(&cluster, &["client-faults"]).await?;
+    let get = async |access: &Access| {
+        let connection = Connection::new(access, "mw-sync-agent/0.1.0").expect("a connection");
+        read::get_object(&connection.watch, Kind::Secret, "client-faults", "nowhere").await
+    };
+    let admin = cluster.admin();
+    assert!(matches!(get(&access(&admin)?).await, Ok(None)));
+    let mut other = admin.clone();
+    other.token = "wrong".into();
+    assert_eq!(get(&access(&other)?).await.unwrap_err(), Fault::Unauthorised);
+    let powerless = cluster.service_account("client-faults", "default").await?;
+    let Err(Fault::Forbidden(text)) = get(&access(&powerless)?).await else { panic!("forbidden") };
+    assert!(text.contains("system:serviceaccount:client-faults:default"), "{text}");
+    let elsewhere = Cluster::start(testbed::ClusterOptions::default().without_controller_manager()).await?;
+    let mut stranger = admin.clone();
+    elsewhere.ca_pem().clone_into(&mut stranger.ca_pem);
+    elsewhere.stop().await;
+    let error = get(&access(&stranger)?).await.unwrap_err();
+    assert!(matches!(error, Fault::Tls(_)), "{error:?}");
+
+    let proxy = FaultProxy::start(cluster.server_addr())?;
+    let by_proxy = access(&admin.by_server(proxy.url()))?;
+    let connection = Connection::new(&by_proxy, "mw-sync-agent/0.1.0")?;
+    connection.warm().await?;
+    let limits = request::Limits { deadline: std::time::Duration::from_millis(300), ..request::Limits::METADATA };
+    let ask = async || {
+        let request = http::Request::get("/version").body(kube::client::Body::empty()).expect("a request");
+        request::send(&connection.watch, request, limits).await
+    };
+    proxy.set(Mode::BlackHole).await;
+    assert!(matches!(ask().await, Err(Fault::NoAnswer(_))));
+    proxy.set(Mode::Refuse).await;
+    let error = testbed::eventually(std::time::Duration::from_secs(10), "refused", async || match ask().await {
+        Err(Fault::Connect(text)) => Ok(text),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    assert!(error.contains("refused"), "{error}");
+    proxy.set(Mode::Pass).await;
+    ask().await?;
+
+    let missing =
+        read::get_json::<serde_json::Value>(&connection.watch, "/apis/mw-sync.io/v1alpha1/remoteclusters").await;
+    assert_eq!(missing.unwrap_err(), Fault::NotFound, "a CRD that is not installed");
+    assert_eq!(read::get_namespace(&connection.watch, "nowhere").await, Ok(None));
+    Ok(())
+}
+
+#[tokio::test]
+async fn cluster_client_takes_the_usual_kubeconfig() -> Result<()> {
+    let cluster = shared("client").await?;
+    // Not by KUBECONFIG, which belongs to the process: the strict and the usual reader agree on this file.
+    let text = std::fs::read(cluster.admin_kubeconfig())?;
+    let strict = Access::from_kubeconfig(&text, Some("admin"), &"127.0.0.1".parse()?)?;
+    Connection::new(&strict, "x/1")?.warm().await?;
+    let error = Access::from_kubeconfig(&text, Some("nowhere"), &AddressRules::default()).unwrap_err();
+    assert_eq!(error.reason(), "UnknownContext");
+    let error = Access::from_kubeconfig(&text, None, &AddressRules::default()).unwrap_err();
+    assert_eq!(error.reason(), "AddressNotAllowed");
+    Ok(())
+}
+
+/// A client that changes what another one sends and gets.
+fn through<F>(answer: impl Fn(http::Request<kube::client::Body>) -> F + Send + 'static) -> kube::Client
+where
+    F: Future<Output = Result<http::Response<kube::client::Body>, kube::Error>> + Send + 'static,
+{
+    kube::Client::new(tower::service_fn(answer), "default")
+}
+
+type Bodies = Arc<std::sync::Mutex<Vec<Bytes>>>;
+
+/// The same client, and the bodies of all its answers.
+fn recorded(client: kube::Client) -> (kube::Client, Bodies) {
+    let bodies = Bodies::default();
+    let seen = Arc::clone(&bodies);
+    let client = through(move |request| {
+        let (client, seen) = (client.clone(), Arc::clone(&seen));
+        async move {
+            let (head, body) = client.send(request).await?.into_parts();
+            let body = body.collect_bytes().await?;
+            seen.lock().expect("bodies").push(body.clone());
+            Ok(http::Response::from_parts(head, kube::client::Body::from(body)))
+        }
+    });
+    (client, bodies)
+}
