@@ -7,7 +7,7 @@
 //! | [`request`], [`answer`], [`path`] | one request, its answer, and what a failed one means |
 //! | [`wire`], [`lines`] | objects as they are on the wire |
 //! | [`query`], [`watch`], [`pace`] | list and watch |
-//! | [`write`], [`read`], [`events`] | one order, one object, one Event |
+//! | [`mod@write`], [`read`], [`events`] | one order, one object, one Event |
 
 pub mod access;
 pub mod addresses;
