@@ -166,16 +166,79 @@ async fn cluster_client_tells_failures_apart() -> Result<()> {
 }
 
 #[tokio::test]
-async fn cluster_client_takes_the_usual_kubeconfig() -> Result<()> {
+async fn cluster_client_takes_the_usual_kubeconfigs() -> Result<()> {
     let cluster = shared("client").await?;
-    // Not by KUBECONFIG, which belongs to the process: the strict and the usual reader agree on this file.
-    let text = std::fs::read(cluster.admin_kubeconfig())?;
-    let strict = Access::from_kubeconfig(&text, Some("admin"), &"127.0.0.1".parse()?)?;
-    Connection::new(&strict, "x/1")?.warm().await?;
-    let error = Access::from_kubeconfig(&text, Some("nowhere"), &AddressRules::default()).unwrap_err();
-    assert_eq!(error.reason(), "UnknownContext");
-    let error = Access::from_kubeconfig(&text, None, &AddressRules::default()).unwrap_err();
-    assert_eq!(error.reason(), "AddressNotAllowed");
+    let (admin, token) = (cluster.admin(), cluster.admin().token);
+    std::fs::write(cluster.dir().join("token"), &token)?;
+    let credential = serde_json::json!({
+        "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": { "token": token } });
+    std::fs::write(cluster.dir().join("credential"), credential.to_string())?;
+    let dir = cluster.dir().display();
+    let exec = format!(
+        "exec: {{apiVersion: client.authentication.k8s.io/v1, command: cat, args: [{dir}/credential], interactiveMode: Never}}"
+    );
+    let failing = "exec: {apiVersion: client.authentication.k8s.io/v1, command: 'false', interactiveMode: Never}";
+    let (token_line, text) = (format!("token: {token}"), admin.to_yaml());
+    let open = async |text: String| {
+        let kubeconfig = kube::config::Kubeconfig::from_yaml(&text).expect("a kubeconfig");
+        Access::trusted(kubeconfig, Some("admin")).await
+    };
+    for user in [token_line.clone(), format!("tokenFile: {dir}/token"), exec.clone()] {
+        let access = open(text.replace(&token_line, &user)).await?;
+        assert!(!format!("{access:?}").contains(&token));
+        let version = Connection::new(&access, "x/1")?.warm().await.with_context(|| user.clone())?;
+        assert_eq!(version.git, testbed::control_plane::version());
+    }
+    let error = open(text.replace(&token_line, failing)).await.unwrap_err().to_string();
+    assert!(error.contains("login command failed"), "{error}");
+    let strict = |text: String, allow: &str| {
+        Access::from_kubeconfig(text.as_bytes(), None, &allow.parse().expect("addresses"))
+            .map_err(|error| error.reason())
+    };
+    assert_eq!(strict(text.replace(&token_line, &exec), "127.0.0.1").unwrap_err(), "InvalidKubeconfig");
+    assert_eq!(strict(text.clone(), "").unwrap_err(), "AddressNotAllowed");
+    strict(text, "127.0.0.0/8").map_err(anyhow::Error::msg)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn cluster_client_goes_by_a_proxy() -> Result<()> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let cluster = shared("client").await?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let (addr, target) = (listener.local_addr()?, cluster.server_addr());
+    let proxy = tokio::spawn(async move {
+        let (mut asked, mut passing) = (Vec::new(), tokio::task::JoinSet::new());
+        while asked.len() < 2 {
+            let (mut client, _) = listener.accept().await?;
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(client.read_u8().await?);
+            }
+            asked.push(String::from_utf8_lossy(&head).into_owned());
+            client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+            let mut server = tokio::net::TcpStream::connect(target).await?;
+            passing.spawn(async move { tokio::io::copy_bidirectional(&mut client, &mut server).await });
+        }
+        // Both clients have what they asked for when this is aborted.
+        passing.join_all().await;
+        anyhow::Ok(asked)
+    });
+    // A name that only the proxy knows.
+    let admin = cluster.admin().by_server("https://behind.example:6443");
+    let text = admin
+        .to_yaml()
+        .replace("    certificate-authority-data", "    tls-server-name: localhost\n    certificate-authority-data");
+    let allow: AddressRules = "127.0.0.1".parse()?;
+    let access = Access::from_kubeconfig(text.as_bytes(), None, &allow)?.by_proxy(&format!("http://u:p@{addr}"))?;
+    let connection = Connection::new(&access, "x/1")?;
+    assert_eq!(connection.warm().await?.git, testbed::control_plane::version());
+    drop(connection);
+    for asked in proxy.await?? {
+        assert!(asked.starts_with("CONNECT behind.example:6443 HTTP/1.1\r\n"), "{asked}");
+        assert!(asked.to_lowercase().contains("proxy-authorization: basic dtpw"), "{asked}");
+        assert!(!asked.to_lowercase().contains("\r\nauthorization:"), "{asked}");
+    }
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 use super::addresses::{AddressRules, Forbidden};
 use super::header::SwapHeader;
+use super::proxy::Proxy;
 use crate::fault::message;
 
 /// Where a pod has its ServiceAccount's token.
@@ -29,6 +30,7 @@ pub struct Access {
     pub(super) login: Login,
     /// `None` for a local one: it goes wherever the person who started us says.
     pub(super) addresses: Option<AddressRules>,
+    pub(super) proxy: Option<Proxy>,
 }
 
 #[derive(Clone)]
@@ -82,8 +84,8 @@ pub enum AccessError {
         /// What is wrong with it, and what to do.
         problem: &'static str,
     },
-    /// The server is at an address that only we can reach.
-    #[error("{place}: the server is at {why}: correct it, or allow the address with --allow-addresses")]
+    /// An address that only we can reach.
+    #[error("{place}: its address is {why}: correct it, or allow the address with --allow-addresses")]
     Address {
         /// `cluster "NAME"`
         place: String,
@@ -123,12 +125,33 @@ impl Access {
         install_crypto();
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let in_pod = set("KUBERNETES_SERVICE_HOST") && Path::new(POD_TOKEN).exists();
-        let config = if in_pod && context.is_none() && !set("KUBECONFIG") {
+        if in_pod && context.is_none() && !set("KUBECONFIG") {
             let config = kube::Config::incluster();
-            config.map_err(|error| local(&format!("the pod's ServiceAccount cannot be used: {error}")))?
-        } else {
-            local_kubeconfig(context).await?
+            let config = config.map_err(|error| local(&format!("the pod's ServiceAccount cannot be used: {error}")))?;
+            return Self::of_config(config, None).await;
+        }
+        Self::trusted(Kubeconfig::read().map_err(|error| kubeconfig_error(&error))?, context).await
+    }
+
+    /// A cluster by a kubeconfig file of the person who started us, with all that kube supports in one.
+    ///
+    /// # Errors
+    /// If it cannot be used.
+    pub async fn trusted(kubeconfig: Kubeconfig, context: Option<&str>) -> Result<Self, AccessError> {
+        install_crypto();
+        let own_proxy = own_proxy(&kubeconfig, context);
+        let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
+        let config = config.map_err(|error| kubeconfig_error(&error))?;
+        let proxy = match own_proxy {
+            Some(url) => Some(Proxy::parse(&url, &config.cluster_url)),
+            None => Proxy::from_env(&config.cluster_url),
         };
+        let proxy = proxy.transpose().map_err(|bad| local(&bad.to_string()))?;
+        Self::of_config(config, proxy).await
+    }
+
+    async fn of_config(config: kube::Config, proxy: Option<Proxy>) -> Result<Self, AccessError> {
         // Exec plugins block, and run here for the first time.
         let made = tokio::task::spawn_blocking(move || {
             let (tls, auth) = (config.rustls_client_config(), config.auth_layer());
@@ -142,7 +165,7 @@ impl Access {
         };
         let tls_name = config.tls_server_name.clone().map(ServerName::try_from).transpose();
         let tls_name = tls_name.map_err(|_| local("tls-server-name is no name"))?;
-        Ok(Self { config, tls, tls_name, login, addresses: None })
+        Ok(Self { config, tls, tls_name, login, addresses: None, proxy })
     }
 
     /// A cluster by its address, the PEM of its certificate authority, and a header that its owner keeps fresh.
@@ -171,7 +194,24 @@ impl Access {
         let tls_name =
             tls_name.map_err(|_| AccessError::setting(place, "tls-server-name", "is no name: correct it"))?;
         let tls = tls_config(place, authority_pem, identity)?;
-        Ok(Self { config: kube::Config::new(uri), tls, tls_name, login, addresses: Some(allow.clone()) })
+        let proxy = Proxy::from_env(&uri).transpose().map_err(|bad| local(&bad.to_string()))?;
+        Ok(Self { config: kube::Config::new(uri), tls, tls_name, login, addresses: Some(allow.clone()), proxy })
+    }
+
+    /// The same by a proxy, instead of the one that the environment names: `http://HOST:PORT`, with `USER:PASSWORD@`
+    /// before the host if it asks for that. The proxy sees the server's name and encrypted bytes.
+    ///
+    /// # Errors
+    /// If it is no such URL, or at an address that is not allowed.
+    pub fn by_proxy(mut self, url: &str) -> Result<Self, AccessError> {
+        const HTTP_ONLY: &str = "is no proxy that we can use: write http://HOST:PORT";
+        let bad = |_| AccessError::setting("proxy", "proxy-url", HTTP_ONLY);
+        let proxy = Proxy::parse(url, self.server()).map_err(bad)?;
+        if let (Some(rules), Some(host)) = (&self.addresses, proxy.uri.host()) {
+            rules.check_host(host).map_err(|why| AccessError::Address { place: "the proxy".to_owned(), why })?;
+        }
+        self.proxy = Some(proxy);
+        Ok(self)
     }
 
     /// The server's URL.
@@ -272,11 +312,12 @@ fn local(text: &str) -> AccessError {
     AccessError::Local(message(text))
 }
 
-async fn local_kubeconfig(context: Option<&str>) -> Result<kube::Config, AccessError> {
-    let kubeconfig = Kubeconfig::read().map_err(|error| kubeconfig_error(&error))?;
-    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
-    config.map_err(|error| kubeconfig_error(&error))
+/// The context's own `proxy-url`. kube mixes it with HTTPS_PROXY, whatever NO_PROXY says.
+fn own_proxy(kubeconfig: &Kubeconfig, context: Option<&str>) -> Option<String> {
+    let name = context.or(kubeconfig.current_context.as_deref())?;
+    let context = kubeconfig.contexts.iter().find(|context| context.name == name)?.context.as_ref()?;
+    let cluster = kubeconfig.clusters.iter().find(|cluster| cluster.name == context.cluster)?.cluster.as_ref()?;
+    cluster.proxy_url.clone().filter(|url| !url.is_empty())
 }
 
 /// Without the text that kube quotes around a syntax error, tokens included.

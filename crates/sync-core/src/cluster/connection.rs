@@ -9,14 +9,17 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::TryFutureExt as _;
 use futures::future::try_join;
 use http::{HeaderValue, Request, Response, Uri, header};
-use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use kube::client::{Body, ConfigExt as _};
 use serde::Deserialize;
+use tokio::net::TcpStream;
 use tower::{BoxError, Layer as _, Service, ServiceBuilder, ServiceExt as _};
 
 use super::access::{Access, AccessError, Login};
@@ -95,7 +98,7 @@ fn client(access: &Access, user_agent: &str) -> Result<kube::Client, AccessError
         .http2_keep_alive_interval(PING_INTERVAL)
         .http2_keep_alive_timeout(PING_TIMEOUT)
         .http2_keep_alive_while_idle(true)
-        .build::<_, Body>(timed(https(access)));
+        .build::<_, Body>(connector(access));
     let http = http.map_err(BoxError::from);
     match &access.login {
         Login::None => finish(access, user_agent, http),
@@ -120,36 +123,48 @@ where
     Ok(kube::Client::new(service, config.default_namespace))
 }
 
-type Https = HttpsConnector<HttpConnector<Resolver>>;
+/// What a connector promises.
+type Connecting<T> = std::pin::Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+type Tcp = TokioIo<TcpStream>;
+type Tls = MaybeHttpsStream<Tcp>;
 
-fn https(access: &Access) -> Https {
-    let mut tcp = HttpConnector::new_with_resolver(Resolver(access.addresses.clone()));
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    tcp.set_keepalive(Some(Duration::from_secs(30)));
+/// A connector to any server over TLS.
+fn connector(
+    access: &Access,
+) -> impl Service<Uri, Response = Tls, Error = BoxError, Future = Connecting<Tls>> + Clone + Send + Sync + 'static {
     let builder = HttpsConnectorBuilder::new().with_tls_config(access.tls.clone());
     // A local kubeconfig may name a `kubectl proxy`; a remote cluster's URL was checked.
     let mut builder = if access.addresses.is_some() { builder.https_only() } else { builder.https_or_http() };
     if let Some(name) = &access.tls_name {
         builder = builder.with_server_name_resolver(FixedServerNameResolver::new(name.clone()));
     }
-    builder.enable_all_versions().wrap_connector(tcp)
-}
-
-type Stream = <Https as Service<Uri>>::Response;
-type Connecting = std::pin::Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
-
-fn timed(
-    https: Https,
-) -> impl Service<Uri, Response = Stream, Error = BoxError, Future = Connecting> + Clone + Send + Sync + 'static {
+    let https = builder.enable_all_versions().wrap_connector(tcp(access));
     tower::service_fn(move |uri| {
         let connecting = https.clone().oneshot(uri);
         let timed = async {
             let late = |_| BoxError::from(io::Error::new(io::ErrorKind::TimedOut, "no connection in time"));
             tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await.map_err(late)?
         };
-        Box::pin(timed) as Connecting
+        Box::pin(timed) as Connecting<Tls>
+    })
+}
+
+/// To the server, or to the proxy and by that to the server.
+fn tcp(
+    access: &Access,
+) -> impl Service<Uri, Response = Tcp, Error = BoxError, Future = Connecting<Tcp>> + Clone + Send + Sync + 'static {
+    let mut tcp = HttpConnector::new_with_resolver(Resolver(access.addresses.clone()));
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp.set_keepalive(Some(Duration::from_secs(30)));
+    let tunnel = access.proxy.as_ref().map(|proxy| {
+        let tunnel = Tunnel::new(proxy.uri.clone(), tcp.clone());
+        proxy.auth.iter().cloned().fold(tunnel, Tunnel::with_auth)
+    });
+    tower::service_fn(move |uri| match tunnel.clone() {
+        Some(tunnel) => Box::pin(tunnel.oneshot(uri).map_err(BoxError::from)) as Connecting<Tcp>,
+        None => Box::pin(tcp.clone().oneshot(uri).map_err(BoxError::from)),
     })
 }
 

@@ -168,7 +168,11 @@ impl Kubeconfig {
             Server { place: &place, url, authority_pem: &authority_pem, tls_name: text(&cluster.tls_server_name) };
         let no_user = User::default();
         let (identity, login) = login(&format!("user {user_name:?}"), user.unwrap_or(&no_user))?;
-        Access::remote(&server, identity, login, allow)
+        let access = Access::remote(&server, identity, login, allow)?;
+        match text(&cluster.proxy_url) {
+            Some(url) => access.by_proxy(url),
+            None => Ok(access),
+        }
     }
 
     fn context(&self, asked: Option<&str>) -> Result<(&str, &Context), AccessError> {
@@ -230,9 +234,6 @@ fn server<'a>(place: &str, cluster: &'a Cluster) -> Result<(&'a str, Vec<u8>), A
     }
     if text(&cluster.certificate_authority).is_some() {
         return bad("certificate-authority", FLATTEN);
-    }
-    if text(&cluster.proxy_url).is_some() {
-        return bad("proxy-url", "is not supported: leave it out, and give this cluster a direct way");
     }
     let Some(url) = text(&cluster.server) else {
         return bad("server", "is missing: write https://HOST:PORT");

@@ -68,6 +68,10 @@ fn what_works() {
     ] {
         open(&kubeconfig(&cluster, &user), None).unwrap_or_else(|error| panic!("{cluster} {user}: {error}"));
     }
+    let by_proxy = json!({ "proxy-url": "http://user:hunter2@proxy.example:3128" });
+    let access = open(&kubeconfig(&by_proxy, &json!({})), None).unwrap();
+    assert_eq!(access.proxy.as_ref().unwrap().uri, "http://proxy.example:3128/");
+    assert!(!format!("{access:?}").contains("hunter2"));
     let mut only_certificate = certificate;
     only_certificate["token"] = Value::Null;
     let access = open(&kubeconfig(&json!({}), &only_certificate), None).unwrap();
@@ -83,7 +87,6 @@ fn what_is_refused_by_name() {
         ("certificate-authority-data", json!("%hunter2%")),
         ("certificate-authority-data", encoded("hunter2")),
         ("certificate-authority-data", encoded("-----BEGIN CERTIFICATE-----\naHVudGVyMg==\n-----END CERTIFICATE-----")),
-        ("proxy-url", json!("http://hunter2:3128")),
         ("tls-server-name", json!("hunter2 ")),
         ("server", Value::Null),
         ("server", json!("")),
@@ -97,6 +100,10 @@ fn what_is_refused_by_name() {
         let error = refused(&json!({ key: value }), &json!({}));
         assert!(error.starts_with("cluster \"c\": ") && error.contains(key), "{key}: {error}");
     }
+    for url in ["socks5://hunter2:1080", "https://hunter2", "hunter2 "] {
+        assert!(refused(&json!({ "proxy-url": url }), &json!({})).contains("http://HOST:PORT"), "{url}");
+    }
+    assert!(refused(&json!({ "proxy-url": "http://169.254.169.254" }), &json!({})).contains("link-local"));
     for (key, value) in [
         ("exec", json!({ "apiVersion": "client.authentication.k8s.io/v1", "command": "hunter2", "args": ["hunter2"] })),
         ("auth-provider", json!({ "name": "gcp", "config": { "access-token": "hunter2" } })),
