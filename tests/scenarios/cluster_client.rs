@@ -5,6 +5,7 @@ mod lists;
 mod orders;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
@@ -23,6 +24,7 @@ use sync_core::order::{Order, Step};
 use testbed::{Cluster, FaultProxy, Kubeconfig, Mode, shared};
 
 const MANAGER: &str = "mw-sync-agent";
+const SOON: Duration = Duration::from_secs(60);
 
 fn rules() -> Rules {
     Rules::new(Role::Agent, "operator", None, StripList::with::<&str>(&[]).expect("the default list"))
@@ -103,6 +105,24 @@ async fn cluster_client_uses_one_connection_for_64_writes_at_once() -> Result<()
     let requests = cluster.audit().since(mark).await?.namespace("client-burst").user_agent("mw-sync-agent/0.1.0");
     assert_eq!(requests.writes().count(), 64);
 
+    // Cold, it is still one dial for all of them.
+    proxy.cut();
+    testbed::eventually(SOON, "the connections are gone", async || match proxy.open() {
+        0 => Ok(()),
+        open => Err(format!("{open} open")),
+    })
+    .await;
+    let mut running = tokio::task::JoinSet::new();
+    for n in 0..64 {
+        let (client, order) = (connection.write.clone(), order("client-burst", &format!("s-{n}"), Step::Look));
+        running.spawn(async move { sync_core::cluster::write::execute(&client, MANAGER, &order).await });
+    }
+    for reply in running.join_all().await {
+        // Those that were sent before the cut was noticed.
+        assert!(matches!(reply, Ok(_) | Err(Fault::NoAnswer(_))), "{reply:?}");
+    }
+    assert_eq!(proxy.accepted(), 3);
+
     // The credential is swapped on the open connection. (After a 401 the server closes it.)
     let header = access.header().context("a token")?;
     let get = async || read::get_namespace(&connection.write, "client-burst").await;
@@ -110,7 +130,7 @@ async fn cluster_client_uses_one_connection_for_64_writes_at_once() -> Result<()
     assert!(matches!(get().await, Err(Fault::Forbidden(_))));
     header.set_bearer(&cluster.admin().token)?;
     assert!(get().await?.is_some_and(|namespace| !namespace.terminating));
-    assert_eq!(proxy.accepted(), 2);
+    assert_eq!(proxy.accepted(), 3);
     Ok(())
 }
 
@@ -141,7 +161,7 @@ async fn cluster_client_tells_failures_apart() -> Result<()> {
     let by_proxy = access(&admin.by_server(proxy.url()))?;
     let connection = Connection::new(&by_proxy, "mw-sync-agent/0.1.0")?;
     connection.warm().await?;
-    let limits = request::Limits { deadline: std::time::Duration::from_millis(300), ..request::Limits::METADATA };
+    let limits = request::Limits { deadline: Duration::from_millis(300), ..request::Limits::METADATA };
     let ask = async || {
         let request = http::Request::get("/version").body(kube::client::Body::empty()).expect("a request");
         request::send(&connection.watch, request, limits).await
@@ -149,7 +169,7 @@ async fn cluster_client_tells_failures_apart() -> Result<()> {
     proxy.set(Mode::BlackHole).await;
     assert!(matches!(ask().await, Err(Fault::NoAnswer(_))));
     proxy.set(Mode::Refuse).await;
-    let error = testbed::eventually(std::time::Duration::from_secs(10), "refused", async || match ask().await {
+    let error = testbed::eventually(Duration::from_secs(10), "refused", async || match ask().await {
         Err(Fault::Connect(text)) => Ok(text),
         other => Err(format!("{other:?}")),
     })

@@ -1,7 +1,6 @@
 //! Lists and watches.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::*;
 use sync_core::cluster::query::Query;
@@ -14,8 +13,6 @@ use sync_core::order::Reply;
 use testbed::ClusterOptions;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-
-const SOON: Duration = Duration::from_secs(60);
 
 type News1 = News<Sighting>;
 type Content1 = BTreeMap<(String, String), (Uid, Rv, Option<Fingerprint>)>;
@@ -111,10 +108,12 @@ async fn cluster_client_lists_agree_and_become_watches() -> Result<()> {
 
 #[tokio::test]
 async fn cluster_client_watches_survive_cuts_and_lost_history() -> Result<()> {
-    let options = ClusterOptions::default().without_controller_manager();
+    // Neither streaming lists nor HTTP/2.
+    let options = ClusterOptions::default().without_controller_manager().api_server_arg("--disable-http2-serving");
     let cluster = Cluster::start(options.api_server_arg("--feature-gates=WatchList=false")).await?;
     let proxy = FaultProxy::start(cluster.server_addr())?;
     let connection = Connection::new(&access(&cluster.admin().by_server(proxy.url()))?, "mw-sync-agent/0.1.0")?;
+    connection.warm().await?;
     let (to, mut news) = mpsc::channel::<News<NamespaceSeen>>(4);
     tokio::spawn(watch(connection.watch.clone(), Query::namespaces(), 1, wire::namespace, |news| news, to));
     let mut seen = BTreeMap::new();

@@ -1,13 +1,9 @@
 //! Orders with real bodies.
 
-use std::time::Duration;
-
 use super::*;
 use sync_core::cluster::write::execute;
 use sync_core::order::{Metadata, Reply};
 use testbed::eventually;
-
-const SOON: Duration = Duration::from_secs(60);
 
 fn written(reply: &Reply) -> (Uid, Rv) {
     let Reply::Written { uid, rv } = reply else { panic!("{reply:?}") };

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,9 +15,9 @@ use futures::TryFutureExt as _;
 use futures::future::try_join;
 use http::{HeaderValue, Request, Response, Uri, header};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::{Connection as _, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use kube::client::{Body, ConfigExt as _};
 use serde::Deserialize;
@@ -65,8 +67,8 @@ impl Connection {
         Ok(Self { watch: client(access, user_agent)?, write: client(access, user_agent)? })
     }
 
-    /// Asks for the version on both, so that HTTP/2 is agreed on before many requests come at once: each of them would
-    /// open a connection to find out.
+    /// Asks for the version on both, so that the connections are there, and known to be HTTP/2 or not, before many
+    /// requests come at once.
     ///
     /// # Errors
     /// If either gets no answer.
@@ -76,7 +78,11 @@ impl Connection {
         struct Version {
             git_version: String,
         }
-        let ask = async |client| read::get_json::<Version>(client, "/version").await;
+        let ask = async |client| match read::get_json::<Version>(client, "/version").await {
+            // So ends the first connection to a server without HTTP/2.
+            Err(Fault::Connect(_)) => read::get_json(client, "/version").await,
+            answer => answer,
+        };
         let (version, _) = try_join(ask(&self.watch), ask(&self.write)).await?;
         Ok(ServerVersion { git: message(&version.git_version.chars().take(64).collect::<String>()) })
     }
@@ -89,16 +95,24 @@ impl fmt::Debug for Connection {
 }
 
 fn client(access: &Access, user_agent: &str) -> Result<kube::Client, AccessError> {
-    let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(Duration::from_secs(90))
+    let http1_only = Arc::new(AtomicBool::new(access.server().scheme_str() == Some("http")));
+    let mut builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
+    builder.timer(TokioTimer::new()).pool_timer(TokioTimer::new());
+    let http1 = builder.pool_idle_timeout(Duration::from_secs(90)).build::<_, Body>(connector(access, None));
+    // With HTTP/2 for certain there is one dial, however many requests wait for it; with a choice each request would
+    // dial to find out, and a burst after an idle hour would open a connection per request. So it is kept, too.
+    let http2 = builder
+        .http2_only(true)
+        .pool_idle_timeout(None)
         .http2_initial_stream_window_size(STREAM_WINDOW)
         .http2_initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keep_alive_interval(PING_INTERVAL)
         .http2_keep_alive_timeout(PING_TIMEOUT)
         .http2_keep_alive_while_idle(true)
-        .build::<_, Body>(connector(access));
+        .build::<_, Body>(connector(access, Some(Arc::clone(&http1_only))));
+    let http = tower::service_fn(move |request| {
+        if http1_only.load(Ordering::Relaxed) { http1.request(request) } else { http2.request(request) }
+    });
     let http = http.map_err(BoxError::from);
     match &access.login {
         Login::None => finish(access, user_agent, http),
@@ -128,9 +142,10 @@ type Connecting<T> = std::pin::Pin<Box<dyn Future<Output = Result<T, BoxError>> 
 type Tcp = TokioIo<TcpStream>;
 type Tls = MaybeHttpsStream<Tcp>;
 
-/// A connector to any server over TLS.
+/// A connector to any server over TLS, or to one that speaks HTTP/2. One that does not is remembered.
 fn connector(
     access: &Access,
+    http1_only: Option<Arc<AtomicBool>>,
 ) -> impl Service<Uri, Response = Tls, Error = BoxError, Future = Connecting<Tls>> + Clone + Send + Sync + 'static {
     let builder = HttpsConnectorBuilder::new().with_tls_config(access.tls.clone());
     // A local kubeconfig may name a `kubectl proxy`; a remote cluster's URL was checked.
@@ -140,10 +155,17 @@ fn connector(
     }
     let https = builder.enable_all_versions().wrap_connector(tcp(access));
     tower::service_fn(move |uri| {
-        let connecting = https.clone().oneshot(uri);
-        let timed = async {
-            let late = |_| BoxError::from(io::Error::new(io::ErrorKind::TimedOut, "no connection in time"));
-            tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await.map_err(late)?
+        let (connecting, http1_only) = (https.clone().oneshot(uri), http1_only.clone());
+        let timed = async move {
+            let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
+            let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await.map_err(late)??;
+            match http1_only {
+                Some(http1_only) if !stream.connected().is_negotiated_h2() => {
+                    http1_only.store(true, Ordering::Relaxed);
+                    Err(io::Error::new(io::ErrorKind::Unsupported, "the server has no HTTP/2: HTTP/1.1 is next").into())
+                }
+                _ => Ok(stream),
+            }
         };
         Box::pin(timed) as Connecting<Tls>
     })

@@ -240,7 +240,6 @@ where
                     continue;
                 }
             };
-            heard = Instant::now();
             let frame = match frame {
                 Some(Ok(frame)) => frame,
                 Some(Err(error)) => return Err(answer::transport(&error).into()),
@@ -250,6 +249,8 @@ where
             while let Some(line) = lines.next_line().map_err(|_| Fault::Odd(200))? {
                 self.event(&mut stream, &line).await?;
             }
+            // Not before: whoever waits for the listener has not listened for the server.
+            heard = Instant::now();
         }
     }
 

@@ -73,3 +73,97 @@ fn request(method: Method, path: &str, content: &str, body: &Bytes) -> Result<Re
 fn metadata(body: &[u8]) -> Result<Metadata, Fault> {
     Item::read(body).and_then(Item::into_metadata).ok_or(Fault::Odd(200))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::cluster::tests_support::{client, json_response, text_response};
+    use crate::contract::object::{Rv, Uid};
+    use serde_json::{Value, json};
+
+    const UID: &str = "11111111-0000-4000-8000-000000000001";
+
+    fn order(name: &str, step: Step) -> Order {
+        Order { id: 1, kind: Kind::Secret, namespace: "app".into(), name: name.into(), step }
+    }
+
+    async fn answered(code: u16, body: Value, order: &Order) -> Result<Reply, Fault> {
+        execute(&client(move |_| std::future::ready(json_response(code, &body))), "mw-sync-agent", order).await
+    }
+
+    #[tokio::test]
+    async fn one_request_per_order() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&seen);
+        let client = client(move |request: Request<Body>| {
+            let kept = |name| request.headers().get(name).unwrap().to_str().unwrap().to_owned();
+            assert!(kept(header::ACCEPT).starts_with("application/json;as=PartialObjectMetadata;"));
+            let (method, uri, content) = (request.method().clone(), request.uri().clone(), kept(header::CONTENT_TYPE));
+            log.lock().unwrap().push(format!("{method} {uri} {content}"));
+            let reply = json!({ "metadata": { "name": "a", "uid": UID, "resourceVersion": "7", "labels": null } });
+            std::future::ready(json_response(200, &reply))
+        });
+        let body = || Bytes::from_static(b"{}");
+        for step in
+            [Step::Create(body()), Step::Update(body()), Step::SwitchOff(body()), Step::Delete(body()), Step::Look]
+        {
+            let reply = execute(&client, "mw-sync-agent", &order("a", step.clone())).await.unwrap();
+            match (step, reply) {
+                (Step::Create(_) | Step::Update(_) | Step::SwitchOff(_), Reply::Written { uid, rv }) => {
+                    assert_eq!((uid, rv), (Uid::parse(UID).unwrap(), Rv(7)));
+                }
+                (Step::Delete(_), Reply::Deleted) => {}
+                (Step::Look, Reply::Looked(Some(metadata))) => assert_eq!(metadata.rv, Rv(7)),
+                other => panic!("{other:?}"),
+            }
+        }
+        let (object, patch) = ("/api/v1/namespaces/app/secrets/a", "application/json-patch+json");
+        assert_eq!(
+            *seen.lock().unwrap(),
+            [
+                "POST /api/v1/namespaces/app/secrets?fieldManager=mw-sync-agent application/json".to_owned(),
+                format!("PATCH {object}?fieldManager=mw-sync-agent {patch}"),
+                format!("PATCH {object}?fieldManager=mw-sync-agent {patch}"),
+                format!("DELETE {object} application/json"),
+                format!("GET {object} application/json"),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn only_the_missing_object_itself_counts_as_deleted() {
+        let (look, delete) = (order("a", Step::Look), order("a", Step::Delete(Bytes::from_static(b"{}"))));
+        let status =
+            |details: Value| json!({ "kind": "Status", "code": 404, "reason": "NotFound", "details": details });
+        let gone = status(json!({ "kind": "secrets", "name": "a" }));
+        assert!(matches!(answered(404, gone.clone(), &delete).await, Ok(Reply::Deleted)));
+        assert!(matches!(answered(404, gone, &look).await, Ok(Reply::Looked(None))));
+        for (details, fault) in [
+            (json!({ "kind": "secrets", "name": "b" }), Fault::NotFound),
+            (json!({ "kind": "namespaces", "name": "app" }), Fault::NamespaceMissing),
+            (json!({}), Fault::NotFound),
+        ] {
+            for order in [&look, &delete] {
+                assert_eq!(answered(404, status(details.clone()), order).await.unwrap_err(), fault);
+            }
+        }
+        let page = client(|_| std::future::ready(text_response(404, "<html>404 Not Found</html>")));
+        assert_eq!(execute(&page, "m", &delete).await.unwrap_err(), Fault::Odd(404));
+    }
+
+    #[tokio::test]
+    async fn odd_replies_and_hostile_names() {
+        let create = order("a", Step::Create(Bytes::from_static(b"{}")));
+        for odd in [json!({}), json!([]), json!({ "metadata": { "uid": "x", "resourceVersion": "1" } })] {
+            assert_eq!(answered(201, odd, &create).await.unwrap_err(), Fault::Odd(200));
+        }
+        let never = client(|_| async { panic!("nothing is sent") });
+        for name in ["../configmaps/x", "a?b", "a/b", "..", ""] {
+            for step in [Step::Delete(Bytes::new()), Step::Create(Bytes::new()), Step::Look] {
+                assert!(matches!(execute(&never, "m", &order(name, step)).await, Err(Fault::Rejected(_))), "{name}");
+            }
+        }
+    }
+}
