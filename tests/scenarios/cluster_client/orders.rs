@@ -58,8 +58,14 @@ async fn cluster_client_orders_do_what_they_say() -> Result<()> {
     assert!(matches!(run(delete("client-orders", "a", uid, third)).await?, Reply::Deleted), "it was gone already");
     assert_eq!(run(update("client-orders", &two, &one)).await.unwrap_err(), Fault::NotFound);
 
+    // As large as they come.
+    let large = desired("large", &"QUFB".repeat(340_000), false);
+    written(&run(create("client-orders", &large)).await?);
+    let whole = read::get_object(&connection(&cluster)?.watch, Kind::Secret, "client-orders", "large").await?;
+    assert_eq!(whole.context("it is there")?.content, *large.content);
+
     let bodies = bodies.lock().expect("bodies");
-    assert_eq!(bodies.len(), 15, "one request each");
+    assert_eq!(bodies.len(), 16, "one request each");
     let payload = bodies.iter().find(|body| body.windows(8).any(|part| part == b"aHVudGVy"));
     assert_eq!(payload, None, "replies carry no payload");
     Ok(())

@@ -35,6 +35,11 @@ impl Pace {
         self.attempts = 0;
     }
 
+    /// How many delays there were since things went well.
+    pub const fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
     /// A number below `limit`.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.rng.below(limit)

@@ -35,6 +35,8 @@ const OVERDUE: Duration = Duration::from_secs(5);
 const LASTING: Duration = Duration::from_secs(10);
 /// Longest silence inside a streaming list. A server that cannot finish one is asked for pages.
 const LIST_SILENCE: Duration = Duration::from_secs(30);
+/// After so many refusals to resume there is a new list.
+const REFUSALS: u32 = 5;
 /// For the answer to begin.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -146,8 +148,7 @@ where
                 Err(Stop::Deaf) => return Stop::Deaf,
                 Err(Stop::Failed(fault)) => {
                     debug!(path = self.query.path, reason = fault.reason(), "a list or watch failed");
-                    // A line that cannot be read would stand there again.
-                    if matches!(fault, Fault::Expired | Fault::Odd(0 | 200)) {
+                    if self.needs_list(&fault) {
                         self.version = None;
                     }
                     let asked = if let Fault::Throttled(asked) = fault { asked } else { None };
@@ -158,6 +159,17 @@ where
                     sleep(self.pace.next_delay(asked)).await;
                 }
             }
+        }
+    }
+
+    /// Whether to resume would fail again.
+    const fn needs_list(&self, fault: &Fault) -> bool {
+        match fault {
+            // A line that cannot be read stands there still.
+            Fault::Expired | Fault::Odd(0 | 200) => true,
+            // Perhaps the server has its reasons against the version.
+            Fault::Rejected(_) | Fault::LostRace | Fault::NotFound => self.pace.attempts() >= REFUSALS,
+            _ => false,
         }
     }
 

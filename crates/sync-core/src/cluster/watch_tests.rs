@@ -303,6 +303,20 @@ async fn versions_that_go_backwards_or_stand_still_are_a_new_list() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_refuses_to_resume_is_asked_for_a_list_in_the_end() {
+    let (mut news, log) = begin(|_, uri| match uri {
+        uri if is_streaming(uri) => ending(vec![bookmark(50, true)]),
+        _ => json_response(400, &json!({ "kind": "Status", "code": 400, "reason": "BadRequest" })),
+    });
+    let got = next(&mut news, 10).await;
+    assert_eq!(got[..3], ["init", "done 50", "trouble NoAnswer"]);
+    assert!(got[3..8].iter().all(|news| news == "trouble Rejected"), "{got:?}");
+    assert_eq!(got[8..], ["init", "done 50"]);
+    during(&mut news, Duration::from_secs(600)).await;
+    assert!(log.lock().unwrap().len() < 60);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_object_that_cannot_be_understood_costs_only_itself() {
     let odd = json!({ "metadata": { "resourceVersion": "6" } });
     let lines = vec![
