@@ -270,7 +270,8 @@ impl Sources {
             Some(Reading::Plain) | None if entry.off => {
                 (Want::Off, Some(entry.due.unwrap_or_else(|| now.saturating_add(FORGET_AFTER))))
             }
-            None if entry.from_master => (Want::Leaving(Reason::SourceVanished), None),
+            // A master switches off what it takes away; whatever else happened here is an accident or a hand.
+            Some(Reading::Plain) | None if entry.from_master => (Want::Leaving(Reason::SourceVanished), None),
             Some(Reading::Plain) | None => {
                 (Want::Leaving(Reason::Leaving), Some(entry.due.unwrap_or_else(|| now.saturating_add(self.grace))))
             }
@@ -316,7 +317,13 @@ impl Sources {
             if entry.off {
                 self.entries.remove(&key);
                 self.news.push(SourceNews::Forgotten(key));
-            } else if !entry.confirming {
+            } else if entry.confirming {
+                // One of an earlier absence is still under way, and does not count for this one.
+                let [again, _] = CONFIRM_AGAIN;
+                let at = now.saturating_add(again);
+                entry.due = Some(at);
+                self.due.insert((at, key));
+            } else {
                 entry.confirming = true;
                 self.confirm.push_back(key);
             }
@@ -332,8 +339,8 @@ impl Sources {
     pub fn confirmed(&mut self, now: Moment, key: &SourceKey, result: Option<Confirmation>) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.confirming = false;
-        // It has come back meanwhile.
-        if !matches!(entry.told, Some(Want::Leaving(Reason::Leaving))) {
+        // It has come back meanwhile, and perhaps gone again: then the grace runs anew.
+        if entry.due.is_some() || !matches!(entry.told, Some(Want::Leaving(Reason::Leaving))) {
             return;
         }
         let gone = result.is_some_and(|found| {
