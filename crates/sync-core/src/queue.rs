@@ -133,7 +133,7 @@ impl Queue {
                 return None;
             }
             let keep_free = self.many_destinations && free == 1 && slots > 1;
-            let retries_full = self.retries_in_flight >= slots.div_ceil(2);
+            let retries_full = self.retries_in_flight >= (slots / 2).max(1);
             let may_run =
                 |lane: Lane| (lane == Lane::NewNamespace || !keep_free) && (lane != Lane::Retry || !retries_full);
             let lane = self.choose(may_run)?;
@@ -143,7 +143,7 @@ impl Queue {
                 continue;
             }
             let running = self.per_destination.entry(pair.dest).or_default();
-            if self.many_destinations && *running >= self.slots.div_ceil(8) {
+            if self.many_destinations && *running >= (self.slots / 8).max(1) {
                 place.phase = Phase::Parked;
                 self.parked.entry(pair.dest).or_default().push_back(pair);
                 continue;
