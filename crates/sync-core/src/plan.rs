@@ -139,7 +139,10 @@ pub fn plan(view: &View<'_>) -> Action {
             (There::Ours(_), action @ (Action::Keep | Action::Update(..) | Action::Refuse(_))) => action,
             _ => Action::Refuse(Reason::Frozen),
         },
-        Want::Never => Action::Refuse(Reason::NeverReplicated),
+        Want::Never => match there {
+            There::Ours(_) => Action::Refuse(Reason::NeverReplicated),
+            There::Absent | There::Taken | There::Foreign | There::Awaited => Action::Keep,
+        },
         Want::Leaving(why) => match there {
             There::Ours(_) => Action::Hold(*why),
             There::Absent | There::Taken | There::Foreign | There::Awaited => Action::Keep,

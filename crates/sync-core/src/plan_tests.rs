@@ -122,6 +122,7 @@ fn the_table() {
         ("frozen, foreign", agent(&frozen, There::Foreign), "refuse Frozen"),
         // never, leaving, off
         ("never", agent(&Want::Never, ours(&older)), "refuse NeverReplicated"),
+        ("never, nothing there", agent(&Want::Never, There::Absent), "keep"),
         ("leaving", agent(&leaving, ours(&equal)), "hold Leaving"),
         ("leaving, nothing there", agent(&leaving, There::Absent), "keep"),
         ("vanished upstream", agent(&vanished, ours(&equal)), "hold SourceVanished"),

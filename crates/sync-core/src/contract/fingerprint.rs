@@ -29,6 +29,17 @@ impl Shape {
         labels.chain(annotations).collect::<Vec<_>>().join(",")
     }
 
+    /// The keys of both.
+    pub fn and(&self, other: &Self) -> Self {
+        let both = |a: &[String], b: &[String]| {
+            let mut keys = [a, b].concat();
+            keys.sort_unstable();
+            keys.dedup();
+            keys
+        };
+        Self { labels: both(&self.labels, &other.labels), annotations: both(&self.annotations, &other.annotations) }
+    }
+
     /// Reads that value. What is neither form is passed over: a value that somebody edited differs from ours, so
     /// the replica is repaired, and a key we cannot read is one we do not remove.
     pub fn from_annotation(value: &str) -> Self {
@@ -100,22 +111,26 @@ pub fn payload_digest(content: &Content) -> Digest {
 
 /// Keeps equal [`Shape`]s as one allocation.
 #[derive(Debug, Default)]
-pub struct Shapes(std::collections::BTreeSet<Arc<Shape>>);
+pub struct Shapes {
+    known: std::collections::BTreeSet<Arc<Shape>>,
+    /// How many were in use when it was last looked.
+    used: usize,
+}
 
 impl Shapes {
     /// The shared form of this shape.
     pub fn intern(&mut self, shape: Shape) -> Arc<Shape> {
-        if let Some(known) = self.0.get(&shape) {
+        if let Some(known) = self.known.get(&shape) {
             return Arc::clone(known);
         }
+        // Those that nothing uses any more are forgotten before they are more than the others.
+        if self.known.len() > 2 * self.used + 16 {
+            self.known.retain(|shape| Arc::strong_count(shape) > 1);
+            self.used = self.known.len();
+        }
         let shape = Arc::new(shape);
-        self.0.insert(Arc::clone(&shape));
+        self.known.insert(Arc::clone(&shape));
         shape
-    }
-
-    /// Forgets the shapes that nothing uses any more.
-    pub fn shrink(&mut self) {
-        self.0.retain(|shape| Arc::strong_count(shape) > 1);
     }
 }
 

@@ -1,55 +1,51 @@
 //! What came of the orders.
 
 use super::{
-    AWAIT, Action, BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, Core, Fault, Flight, Lane, Moment, Outcome, Pair,
-    Reply, Scope, What,
+    AWAIT, Arc, BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, Core, Fault, Flight, Lane, Moment, Outcome, Pair, Reply,
+    Scope, There, What,
 };
 use crate::contract::marks;
 use crate::plan::Replica;
 
 impl Core {
     pub(super) fn on_done(&mut self, now: Moment, id: u64, result: Result<Reply, Fault>) {
-        let Some(Flight { pair, lane, what }) = self.flights.remove(&id) else { return };
-        self.queue.done(pair);
-        // The namespace went while this was under way.
-        if !self.dests.contains_key(&pair.dest) {
-            self.drop_pair(pair);
-            self.queue.forget(pair);
-            return;
-        }
+        let Some(flight) = self.flights.remove(&id) else { return };
+        self.queue.done(flight.pair);
         match result {
             Ok(reply) => {
                 self.answered();
-                self.succeeded(now, pair, lane, what, reply);
+                self.succeeded(now, flight, reply);
             }
-            Err(fault) if self.is_of_the_cluster(&fault) => self.cluster_failed(now, pair, lane, fault),
-            Err(fault) => {
-                self.answered();
-                self.failed(now, pair, &what, &fault);
-            }
+            Err(fault) => self.failed(now, flight, fault),
         }
     }
 
-    fn succeeded(&mut self, now: Moment, pair: Pair, lane: Lane, what: What, reply: Reply) {
-        let state = self.pairs.entry(pair).or_default();
-        let mut lane = lane;
+    /// The server answers.
+    fn answered(&mut self) {
+        (self.cluster_fault, self.cluster_failures, self.paused_until) = (None, 0, None);
+        self.silent = None;
+    }
+
+    fn succeeded(&mut self, now: Moment, flight: Flight, reply: Reply) {
+        let Flight { pair, mut lane, what, .. } = flight;
+        let Some(source) = self.sources.get(&pair.source) else { return };
+        let shown = self.listings.of(source.key.kind).shown;
         match (what, reply) {
             (What::Write(desired), Reply::Written { uid, rv }) => {
-                state.failures = 0;
                 let shape = self.shapes.intern((*desired.shape).clone());
-                state.wrote(Replica {
-                    uid,
-                    rv,
-                    fingerprint: desired.fingerprint.clone(),
-                    shape,
-                    origin_uid: Some(desired.origin_uid),
-                });
+                let (fingerprint, origin_uid) = (desired.fingerprint.clone(), Some(desired.origin_uid));
+                let state = self.state(pair);
+                state.failures = 0;
+                state.wrote(Replica { uid, rv, fingerprint, shape, origin_uid }, shown);
             }
-            (What::SwitchOff, Reply::Written { uid, rv }) => {
+            (What::SwitchOff(_), Reply::Written { uid, rv }) => {
+                let state = self.state(pair);
                 state.failures = 0;
                 state.wrote_switch(uid, rv);
             }
+            (What::SwitchOff(uid), Reply::Deleted) => self.state(pair).deleted(uid),
             (What::Delete { uid, then_create }, _) => {
+                let state = self.state(pair);
                 state.failures = 0;
                 state.deleted(uid);
                 if then_create {
@@ -57,53 +53,68 @@ impl Core {
                     lane = Lane::NewNamespace;
                 }
             }
-            (What::Look, Reply::Looked(None)) => state.looked_nothing(),
+            (What::Look, Reply::Looked(None)) => self.state(pair).looked_nothing(),
             (What::Look, Reply::Looked(Some(found))) => {
-                let source = self.sources.get(&pair.source).map(|source| &source.key);
-                let ours =
-                    source.is_some_and(|key| marks::is_ours(&self.rules, key, &found.labels, &found.annotations));
-                if !ours {
-                    state.looked_foreign();
-                    self.again_later(now, pair);
-                } else if state.looked_ours(found.uid, found.rv) {
-                    // Known already, and still our request failed: not at once a second time.
-                    self.again_later(now, pair);
-                    return;
+                let ours = marks::is_ours(&self.rules, &source.key, &found.labels, &found.annotations);
+                let state = self.state(pair);
+                if ours {
+                    state.looked_ours(found.uid, found.rv, shown);
                 } else {
-                    self.settle(pair, &Action::Hold(crate::reason::Reason::Unknown));
-                    self.queue.push_later(pair, now.saturating_add(AWAIT));
-                    return;
+                    state.looked_foreign(found.rv);
+                }
+                match state.there() {
+                    // Known already, and still our request failed: not at once a second time.
+                    There::Ours(_) => return self.again_later(now, pair),
+                    There::Foreign => self.again_later(now, pair),
+                    There::Awaited => self.queue.push_later(pair, now.saturating_add(AWAIT)),
+                    There::Absent | There::Taken => {}
                 }
             }
             // An answer to another question: nothing can be concluded from it.
-            (What::Write(_) | What::SwitchOff | What::Look, _) => state.surprised(),
+            (What::Write(_) | What::SwitchOff(_) | What::Look, _) => self.state(pair).surprised(),
         }
         self.touch(pair, lane);
     }
 
     /// Backs the pair off by its failures so far, this one included.
-    fn again_later(&mut self, now: Moment, pair: Pair) {
-        let state = self.pairs.entry(pair).or_default();
+    pub(super) fn again_later(&mut self, now: Moment, pair: Pair) {
+        let state = self.state(pair);
         state.failures = state.failures.saturating_add(1);
-        let pause = self.rng.backoff(BACKOFF_FIRST, state.failures, BACKOFF_PAIR);
+        let failures = state.failures;
+        let pause = self.rng.backoff(BACKOFF_FIRST, failures, BACKOFF_PAIR);
         self.queue.push_later(pair, now.saturating_add(pause));
     }
 
-    fn failed(&mut self, now: Moment, pair: Pair, what: &What, fault: &Fault) {
-        match fault {
-            Fault::NamespaceTerminating | Fault::NamespaceMissing if self.scope == Scope::Namespaces => {
-                self.dest_is_leaving(pair.dest);
+    fn failed(&mut self, now: Moment, flight: Flight, fault: Fault) {
+        let Flight { pair, lane, what, dest } = flight;
+        if matches!(fault, Fault::NoAnswer(_))
+            && let What::Write(desired) = &what
+        {
+            let shape = match self.state(pair).perhaps().map(|more| more.and(&desired.shape)) {
+                Some(both) => self.shapes.intern(both),
+                None => Arc::clone(&desired.shape),
+            };
+            self.state(pair).perhaps_wrote(shape);
+        }
+        if self.is_of_the_cluster(&fault, pair) {
+            return self.cluster_failed(now, pair, lane, fault);
+        }
+        if matches!(fault, Fault::NoAnswer(_)) {
+            self.silent = Some(pair.dest);
+        } else {
+            self.answered();
+        }
+        match &fault {
+            Fault::NamespaceTerminating | Fault::NamespaceMissing => {
+                // Unless the watch has shown the next namespace of that name already.
+                if self.dests.get(&pair.dest).is_some_and(|now| now.uid == dest) {
+                    self.dest_is_leaving(pair.dest);
+                } else {
+                    self.touch(pair, lane);
+                }
             }
             Fault::AlreadyExists | Fault::LostRace | Fault::Conflict | Fault::NotFound => {
-                let state = self.pairs.entry(pair).or_default();
-                state.surprised();
-                state.failures = state.failures.saturating_add(1);
-                if state.failures > 1 && !matches!(what, What::Write(_)) || state.failures > 2 {
-                    self.again_later(now, pair);
-                    self.set_outcome(pair, Outcome::Failed(fault.reason()));
-                } else {
-                    self.touch(pair, Lane::Drift);
-                }
+                self.lost_race(now, pair, &what, &fault);
             }
             other => {
                 self.note_failure(pair, other);
@@ -112,29 +123,53 @@ impl Core {
         }
     }
 
-    /// A missing namespace is the whole cluster's failure where there is but one destination.
-    fn is_of_the_cluster(&self, fault: &Fault) -> bool {
-        let nowhere_to_write = matches!(fault, Fault::NamespaceMissing | Fault::NamespaceTerminating);
-        fault.is_of_the_cluster() || (nowhere_to_write && self.scope != Scope::Namespaces)
+    /// The object was not as we knew it. If a watch has shown something meanwhile, that is why; else a look tells.
+    fn lost_race(&mut self, now: Moment, pair: Pair, what: &What, fault: &Fault) {
+        let state = self.state(pair);
+        let first = state.failures == 0;
+        match (what, fault) {
+            (What::Delete { uid, .. } | What::SwitchOff(uid), Fault::NotFound) => state.deleted(*uid),
+            // The event that brings the version to guard with is on its way.
+            (What::Delete { .. } | What::SwitchOff(_), _) if !state.has_heard() => {
+                self.set_outcome(pair, Outcome::Failed(fault.reason()));
+                return self.again_later(now, pair);
+            }
+            _ if state.has_heard() => {}
+            _ => state.surprised(),
+        }
+        if first {
+            self.state(pair).failures = 1;
+            self.touch(pair, Lane::Drift);
+        } else {
+            self.set_outcome(pair, Outcome::Failed(fault.reason()));
+            self.again_later(now, pair);
+        }
     }
 
-    /// The cluster as a whole works.
-    fn answered(&mut self) {
-        (self.cluster_fault, self.cluster_failures, self.paused_until, self.proven) = (None, 0, None, true);
+    fn is_of_the_cluster(&self, fault: &Fault, pair: Pair) -> bool {
+        let many = self.scope == Scope::Namespaces;
+        match fault {
+            // A missing namespace is the whole cluster's failure where there is but one destination.
+            Fault::NamespaceMissing | Fault::NamespaceTerminating => !many,
+            // A webhook may be silent on one namespace only: it takes two to be the cluster.
+            Fault::NoAnswer(_) => {
+                !many || self.cluster_failures > 0 || self.silent.is_some_and(|other| other != pair.dest)
+            }
+            other => other.is_of_the_cluster(),
+        }
     }
 
     fn cluster_failed(&mut self, now: Moment, pair: Pair, lane: Lane, fault: Fault) {
         // Those that were under way together fail together: that is one failure.
-        if self.paused_until.is_none_or(|until| until <= now) {
+        if !self.is_paused(now) {
             self.cluster_failures = self.cluster_failures.saturating_add(1);
             let pause = match &fault {
-                Fault::Throttled(Some(pause)) => *pause,
+                Fault::Throttled(Some(pause)) => (*pause).clamp(BACKOFF_FIRST, BACKOFF_CLUSTER),
                 _ => self.rng.backoff(BACKOFF_FIRST, self.cluster_failures, BACKOFF_CLUSTER),
             };
             self.paused_until = Some(now.saturating_add(pause));
         }
         self.note_failure(pair, &fault);
-        self.proven = false;
         self.cluster_fault = Some(fault);
         self.queue.push(pair, lane);
     }

@@ -14,7 +14,8 @@ impl Core {
                 let id = self.source_id(&key);
                 let lane = if matches!(want, Want::Off) { Lane::Removed } else { Lane::Changed };
                 if let Some(source) = self.sources.get_mut(&id) {
-                    (source.want, source.bodies, source.asked) = (Some(want), None, false);
+                    (source.want, source.bodies) = (Some(want), None);
+                    (source.asked, source.forgotten) = (false, false);
                 }
                 for state in self.pairs.range_mut(Pair::all_of(id)).map(|(_, state)| state) {
                     state.mutated = false;
@@ -22,12 +23,12 @@ impl Core {
                 self.touch_source(id, lane);
             }
             SourceNews::Forgotten(key) => {
-                let id = self.source_id(&key);
-                if let Some(source) = self.sources.get_mut(&id) {
-                    (source.want, source.bodies, source.asked) = (None, None, false);
+                if let Some(id) = self.source_ids.get(&key).copied() {
+                    if let Some(source) = self.sources.get_mut(&id) {
+                        source.forgotten = true;
+                    }
+                    self.drop_unused_source(id);
                 }
-                self.touch_source(id, Lane::Removed);
-                self.drop_unused_source(id);
             }
             SourceNews::Namespace { uid, deletes_frozen } => {
                 (self.origin_uid, self.deletes_frozen) = (uid, deletes_frozen);
@@ -37,19 +38,6 @@ impl Core {
                 self.sources_complete = true;
                 self.touch_all();
             }
-        }
-    }
-
-    fn drop_unused_source(&mut self, id: SourceId) {
-        let used = self.pairs.range(Pair::all_of(id)).next().is_some() || self.queue.is_open(id);
-        if let Some(source) = self.sources.get(&id)
-            && source.want.is_none()
-            && !used
-        {
-            self.source_ids.remove(&source.key);
-            self.sources.remove(&id);
-            self.touched.remove(&id);
-            self.shapes.shrink();
         }
     }
 
@@ -94,7 +82,7 @@ impl Core {
             Feed::Applied(namespace) => drop(self.dest_applied(&namespace)),
             Feed::Gone(namespace) => {
                 if let Some(id) = self.dest_ids.get(namespace.name.as_str()).copied() {
-                    self.drop_dest(id);
+                    self.dest_is_gone(id);
                 }
             }
             Feed::InitDone(_) => {
@@ -107,7 +95,7 @@ impl Core {
                     .map(|(id, _)| *id)
                     .collect();
                 for id in gone {
-                    self.drop_dest(id);
+                    self.dest_is_gone(id);
                 }
                 if !self.dests_complete {
                     self.dests_complete = true;
@@ -137,17 +125,14 @@ impl Core {
         Some(id)
     }
 
-    /// A namespace is gone, and everything in it.
-    fn drop_dest(&mut self, id: DestId) {
-        if let Some(dest) = self.dests.remove(&id) {
-            self.dest_ids.remove(&dest.name);
+    /// A namespace is gone. So is everything in it, as the watches on replicas will tell or have told: they may be
+    /// behind this one or ahead, and what they have shown may already be of the next namespace of this name.
+    fn dest_is_gone(&mut self, id: DestId) {
+        if let Some(dest) = self.dests.get_mut(&id) {
+            (dest.state, dest.uid) = (None, None);
         }
-        let sources: Vec<_> = self.sources.keys().copied().collect();
-        for source in sources {
-            let pair = Pair { source, dest: id };
-            self.queue.forget(pair);
-            self.drop_pair(pair);
-        }
+        self.touch_dest(id, Lane::Removed);
+        self.drop_unused_dest(id);
     }
 
     /// A write has found the namespace gone or going: until a watch says otherwise it is no destination.
@@ -179,15 +164,19 @@ impl Core {
                 }
             }
             Feed::Applied(sighting) => {
+                self.has_shown(kind, sighting.rv);
                 let Some(pair) = self.pair_of(&sighting) else { return };
                 self.replica_applied(pair, sighting);
             }
             Feed::Gone(sighting) => {
-                let Some(pair) = self.pair_of(&sighting) else { return };
-                self.raise(kind, sighting.rv);
-                let in_flight = self.queue.is_in_flight(pair);
+                self.has_shown(kind, sighting.rv);
+                let source = self.source_ids.get(&sighting.source);
+                let (Some(source), Some(dest)) = (source, self.dest_ids.get(sighting.namespace.as_str())) else {
+                    return;
+                };
+                let pair = Pair { source: *source, dest: *dest };
                 if let Some(state) = self.pairs.get_mut(&pair) {
-                    state.gone(sighting.uid, in_flight);
+                    state.gone(sighting.uid);
                     self.touch(pair, Lane::Drift);
                 }
             }
@@ -199,30 +188,15 @@ impl Core {
         let listing = self.listings.of_mut(kind);
         let seen = listing.seen.take().unwrap_or_default();
         let older = std::mem::take(&mut listing.older);
-        let restored = list < listing.highest;
-        (listing.highest, listing.complete) = (listing.highest.max(list), true);
-        if restored {
-            // The store was put back to an earlier time: versions begin again, and what we knew is of another past.
-            listing.highest = list;
-        }
+        // The store may have been put back to an earlier time: versions begin anew, and what we knew is of another past.
+        let restored = list < listing.shown;
+        (listing.shown, listing.complete) = (list, true);
         let of_kind = |id: SourceId| self.sources.get(&id).is_some_and(|source| source.key.kind == kind);
-        let all: Vec<_> = self.pairs.keys().filter(|pair| of_kind(pair.source)).copied().collect();
-        for pair in all {
-            let in_flight = self.queue.is_in_flight(pair);
-            let Some(state) = self.pairs.get_mut(&pair) else { continue };
-            if !seen.contains(&pair) {
-                state.forget_tombstone();
-                let gone = state.replica().filter(|replica| replica.rv <= list || restored).map(|replica| replica.uid);
-                if let Some(uid) = gone {
-                    state.gone(uid, in_flight);
-                }
-            }
-        }
+        let unlisted = self.pairs.iter_mut().filter(|(pair, _)| of_kind(pair.source) && !seen.contains(*pair));
+        unlisted.for_each(|(_, state)| state.unlisted(list, restored));
         if restored {
             for (pair, sighting) in older {
-                if let Some(state) = self.pairs.get_mut(&pair) {
-                    state.looked_nothing();
-                }
+                self.state(pair).restart();
                 self.replica_applied(pair, sighting);
             }
         }
@@ -235,7 +209,6 @@ impl Core {
     }
 
     fn replica_applied(&mut self, pair: Pair, mut sighting: Sighting) {
-        self.raise(sighting.source.kind, sighting.rv);
         let replica = sighting.ours.as_mut().map(|ours| Replica {
             uid: sighting.uid,
             rv: sighting.rv,
@@ -243,14 +216,14 @@ impl Core {
             shape: self.shapes.intern(std::mem::take(&mut ours.shape)),
             origin_uid: ours.origin_uid,
         });
-        if self.pairs.entry(pair).or_default().seen(&sighting, replica) {
+        if self.state(pair).seen(&sighting, replica) {
             self.touch(pair, Lane::Drift);
         }
     }
 
-    fn raise(&mut self, kind: Kind, rv: Rv) {
+    fn has_shown(&mut self, kind: Kind, rv: Rv) {
         let listing = self.listings.of_mut(kind);
-        listing.highest = listing.highest.max(rv);
+        listing.shown = listing.shown.max(rv);
     }
 
     /// The pair that a sighting is of; `None` for what stands in no destination.

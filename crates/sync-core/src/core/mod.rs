@@ -5,6 +5,9 @@
 
 mod done;
 mod feeds;
+#[cfg(test)]
+mod model_tests;
+mod settle;
 mod tally;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,8 +33,8 @@ use crate::rng::Rng;
 
 pub use tally::{Place, Settled, Tally};
 
-/// First pause after a failure, doubled each time; half of it and more, by chance.
-const BACKOFF_FIRST: Duration = Duration::from_secs(2);
+/// First pause after a failure, doubled each time.
+const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause of one pair.
 const BACKOFF_PAIR: Duration = Duration::from_secs(300);
 /// Longest pause of a whole cluster: it comes back as a whole, and people wait for it.
@@ -68,6 +71,8 @@ struct SourceState {
     /// Kept while pairs of it wait, so that a body is serialised once.
     bodies: Option<Arc<body::Bodies>>,
     asked: bool,
+    /// Off, and nothing more will be told of it: it is forgotten here with its last replica.
+    forgotten: bool,
     tally: tally::SourceTally,
 }
 
@@ -75,8 +80,10 @@ struct SourceState {
 struct Dest {
     name: Arc<str>,
     uid: Option<Uid>,
-    /// `None` while only its replicas are known.
+    /// `None` while only its replicas are known: before its event has come, and until theirs have when it is gone.
     state: Option<Destination>,
+    /// How many pairs something is known of.
+    pairs: u32,
 }
 
 /// The list that is under way or was last complete, of one kind.
@@ -86,7 +93,8 @@ struct Listing {
     seen: Option<BTreeSet<Pair>>,
     /// Objects of the present list that are older than what we know of them: right if the store was restored.
     older: BTreeMap<Pair, Sighting>,
-    highest: Rv,
+    /// The watch has shown everything up to this version.
+    shown: Rv,
 }
 
 #[derive(Debug)]
@@ -94,12 +102,14 @@ struct Flight {
     pair: Pair,
     lane: Lane,
     what: What,
+    /// The namespace's incarnation.
+    dest: Option<Uid>,
 }
 
 #[derive(Debug)]
 enum What {
     Write(Arc<Desired>),
-    SwitchOff,
+    SwitchOff(Uid),
     Delete { uid: Uid, then_create: bool },
     Look,
 }
@@ -130,8 +140,8 @@ pub struct Core {
     paused_until: Option<Moment>,
     cluster_fault: Option<Fault>,
     cluster_failures: u8,
-    /// A request has been answered since the start or the last failure of the whole cluster.
-    proven: bool,
+    /// Where the last request went unanswered, if none was answered since: one silent destination is not the cluster.
+    silent: Option<DestId>,
     asks: Vec<(SourceKey, bool)>,
     touched: BTreeSet<SourceId>,
 }
@@ -162,7 +172,7 @@ impl Core {
             paused_until: None,
             cluster_fault: None,
             cluster_failures: 0,
-            proven: false,
+            silent: None,
             asks: Vec::new(),
             touched: BTreeSet::new(),
             scope,
@@ -188,12 +198,12 @@ impl Core {
 
     /// The next request to make, if one is due and there is a slot for it.
     pub fn next(&mut self, now: Moment) -> Option<Order> {
-        if self.paused_until.is_some_and(|until| now < until) {
+        if self.is_paused(now) {
             return None;
         }
-        // One request at a time until one is answered: a cluster that fails is not pelted, and the first answer makes
-        // the one HTTP/2 connection which the rest then share (a burst dials before it knows that it can share).
-        let limit = if self.proven { usize::MAX } else { 1 };
+        self.paused_until = None;
+        // After a failure of the whole cluster one request at a time, until one is answered: it is not to be pelted.
+        let limit = if self.cluster_failures > 0 { 1 } else { usize::MAX };
         loop {
             let (pair, lane) = self.queue.pop(now, limit)?;
             if lane == Lane::Retry
@@ -207,10 +217,14 @@ impl Core {
             }
             self.queue.done(pair);
             self.settle(pair, &action);
+            // Nothing else will tell when that is over.
+            if self.pairs.get(&pair).is_some_and(PairState::is_unwatched) && !self.queue.contains(pair) {
+                self.again_later(now, pair);
+            }
         }
     }
 
-    /// When [`Core::next`] may have something although nothing has happened.
+    /// When [`Core::next`], which has just had nothing, may have something although nothing has happened.
     pub fn wake_at(&self) -> Option<Moment> {
         let delayed = self.queue.wake_at();
         match self.paused_until {
@@ -218,6 +232,10 @@ impl Core {
             Some(until) => delayed.map(|at| at.max(until)),
             None => delayed,
         }
+    }
+
+    fn is_paused(&self, now: Moment) -> bool {
+        self.paused_until.is_some_and(|until| now < until)
     }
 
     /// Sources that are unknown although replicas of them stand here; the second is whether those say that their
@@ -276,42 +294,11 @@ impl Core {
         }
     }
 
-    /// An action that needs no request.
-    fn settle(&mut self, pair: Pair, action: &Action) {
-        let outcome = match action {
-            Action::Keep if self.pairs.get(&pair).is_some_and(|state| state.replica().is_some()) => Outcome::Synced,
-            Action::Hold(reason) => Outcome::Held(*reason),
-            Action::Refuse(reason) => Outcome::Refused(*reason),
-            _ => Outcome::Nothing,
-        };
-        // A source that is unknown here: is it one at all?
-        if let Some(source) = self.sources.get_mut(&pair.source)
-            && self.sources_complete
-            && source.want.is_none()
-            && !source.asked
-            && let Some(state) = self.pairs.get(&pair)
-            && state.replica().is_some()
-        {
-            source.asked = true;
-            self.asks.push((source.key.clone(), state.upstream));
-        }
-        if matches!(outcome, Outcome::Synced | Outcome::Nothing) {
-            if let Some(state) = self.pairs.get_mut(&pair) {
-                state.failures = 0;
-            }
-            self.queue.forget(pair);
-        }
-        let hold = matches!(outcome, Outcome::Held(_)) && !self.pairs.contains_key(&pair);
-        self.set_outcome(pair, if hold { Outcome::Nothing } else { outcome });
-        if self.pairs.get(&pair).is_some_and(PairState::is_empty) && !self.queue.contains(pair) {
-            self.pairs.remove(&pair);
-        }
-    }
-
     /// The request that an action needs.
     fn order(&mut self, pair: Pair, lane: Lane, action: &Action) -> Option<Order> {
         let source = self.sources.get_mut(&pair.source)?;
-        let namespace = Arc::clone(&self.dests.get(&pair.dest)?.name);
+        let dest = self.dests.get(&pair.dest)?;
+        let (namespace, dest) = (Arc::clone(&dest.name), dest.uid);
         let (kind, name) = (source.key.kind, Arc::clone(&source.key.name));
         let mut bodies = |desired: &Arc<Desired>| Arc::clone(source.bodies.insert(desired.bodies()));
         let (step, what) = match action {
@@ -319,13 +306,15 @@ impl Core {
                 (Step::Create(bodies(desired).create(desired)), What::Write(Arc::clone(desired)))
             }
             Action::Update(desired, old) => {
+                let perhaps = self.pairs.get(&pair).and_then(PairState::perhaps);
+                let old = &perhaps.map_or_else(|| Arc::clone(old), |more| self.shapes.intern(old.and(more)));
                 (Step::Update(bodies(desired).update(desired, old)), What::Write(Arc::clone(desired)))
             }
             Action::Recreate(_, guard) => delete(*guard, true),
             Action::Delete(guard) => {
-                let switched_off = self.pairs.get(&pair).is_some_and(|state| state.switched_off);
+                let switched_off = self.pairs.get(&pair).is_some_and(PairState::is_switched_off);
                 if self.rules.role == Role::Master && !switched_off {
-                    (Step::SwitchOff(Bytes::from(body::switch_off(guard.uid, guard.rv))), What::SwitchOff)
+                    (Step::SwitchOff(Bytes::from(body::switch_off(guard.uid, guard.rv))), What::SwitchOff(guard.uid))
                 } else {
                     delete(*guard, false)
                 }
@@ -335,7 +324,8 @@ impl Core {
         };
         let id = self.next_order;
         self.next_order += 1;
-        self.flights.insert(id, Flight { pair, lane, what });
+        self.flights.insert(id, Flight { pair, lane, what, dest });
+        self.state(pair).ordered();
         Some(Order { id, kind, namespace, name, step })
     }
 
@@ -346,7 +336,10 @@ impl Core {
         let id = SourceId(self.number());
         self.source_ids.insert(key.clone(), id);
         let tally = tally::SourceTally::default();
-        self.sources.insert(id, SourceState { key: key.clone(), want: None, bodies: None, asked: false, tally });
+        self.sources.insert(
+            id,
+            SourceState { key: key.clone(), want: None, bodies: None, asked: false, forgotten: false, tally },
+        );
         id
     }
 
@@ -356,7 +349,7 @@ impl Core {
         }
         let (id, name) = (DestId(self.number()), Arc::<str>::from(name));
         self.dest_ids.insert(Arc::clone(&name), id);
-        self.dests.insert(id, Dest { name, uid: None, state: None });
+        self.dests.insert(id, Dest { name, uid: None, state: None, pairs: 0 });
         id
     }
 

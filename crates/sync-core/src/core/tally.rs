@@ -46,7 +46,7 @@ pub struct Settled {
 
 #[derive(Debug, Default)]
 pub(super) struct SourceTally {
-    tally: Tally,
+    pub(super) tally: Tally,
     /// Server messages are kept once per reason, not per destination.
     messages: BTreeMap<&'static str, String>,
 }
@@ -78,16 +78,8 @@ impl Core {
                 *count += 1;
             }
         }
-        self.pairs.entry(pair).or_default().outcome = outcome;
+        self.state(pair).outcome = outcome;
         self.touched.insert(pair.source);
-    }
-
-    /// Forgets a pair, counted out.
-    pub(super) fn drop_pair(&mut self, pair: Pair) {
-        if self.pairs.contains_key(&pair) {
-            self.set_outcome(pair, Outcome::Nothing);
-            self.pairs.remove(&pair);
-        }
     }
 
     pub(super) fn note_failure(&mut self, pair: Pair, fault: &Fault) {

@@ -1,5 +1,8 @@
 //! One source at one destination: what stands there, by whichever of a reply and an event is newer.
 
+use std::sync::Arc;
+
+use crate::contract::fingerprint::Shape;
 use crate::contract::marks::Sighting;
 use crate::contract::object::{Rv, Uid};
 use crate::plan::{Replica, There};
@@ -54,8 +57,10 @@ enum Doubt {
     None,
     /// Something; to be looked at.
     Taken,
-    /// Somebody else's.
+    /// Somebody else's, as a look found. No event will tell when it goes.
     Foreign,
+    /// Somebody else's with the label of our replicas, so that the watch shows it.
+    Labelled,
     /// Ours in at least this version, which the watch has not shown yet.
     Awaited(Uid, Rv),
 }
@@ -65,14 +70,18 @@ enum Doubt {
 pub struct PairState {
     replica: Option<Replica>,
     doubt: Doubt,
-    /// Deleted: its events are ignored until its own deletion has been shown.
-    tombstone: Option<Uid>,
+    /// Deleted by us, in this last version: its events are ignored until its own deletion has been shown.
+    tombstone: Option<(Uid, Rv)>,
     /// The version that our last update made, until its event has come.
     echo: Option<Rv>,
+    /// The version that a master's replica was switched off in, so that it may be deleted.
+    switched_off: Option<Rv>,
+    /// The copied keys of a write whose reply was lost: they may stand there.
+    perhaps: Option<Arc<Shape>>,
+    /// A watch has shown something since the request in flight was ordered.
+    heard: bool,
     /// Admission changed what we wrote of the present version of the source.
     pub mutated: bool,
-    /// A master's replica that has been switched off, so that it may be deleted.
-    pub switched_off: bool,
     /// The replica says that its source was a master's replica.
     pub upstream: bool,
     /// Failures in a row.
@@ -86,7 +95,7 @@ impl PairState {
     pub fn there(&self) -> There<'_> {
         match (self.doubt, &self.replica) {
             (Doubt::Taken, _) => There::Taken,
-            (Doubt::Foreign, _) => There::Foreign,
+            (Doubt::Foreign | Doubt::Labelled, _) => There::Foreign,
             (Doubt::Awaited(..), _) => There::Awaited,
             (Doubt::None, Some(replica)) => There::Ours(replica),
             (Doubt::None, None) => There::Absent,
@@ -106,9 +115,19 @@ impl PairState {
             && matches!(self.outcome, Outcome::Nothing)
     }
 
+    /// A request is on its way: from now on it counts whether a watch shows anything.
+    pub fn ordered(&mut self) {
+        self.heard = false;
+    }
+
+    /// Whether a watch has shown anything since: then a reply may be about what is past.
+    pub fn has_heard(&self) -> bool {
+        self.heard
+    }
+
     /// A list or watch has shown an object with the label of our replicas; `false` if that is no news.
     pub fn seen(&mut self, sighting: &Sighting, replica: Option<Replica>) -> bool {
-        if self.tombstone == Some(sighting.uid) {
+        if self.tombstone.is_some_and(|(uid, _)| uid == sighting.uid) {
             return false;
         }
         if let Some(known) = &self.replica
@@ -116,81 +135,106 @@ impl PairState {
         {
             return false;
         }
-        match (&replica, &self.replica) {
-            // At equality the event: it shows what admission made of our write.
-            (Some(new), Some(known)) if self.echo == Some(new.rv) && new.fingerprint != known.fingerprint => {
-                self.mutated = true;
-            }
-            _ => {}
+        self.heard = true;
+        // At equality the event: it shows what admission made of our write.
+        if let (Some(new), Some(known)) = (&replica, &self.replica)
+            && self.echo == Some(new.rv)
+            && new.fingerprint != known.fingerprint
+        {
+            self.mutated = true;
         }
         if self.echo.is_some_and(|echo| sighting.rv >= echo) {
             self.echo = None;
         }
         self.upstream = sighting.ours.as_ref().is_some_and(|ours| ours.upstream);
-        self.doubt = if replica.is_some() { Doubt::None } else { Doubt::Foreign };
+        if !matches!(self.doubt, Doubt::Awaited(_, rv) if sighting.rv < rv) {
+            self.doubt = if replica.is_some() { Doubt::None } else { Doubt::Labelled };
+        }
         self.replica = replica;
         true
     }
 
-    /// A watch has shown that it is gone, or a list has not shown it; `false` if that is no news.
-    pub fn gone(&mut self, uid: Uid, in_flight: bool) -> bool {
-        if self.tombstone == Some(uid) {
+    /// A watch has shown that this object is gone, or has lost the label of our replicas.
+    pub fn gone(&mut self, uid: Uid) {
+        self.heard = true;
+        if self.tombstone.is_some_and(|(dead, _)| dead == uid) {
             self.tombstone = None;
-            return false;
-        }
-        if in_flight {
-            // The reply to our write of this very object may still be on its way.
-            self.tombstone = Some(uid);
+            return;
         }
         match self.doubt {
-            Doubt::Awaited(awaited, _) if awaited == uid => self.doubt = Doubt::None,
-            // Whatever carried our label there is gone, or lost it: a create tells.
-            Doubt::Foreign => self.doubt = Doubt::None,
-            _ => {}
+            Doubt::Awaited(awaited, _) if awaited != uid => {}
+            Doubt::None | Doubt::Taken => {}
+            // Whatever stood there is gone or no longer as it was: a create tells.
+            Doubt::Awaited(..) | Doubt::Foreign | Doubt::Labelled => self.doubt = Doubt::None,
         }
         if self.replica.as_ref().is_some_and(|known| known.uid == uid) {
             self.replica = None;
         }
-        true
     }
 
-    /// A create or update was answered.
-    pub fn wrote(&mut self, replica: Replica) {
-        if self.tombstone == Some(replica.uid) {
+    /// A list as of this version is complete and has not shown it. `restored`: versions have begun anew.
+    pub fn unlisted(&mut self, list: Rv, restored: bool) {
+        let past = |rv: Rv| rv <= list || restored;
+        if self.tombstone.is_some_and(|(_, rv)| past(rv)) {
             self.tombstone = None;
+        }
+        if self.replica.as_ref().is_some_and(|known| past(known.rv)) {
+            (self.replica, self.heard) = (None, true);
+        }
+        match self.doubt {
+            Doubt::Awaited(_, rv) if !past(rv) => {}
+            Doubt::Awaited(..) | Doubt::Labelled => self.doubt = Doubt::None,
+            Doubt::None | Doubt::Taken | Doubt::Foreign => {}
+        }
+    }
+
+    /// A create or update was answered. `shown`: the watch has shown everything up to this version, so that an
+    /// answer at or below it is past, and what the watch has made known is newer.
+    pub fn wrote(&mut self, replica: Replica, shown: Rv) {
+        self.perhaps = None;
+        if let Some(known) = self.replica.as_ref().filter(|known| known.rv == replica.rv) {
+            // At our own version the event shows what admission made of it.
+            self.mutated = known.fingerprint != replica.fingerprint;
+            return;
+        }
+        if replica.rv <= shown || self.replica.as_ref().is_some_and(|known| known.rv > replica.rv) {
             return;
         }
         self.doubt = Doubt::None;
-        self.switched_off = false;
-        if self.replica.as_ref().is_some_and(|known| known.rv >= replica.rv) {
-            // The event was here first. At our own version it shows what admission made of it.
-            let known = self.replica.as_ref().filter(|known| known.rv == replica.rv);
-            self.mutated = known.is_some_and(|known| known.fingerprint != replica.fingerprint);
-            return;
-        }
         self.echo = Some(replica.rv);
         self.replica = Some(replica);
     }
 
+    /// The reply to a write was lost: perhaps it was done.
+    pub fn perhaps_wrote(&mut self, shape: Arc<Shape>) {
+        self.perhaps = Some(shape);
+    }
+
+    /// The copied keys that may stand on the replica but are not on record there.
+    pub fn perhaps(&self) -> Option<&Arc<Shape>> {
+        self.perhaps.as_ref()
+    }
+
     /// A master's replica was switched off: same object, next version.
     pub fn wrote_switch(&mut self, uid: Uid, rv: Rv) {
-        self.switched_off = true;
         if let Some(known) = &mut self.replica
             && known.uid == uid
-            && known.rv < rv
+            && known.rv <= rv
         {
             known.rv = rv;
+            self.switched_off = Some(rv);
         }
     }
 
-    /// A delete of this object was answered.
+    /// Whether the replica, as it stands, has been switched off by us.
+    pub fn is_switched_off(&self) -> bool {
+        self.replica.as_ref().is_some_and(|known| self.switched_off == Some(known.rv))
+    }
+
+    /// A delete of this object was answered, or a request found that it is gone.
     pub fn deleted(&mut self, uid: Uid) {
-        self.switched_off = false;
-        if self.tombstone == Some(uid) {
-            self.tombstone = None;
-        } else if self.replica.as_ref().is_some_and(|known| known.uid == uid) {
-            self.replica = None;
-            self.tombstone = Some(uid);
+        if let Some(known) = self.replica.take_if(|known| known.uid == uid) {
+            self.tombstone = Some((uid, known.rv));
         }
     }
 
@@ -201,30 +245,54 @@ impl PairState {
 
     /// A look found nothing.
     pub fn looked_nothing(&mut self) {
+        if self.heard && self.replica.is_some() {
+            // It came after the look, or went before it and that will be shown.
+            return;
+        }
         (self.doubt, self.replica) = (Doubt::None, None);
     }
 
-    /// A look found somebody else's object.
-    pub fn looked_foreign(&mut self) {
+    /// A look found somebody else's object in this version.
+    pub fn looked_foreign(&mut self, rv: Rv) {
+        if self.heard && self.replica.as_ref().is_some_and(|known| known.rv > rv) {
+            return;
+        }
         (self.doubt, self.replica) = (Doubt::Foreign, None);
     }
 
-    /// A look found an object of ours; `false` if its event is still to come.
-    pub fn looked_ours(&mut self, uid: Uid, rv: Rv) -> bool {
-        let shown = self.replica.as_ref().is_some_and(|known| known.uid == uid && known.rv >= rv);
-        self.doubt = if shown { Doubt::None } else { Doubt::Awaited(uid, rv) };
-        shown
+    /// A look found an object of ours. `shown` as in [`PairState::wrote`].
+    pub fn looked_ours(&mut self, uid: Uid, rv: Rv, shown: Rv) {
+        let known = self.replica.as_ref().is_some_and(|known| known.uid == uid && known.rv >= rv);
+        // A version that has been shown and is not what we know has changed since.
+        self.doubt = if known || rv <= shown { Doubt::None } else { Doubt::Awaited(uid, rv) };
+    }
+
+    /// Whether no watch will show when things change: a look must.
+    pub fn is_unwatched(&self) -> bool {
+        matches!(self.doubt, Doubt::Foreign | Doubt::Awaited(..))
     }
 
     /// A retry is due: what was refused as foreign, or has been awaited in vain, is looked at again.
     pub fn doubt_again(&mut self) {
-        if matches!(self.doubt, Doubt::Foreign | Doubt::Awaited(..)) {
+        if self.is_unwatched() {
             self.doubt = Doubt::Taken;
         }
     }
 
-    /// A list that is complete did not show the object of this uid, and no event of it will come.
-    pub fn forget_tombstone(&mut self) {
-        self.tombstone = None;
+    /// What stands there is of no interest any more, unless it is ours or watched.
+    pub fn stop_doubting(&mut self) {
+        if self.replica.is_none() && self.doubt != Doubt::Labelled {
+            self.doubt = Doubt::None;
+        }
+    }
+
+    /// Versions have begun anew: nothing that was known is so.
+    pub fn restart(&mut self) {
+        let Self { mutated, failures, outcome, .. } = *self;
+        *self = Self { mutated, failures, outcome, ..Self::default() };
     }
 }
+
+#[cfg(test)]
+#[path = "pairs_tests.rs"]
+mod tests;

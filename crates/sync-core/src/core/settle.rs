@@ -1,0 +1,93 @@
+//! Pairs for which no request is due, and what is forgotten when nothing is known of them any more.
+
+use super::{Action, Core, Destination, Outcome, Pair, PairState, There};
+use crate::index::pairs::{DestId, SourceId};
+
+impl Core {
+    /// An action that needs no request.
+    pub(super) fn settle(&mut self, pair: Pair, action: &Action) {
+        let there = self.pairs.get(&pair).map_or(There::Absent, PairState::there);
+        let open = self.dests.get(&pair.dest).is_some_and(|dest| dest.state == Some(Destination::Open));
+        let outcome = match (action, there) {
+            (Action::Keep, There::Ours(_)) if open => Outcome::Synced,
+            (Action::Hold(_), There::Absent) => Outcome::Nothing,
+            (Action::Hold(reason), _) => Outcome::Held(*reason),
+            (Action::Refuse(reason), _) => Outcome::Refused(*reason),
+            _ => Outcome::Nothing,
+        };
+        self.ask_about(pair);
+        if matches!(outcome, Outcome::Synced | Outcome::Nothing) {
+            if let Some(state) = self.pairs.get_mut(&pair) {
+                state.failures = 0;
+                if matches!(action, Action::Keep) {
+                    state.stop_doubting();
+                }
+            }
+            self.queue.forget(pair);
+        }
+        self.set_outcome(pair, outcome);
+        self.tidy(pair);
+    }
+
+    /// Replicas stand here of a source that is unknown: is it one at all?
+    fn ask_about(&mut self, pair: Pair) {
+        if let Some(source) = self.sources.get_mut(&pair.source)
+            && source.want.is_none()
+            && !source.asked
+            && self.sources_complete
+            && self.listings.of(source.key.kind).complete
+            && self.pairs.get(&pair).is_some_and(|state| state.replica().is_some())
+        {
+            source.asked = true;
+            let upstream = self.pairs.range(Pair::all_of(pair.source)).any(|(_, state)| state.upstream);
+            self.asks.push((source.key.clone(), upstream));
+        }
+    }
+
+    /// Forgets a pair of which nothing is known, and its source and destination if that was the last thing known.
+    fn tidy(&mut self, pair: Pair) {
+        if self.queue.contains(pair) {
+            return;
+        }
+        if self.pairs.get(&pair).is_some_and(PairState::is_empty) {
+            self.pairs.remove(&pair);
+            if let Some(dest) = self.dests.get_mut(&pair.dest) {
+                dest.pairs -= 1;
+            }
+        }
+        self.drop_unused_dest(pair.dest);
+        self.drop_unused_source(pair.source);
+    }
+
+    /// What is known of a pair, to change it.
+    pub(super) fn state(&mut self, pair: Pair) -> &mut PairState {
+        self.pairs.entry(pair).or_insert_with(|| {
+            if let Some(dest) = self.dests.get_mut(&pair.dest) {
+                dest.pairs += 1;
+            }
+            PairState::default()
+        })
+    }
+
+    pub(super) fn drop_unused_source(&mut self, id: SourceId) {
+        let Some(source) = self.sources.get(&id).filter(|source| source.forgotten || source.want.is_none()) else {
+            return;
+        };
+        let used = self.pairs.range(Pair::all_of(id)).next().is_some() || self.queue.is_open(id);
+        if !used {
+            self.source_ids.remove(&source.key);
+            self.sources.remove(&id);
+            self.touched.remove(&id);
+        }
+    }
+
+    pub(super) fn drop_unused_dest(&mut self, id: DestId) {
+        if let Some(dest) = self.dests.get(&id)
+            && dest.state.is_none()
+            && dest.pairs == 0
+        {
+            self.dest_ids.remove(&dest.name);
+            self.dests.remove(&id);
+        }
+    }
+}
