@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::FutureExt as _;
 use serde_json::json;
 use sync_core::cluster::access::Access;
 use sync_core::cluster::connection::Connection;
@@ -90,21 +89,18 @@ pub async fn serve(
     let span = info_span!("remote", cluster = name);
     let (sender, reports) = state::channel(report);
     let mut teller = Teller { shared: Arc::clone(&shared), name: name.clone(), last, rng: Rng::new(shared.seed) };
-    let work = work(&shared, &name, what, &sender, &stop).instrument(span.clone());
-    tokio::select! {
-        biased;
-        () = work => {}
-        () = teller.tell(reports).instrument(span) => {}
-    }
+    let work = work(&shared, &name, what, sender, &stop).instrument(span.clone());
+    // Both to the end: a write that is under way must be known to the next task of this name.
+    tokio::join!(work, teller.tell(reports).instrument(span));
     teller.last
 }
 
-/// Everything but telling. Ends when `stop` has begun and nothing is under way any more.
-async fn work(shared: &Shared, name: &str, what: What, report: &state::Sender<Report>, stop: &Shutdown) {
+/// Everything but telling. Ends when `stop` has begun and nothing is under way any more; nothing is reported then.
+async fn work(shared: &Shared, name: &str, what: What, report: state::Sender<Report>, stop: &Shutdown) {
     let (kubeconfig, context) = match what {
         What::Only(outcome) => {
             let outcome = explain(shared, outcome).await;
-            return say_until(report, outcome, stop).await;
+            return say_until(&report, outcome, stop).await;
         }
         What::Connect { kubeconfig, context } => (kubeconfig, context),
     };
@@ -116,12 +112,12 @@ async fn work(shared: &Shared, name: &str, what: What, report: &state::Sender<Re
     });
     let connection = match connection {
         Ok(connection) => connection,
-        Err(error) => return say_until(report, Outcome::KubeconfigInvalid(error.to_string()), stop).await,
+        Err(error) => return say_until(&report, Outcome::KubeconfigInvalid(error.to_string()), stop).await,
     };
-    if connect(shared, &connection, report, stop).await.is_none() {
+    if connect(shared, &connection, &report, stop).await.is_none() {
         return;
     }
-    run(shared, name, connection, report, stop).await;
+    run(shared, name, connection, &report, stop).await;
 }
 
 /// The watch shows Secrets of our type only: one that it does not show may be there, of another type.
@@ -248,7 +244,7 @@ struct Teller {
 }
 
 impl Teller {
-    /// Writes each report that says something new, the last one included, until nobody reports any more.
+    /// Writes each report that says something new, until nobody reports any more.
     async fn tell(&mut self, mut reports: state::Receiver<Report>) {
         let mut failures = 0_u8;
         loop {
@@ -262,19 +258,16 @@ impl Teller {
                     warn!(reason = fault.reason(), %fault, todo = fault.what_to_do(), "cannot write the status");
                 }
             }
-            sleep(STATUS_PAUSE).await;
-            if failures == 0 {
-                if reports.changed().await.is_err() {
-                    return;
-                }
-            } else {
-                let pause = sleep(self.rng.backoff(BACKOFF_FIRST, failures, BACKOFF_MOST));
-                let changed = reports.changed().map(drop);
-                tokio::select! {
-                    biased;
-                    () = changed => {}
-                    () = pause => {}
-                }
+            let pause =
+                if failures == 0 { STATUS_PAUSE } else { self.rng.backoff(BACKOFF_FIRST, failures, BACKOFF_MOST) };
+            let mut until_the_end = reports.clone();
+            tokio::select! {
+                biased;
+                () = async { while until_the_end.changed().await.is_ok() {} } => return,
+                () = sleep(pause) => {}
+            }
+            if failures == 0 && reports.changed().await.is_err() {
+                return;
             }
         }
     }
