@@ -6,4 +6,5 @@
 mod cluster_client;
 mod flags;
 mod manifests;
+mod one_tls_stack;
 mod testbed_self;
