@@ -7,4 +7,5 @@ mod cluster_client;
 mod flags;
 mod manifests;
 mod one_tls_stack;
+mod packaging;
 mod testbed_self;

@@ -1,0 +1,67 @@
+//! What stands in several files and must say the same.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use testbed::{Binaries, Process};
+
+const README: &str = include_str!("../../README.md");
+const MANIFEST: &str = include_str!("../../Cargo.toml");
+const IMAGES: [(&str, &str); 2] =
+    [("master", include_str!("../../Dockerfile.master")), ("agent", include_str!("../../Dockerfile.agent"))];
+/// Where reasons are spelled, each as `=> "Word"`, and some that must be found.
+const REASONS: [(&str, &[&str]); 4] = [
+    (include_str!("../../crates/sync-core/src/reason.rs"), &["ForeignObject", "SourceNamespaceLeaving"]),
+    (include_str!("../../crates/sync-core/src/fault.rs"), &["Unreachable", "OddAnswer"]),
+    (include_str!("../../crates/master/src/remote/status.rs"), &["Connected", "SourceNamespaceMissing"]),
+    (include_str!("../../crates/master/src/remote/secret.rs"), &["SecretMissing", "SecretKeyMissing"]),
+];
+
+/// Words of that form: an upper case letter and more letters.
+fn reasons(code: &str) -> BTreeSet<&str> {
+    let words = code.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next());
+    words.filter(|word| word.starts_with(char::is_uppercase) && word.chars().all(char::is_alphanumeric)).collect()
+}
+
+#[test]
+fn the_readme_has_every_reason_and_what_to_do() {
+    for (code, some) in REASONS {
+        let found = reasons(code);
+        assert!(some.iter().all(|reason| found.contains(reason)), "this test reads {some:?} wrongly: {found:?}");
+        for reason in found {
+            let row = README.lines().find(|line| line.starts_with(&format!("| `{reason}` |")));
+            let row = row.unwrap_or_else(|| panic!("README.md has no row for the reason {reason}"));
+            assert_eq!(row.split(" | ").filter(|cell| cell.len() > 3).count(), 3, "reason, meaning, what to do: {row}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_readme_has_every_flag_and_variable() -> Result<()> {
+    let binaries = Binaries::build().await?;
+    for program in [binaries.master(), binaries.agent()] {
+        let help = Process::spawn(program, ["--help"], [("COLUMNS", "100")])?;
+        help.wait_exit(std::time::Duration::from_secs(30)).await?;
+        let help = help.stdout();
+        let words = help.split(|c: char| c.is_whitespace() || "[]=,`".contains(c));
+        let words: BTreeSet<_> =
+            words.filter(|word| word.starts_with("--") && word.len() > 2 || word.starts_with("MW_SYNC_")).collect();
+        assert!(words.contains("--delete-grace") && words.contains("MW_SYNC_DELETE_GRACE"), "{words:?}");
+        for word in words.iter().filter(|word| !["--help", "--version"].contains(word)) {
+            assert!(README.contains(&format!("| `{word}` |")), "README.md's table of flags lacks {word}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn versions_agree() {
+    let rust = MANIFEST.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap().trim_matches('"');
+    assert!(README.contains(&format!("Rust {rust}")), "README.md does not ask for Rust {rust}");
+    for (name, image) in IMAGES {
+        let version = env!("CARGO_PKG_VERSION");
+        assert!(image.contains(&format!("image.version=\"{version}\"")), "Dockerfile.{name} is not of {version}");
+        assert!(image.contains(&format!("secret-replicator-eks/{name}:{version} ")), "Dockerfile.{name}");
+        assert!(image.contains(&format!("ARG RUST=rust:{rust}.")), "Dockerfile.{name} does not build with {rust}");
+    }
+}
