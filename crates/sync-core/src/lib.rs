@@ -15,3 +15,7 @@ pub mod reason;
 pub mod rng;
 pub mod source_feed;
 pub mod watches;
+
+#[cfg(test)]
+#[path = "purity_tests.rs"]
+mod purity_tests;
