@@ -401,3 +401,7 @@ fn same(old: &Want, new: &Want) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+#[path = "sources_tests.rs"]
+mod tests;

@@ -1,0 +1,235 @@
+//! Order, shares and limits of the queue.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW: Moment = Duration::from_secs(100);
+
+fn pair(source: u32, dest: u32) -> Pair {
+    Pair { source: SourceId(source), dest: DestId(dest) }
+}
+
+fn pop(queue: &mut Queue) -> Option<(Pair, Lane)> {
+    queue.pop(NOW, usize::MAX)
+}
+
+/// Pops and finishes everything, one at a time.
+fn run(queue: &mut Queue) -> Vec<(Pair, Lane)> {
+    let mut order = Vec::new();
+    while let Some((pair, lane)) = pop(queue) {
+        queue.done(pair);
+        order.push((pair, lane));
+    }
+    order
+}
+
+#[test]
+fn a_pair_waits_once_in_its_best_lane() {
+    let mut queue = Queue::new(8, false);
+    for lane in [Lane::Retry, Lane::Drift, Lane::NewNamespace, Lane::Changed] {
+        queue.push(pair(1, 1), lane);
+    }
+    assert_eq!(run(&mut queue), [(pair(1, 1), Lane::NewNamespace)]);
+    assert!(!queue.contains(pair(1, 1)) && !queue.is_open(SourceId(1)) && !queue.has_waiting());
+}
+
+#[test]
+fn what_is_touched_in_flight_runs_once_more_in_the_best_lane() {
+    let mut queue = Queue::new(8, false);
+    queue.push(pair(1, 1), Lane::Changed);
+    assert!(pop(&mut queue).is_some());
+    for lane in [Lane::Retry, Lane::Drift, Lane::Retry] {
+        queue.push(pair(1, 1), lane);
+    }
+    assert_eq!(pop(&mut queue), None, "once in flight");
+    assert!(queue.is_in_flight(pair(1, 1)));
+    queue.done(pair(1, 1));
+    assert_eq!(run(&mut queue), [(pair(1, 1), Lane::Drift)]);
+}
+
+#[test]
+fn first_in_first_out_within_a_lane() {
+    let mut queue = Queue::new(8, false);
+    let wanted: Vec<_> = [5, 3, 9, 1].map(|n| pair(n, n)).into();
+    wanted.iter().for_each(|pair| queue.push(*pair, Lane::Changed));
+    queue.push(pair(5, 5), Lane::Drift);
+    assert_eq!(run(&mut queue).into_iter().map(|(pair, _)| pair).collect::<Vec<_>>(), wanted);
+}
+
+#[test]
+fn lanes_share_by_weight_and_none_starves() {
+    let mut queue = Queue::new(8, false);
+    for (n, (lane, _)) in (0u32..).zip(Lane::SHARES) {
+        (0..100).for_each(|dest| queue.push(pair(n, dest), lane));
+    }
+    let shares = |order: &[(Pair, Lane)]| {
+        Lane::SHARES.map(|(lane, _)| order.iter().filter(|(_, popped)| *popped == lane).count())
+    };
+    let order = run(&mut queue);
+    assert_eq!(shares(&order[..19]), [8, 4, 4, 2, 1]);
+    assert_eq!(shares(&order[..190]), [80, 40, 40, 20, 10]);
+    assert_eq!(order.len(), 500);
+}
+
+#[test]
+fn one_destination_takes_an_eighth_and_no_other_waits_for_it() {
+    let mut queue = Queue::new(32, true);
+    (0..50).for_each(|source| queue.push(pair(source, 1), Lane::NewNamespace));
+    (0..3).for_each(|source| queue.push(pair(source, 2), Lane::Drift));
+    let mut popped = Vec::new();
+    while let Some((pair, _)) = pop(&mut queue) {
+        popped.push(pair);
+    }
+    let at = |dest| popped.iter().filter(|pair| pair.dest == DestId(dest)).count();
+    assert_eq!((at(1), at(2)), (4, 3));
+    // A slot that comes free there goes to the next that waits for it, in order.
+    queue.done(popped[0]);
+    assert_eq!(pop(&mut queue), Some((pair(4, 1), Lane::NewNamespace)));
+    assert_eq!(pop(&mut queue), None);
+    // With one destination there is no such limit.
+    let mut alone = Queue::new(32, false);
+    (0..50).for_each(|source| alone.push(pair(source, 1), Lane::Changed));
+    assert_eq!(std::iter::from_fn(|| pop(&mut alone)).count(), 32);
+}
+
+#[test]
+fn one_slot_is_free_for_a_new_namespace() {
+    let mut queue = Queue::new(8, true);
+    (0..20).for_each(|dest| queue.push(pair(1, dest), Lane::Changed));
+    assert_eq!(std::iter::from_fn(|| pop(&mut queue)).count(), 7);
+    queue.push(pair(1, 99), Lane::NewNamespace);
+    assert_eq!(pop(&mut queue), Some((pair(1, 99), Lane::NewNamespace)));
+}
+
+#[test]
+fn retries_take_at_most_half() {
+    let mut queue = Queue::new(9, true);
+    (0..20).for_each(|dest| queue.push(pair(1, dest), Lane::Retry));
+    assert_eq!(std::iter::from_fn(|| pop(&mut queue)).count(), 4);
+    queue.push(pair(2, 50), Lane::Drift);
+    assert_eq!(pop(&mut queue), Some((pair(2, 50), Lane::Drift)));
+    // One slot alone is not half a slot.
+    let mut probe = Queue::new(9, true);
+    probe.push(pair(1, 1), Lane::Retry);
+    assert!(probe.pop(NOW, 1).is_some());
+}
+
+#[test]
+fn at_most_limit_are_in_flight() {
+    let mut queue = Queue::new(8, true);
+    (0..4).for_each(|dest| queue.push(pair(1, dest), Lane::Changed));
+    assert!(queue.pop(NOW, 1).is_some());
+    assert_eq!(queue.pop(NOW, 1), None);
+}
+
+#[test]
+fn a_delayed_pair_waits_for_its_time_or_for_news() {
+    let second = Duration::from_secs(1);
+    let mut queue = Queue::new(8, false);
+    queue.push_later(pair(1, 1), NOW + second);
+    queue.push_later(pair(2, 2), NOW + second * 2);
+    assert_eq!((pop(&mut queue), queue.wake_at()), (None, Some(NOW + second)));
+    assert!(!queue.is_open(SourceId(1)), "time alone passes");
+    assert_eq!(queue.pop(NOW + second, 8), Some((pair(1, 1), Lane::Retry)));
+    queue.push(pair(2, 2), Lane::Changed);
+    assert_eq!(queue.wake_at(), None);
+    assert_eq!(pop(&mut queue), Some((pair(2, 2), Lane::Changed)));
+    // In flight or waiting: no delay takes it away.
+    queue.push_later(pair(2, 2), NOW + second);
+    assert_eq!(queue.wake_at(), None);
+    // Of two delays the later call counts, and what is forgotten does not come.
+    queue.push_later(pair(3, 3), NOW + second);
+    queue.push_later(pair(3, 3), NOW + second * 9);
+    assert_eq!(queue.wake_at(), Some(NOW + second * 9));
+    queue.forget(pair(3, 3));
+    assert_eq!((queue.wake_at(), queue.contains(pair(3, 3))), (None, false));
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Push(u32, u32, usize),
+    Later(u32, u32, u64),
+    Pop(usize),
+    Done(usize),
+    Forget(u32, u32),
+    Wait(u64),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (0..4u32, 0..4u32, 0..5usize).prop_map(|(source, dest, lane)| Op::Push(source, dest, lane)),
+        2 => (0..4u32, 0..4u32, 0..20u64).prop_map(|(source, dest, at)| Op::Later(source, dest, at)),
+        5 => (1..9usize).prop_map(Op::Pop),
+        5 => any::<usize>().prop_map(Op::Done),
+        1 => (0..4u32, 0..4u32).prop_map(|(source, dest)| Op::Forget(source, dest)),
+        1 => (0..10u64).prop_map(Op::Wait),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn counts_are_right_and_nothing_is_lost(
+        slots in 1..9usize, many in any::<bool>(), ops in prop::collection::vec(op(), 0..200)
+    ) {
+        let mut queue = Queue::new(slots, many);
+        let (mut now, mut flying, mut pushed) = (NOW, Vec::<(Pair, Lane)>::new(), BTreeSet::new());
+        let mut again = BTreeSet::new();
+        for op in ops {
+            match op {
+                Op::Push(source, dest, lane) => {
+                    let pair = pair(source, dest);
+                    let target = if queue.is_in_flight(pair) { &mut again } else { &mut pushed };
+                    target.insert(pair);
+                    queue.push(pair, Lane::SHARES[lane].0);
+                }
+                Op::Later(source, dest, at) => {
+                    queue.push_later(pair(source, dest), NOW + Duration::from_secs(at));
+                }
+                Op::Pop(limit) => {
+                    if let Some((pair, lane)) = queue.pop(now, limit) {
+                        prop_assert!(flying.iter().all(|(other, _)| *other != pair), "in flight twice");
+                        flying.push((pair, lane));
+                        prop_assert!(flying.len() <= slots.min(limit));
+                        pushed.remove(&pair);
+                        let there = flying.iter().filter(|(other, _)| other.dest == pair.dest).count();
+                        prop_assert!(!many || there <= (slots / 8).max(1));
+                    }
+                }
+                Op::Done(n) if !flying.is_empty() => {
+                    let (pair, _) = flying.remove(n % flying.len());
+                    if again.remove(&pair) {
+                        pushed.insert(pair);
+                    }
+                    queue.done(pair);
+                }
+                Op::Done(n) => queue.done(pair(9, u32::try_from(n % 7).unwrap())),
+                Op::Forget(source, dest) => queue.forget(pair(source, dest)),
+                Op::Wait(seconds) => now += Duration::from_secs(seconds),
+            }
+            prop_assert_eq!(queue.in_flight(), flying.len());
+            for source in (0..4).map(SourceId) {
+                let is_open = pushed.iter().chain(flying.iter().map(|(pair, _)| pair)).any(|pair| pair.source == source);
+                prop_assert!(!is_open || queue.is_open(source));
+            }
+        }
+        // Whatever was pushed comes out, once everything else is done.
+        for (pair, _) in flying {
+            if again.remove(&pair) {
+                pushed.insert(pair);
+            }
+            queue.done(pair);
+        }
+        while let Some((pair, _)) = queue.pop(NOW + Duration::from_secs(1000), usize::MAX) {
+            pushed.remove(&pair);
+            queue.done(pair);
+        }
+        prop_assert!(pushed.is_empty(), "lost {:?}", pushed);
+        prop_assert!(queue.places.is_empty() && queue.open.is_empty() && queue.parked.is_empty());
+        prop_assert!(queue.per_destination.is_empty() && queue.delayed.is_empty() && !queue.has_waiting());
+        prop_assert_eq!((queue.in_flight, queue.retries_in_flight), (0, 0));
+    }
+}
