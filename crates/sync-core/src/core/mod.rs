@@ -8,6 +8,8 @@ mod feeds;
 #[cfg(test)]
 mod model_tests;
 mod settle;
+#[cfg(test)]
+mod situation_tests;
 mod tally;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -19,12 +19,20 @@ use crate::reason::Reason;
 
 use sim::{Sim, WATCHES};
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 250;
 const STEPS: usize = 1500;
 
 /// Anything at all happens next.
 fn step(sim: &mut Sim) {
     let any = |sim: &mut Sim, len: usize| (len > 0).then(|| sim.below(len));
+    if sim.chance(sim.cuts) {
+        let watch = sim.below(WATCHES);
+        sim.note(format_args!("watch {watch} is cut"));
+        sim.relist(watch);
+    }
+    if sim.chance(sim.kills) {
+        sim.restart();
+    }
     match sim.below(100) {
         0..8 => sim.user_acts(),
         8..38 => {
@@ -70,19 +78,12 @@ fn step(sim: &mut Sim) {
             let pause = [1, 1, 1, 2, 5, 15][sim.below(6)];
             sim.wait(sim.now + Duration::from_secs(pause));
         }
-        96 if sim.chance(0.5) => {
-            let watch = sim.below(WATCHES);
-            sim.note(format_args!("watch {watch} is cut"));
-            sim.relist(watch);
-        }
-        97 if sim.chance(0.15) => sim.restart(),
-        98 => {
+        96.. => {
             for world in &mut sim.worlds {
                 world.terminate_a_bit();
             }
             sim.spread();
         }
-        _ => {}
     }
 }
 

@@ -56,6 +56,12 @@ pub(super) struct Sim {
     flying: BTreeMap<u64, Id>,
     judge: Judge,
     pub(super) faults: bool,
+    /// Few names and namespaces are used in some worlds, so that more meets there.
+    pub(super) names: usize,
+    pub(super) places: usize,
+    /// How often watches are cut and the process is killed, in percent of the steps: both hide what was missed.
+    pub(super) cuts: f64,
+    pub(super) kills: f64,
     pub(super) orders: u64,
     pub(super) writes: u64,
     pub(super) log: Vec<String>,
@@ -84,10 +90,16 @@ impl Sim {
             flying: BTreeMap::new(),
             judge,
             faults: true,
+            names: 0,
+            places: 0,
+            cuts: 0.0,
+            kills: 0.0,
             orders: 0,
             writes: 0,
             log: Vec::new(),
         };
+        (sim.names, sim.places) = ([1, 1, 2, 3][sim.below(4)], [1, 1, 2, 4][sim.below(4)]);
+        (sim.cuts, sim.kills) = ([0.0, 0.001, 0.01][sim.below(3)], [0.0, 0.0, 0.003][sim.below(3)]);
         for world in &mut sim.worlds {
             world.create_namespace(OPERATOR);
             world.changes.clear();

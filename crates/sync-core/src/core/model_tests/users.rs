@@ -17,7 +17,7 @@ impl Sim {
     }
 
     fn blank(&mut self, namespace: &str, name: &str) -> Object {
-        let kind = kind(self.below(2));
+        let kind = kind(usize::from(self.chance(0.3)));
         let secret_type = (kind == crate::contract::object::Kind::Secret)
             .then(|| self.one_of(&["Opaque", "Opaque", DOCKER]).to_owned());
         let value = self.one_of(&["YQ==", "Yg==", "Yw=="]);
@@ -35,10 +35,10 @@ impl Sim {
 
     /// One of the names in use. Those with `m` are, at an agent, what a master has put there.
     fn a_name(&mut self) -> &'static str {
-        let names: &[&str] =
-            if self.rules.role == Role::Agent { &["s0", "s1", "s2", "m0"] } else { &["s0", "s1", "s2"] };
-        let n = self.below(names.len());
-        ["s0", "s1", "s2", "m0"][n]
+        if self.rules.role == Role::Agent && self.chance(0.25) {
+            return "m0";
+        }
+        ["s0", "s1", "s2"][self.below(self.names)]
     }
 
     fn annotate(&mut self, object: &mut Object) {
@@ -125,16 +125,16 @@ impl Sim {
     }
 
     fn on_destinations(&mut self) {
-        let names: &[&str] = if self.rules.role == Role::Agent { &["n0", "n1", "n2", "n3"] } else { &[OPERATOR] };
-        let namespace = self.one_of(names);
+        let place = self.below(self.places);
+        let namespace = if self.rules.role == Role::Agent { ["n0", "n1", "n2", "n3"][place] } else { OPERATOR };
         let what = self.below(22);
         self.note(format_args!("user: namespace {namespace}, act {what}"));
         let there = self.dest_world().namespaces.get(namespace).map(|ns| ns.terminating);
         match (what, there) {
-            (0..4, None) => self.dest_world().create_namespace(namespace),
-            (4, Some(false)) => self.dest_world().change_namespace(namespace, |ns| ns.terminating = true),
-            (5 | 6, Some(_)) => self.dest_world().change_namespace(namespace, |ns| ns.opted_out = !ns.opted_out),
-            (7, Some(_)) => self.dest_world().change_namespace(namespace, |_| ()),
+            (0..12, None) => self.dest_world().create_namespace(namespace),
+            (4 | 7, Some(false)) => self.dest_world().change_namespace(namespace, |ns| ns.terminating = true),
+            (5, Some(_)) => self.dest_world().change_namespace(namespace, |ns| ns.opted_out = !ns.opted_out),
+            (6, Some(_)) => self.dest_world().change_namespace(namespace, |_| ()),
             (8..11, Some(false)) => {
                 let name = self.a_name();
                 let mut object = self.blank(namespace, name);

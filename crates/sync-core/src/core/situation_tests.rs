@@ -1,0 +1,268 @@
+//! Races that the model test meets too seldom, one at a time.
+
+use super::*;
+use crate::contract::object::{Object, tests_support::object};
+use crate::contract::source::{Reading, Source};
+use crate::contract::strip::StripList;
+use crate::index::feed::NamespaceSeen;
+use crate::order::Metadata;
+
+const fn at(seconds: u64) -> Moment {
+    Duration::from_secs(seconds)
+}
+
+fn uid(n: u8) -> Uid {
+    Uid::parse(&format!("00000000-0000-4000-8000-0000000000{n:02x}")).unwrap()
+}
+
+fn rules() -> Arc<Rules> {
+    Arc::new(Rules::new(Role::Agent, "operator", None, StripList::with::<&str>(&[]).unwrap()))
+}
+
+fn namespace(name: &str, n: u8, state: Destination) -> NamespaceSeen {
+    NamespaceSeen { name: name.into(), uid: uid(n), rv: Rv(1), state }
+}
+
+fn desired(name: &str, labels: &[(&str, &str)]) -> Arc<Desired> {
+    let source = object(Kind::Secret, "operator", name, labels, &[("mw-sync", "yes")]);
+    let Reading::On(template) = Source::read(&rules(), source).reading else { panic!() };
+    Arc::new(template.desired(uid(200)))
+}
+
+fn want(core: &mut Core, name: &str, labels: &[(&str, &str)]) {
+    let desired = desired(name, labels);
+    core.on(at(0), Input::Sources(SourceNews::Want(desired.key.clone(), Want::On(desired))));
+}
+
+/// The replica of `desired` in this version.
+fn replica(desired: &Desired, place: &str, n: u8, rv: u64) -> Sighting {
+    let object = Object {
+        uid: uid(n),
+        rv: Rv(rv),
+        labels: desired.labels.clone(),
+        annotations: desired.annotations.clone(),
+        content: (*desired.content).clone(),
+        ..object(Kind::Secret, place, &desired.key.name, &[], &[])
+    };
+    Sighting::read(&rules(), object)
+}
+
+fn shows(core: &mut Core, feed: Feed<Sighting>) {
+    core.on(at(0), Input::Replica(Kind::Secret, feed));
+}
+
+/// All lists have come; sources `a` and so on, namespaces `n0` and so on with uids from 100 up.
+fn listed(sources: &[&str], namespaces: u8) -> Core {
+    let mut core = Core::new(rules(), Scope::Namespaces, 32, 1);
+    core.on(at(0), Input::Sources(SourceNews::Namespace { uid: Some(uid(200)), deletes_frozen: false }));
+    sources.iter().for_each(|name| want(&mut core, name, &[]));
+    core.on(at(0), Input::Sources(SourceNews::Complete));
+    core.on(at(0), Input::Dest(Feed::Init));
+    for n in 0..namespaces {
+        let seen = namespace(&format!("n{n}"), 100 + n, Destination::Open);
+        core.on(at(0), Input::Dest(Feed::Listed(seen)));
+    }
+    core.on(at(0), Input::Dest(Feed::InitDone(Rv(1))));
+    for kind in Kind::ALL {
+        core.on(at(0), Input::Replica(kind, Feed::Init));
+        core.on(at(0), Input::Replica(kind, Feed::InitDone(Rv(10))));
+    }
+    core
+}
+
+fn order(core: &mut Core, now: Moment, wanted: &str) -> Order {
+    let order = core.next(now).unwrap_or_else(|| panic!("nothing where {wanted} was due"));
+    assert_eq!(format!("{} {}/{}", order.step.as_str(), order.namespace, order.name), wanted);
+    order
+}
+
+fn idle(core: &mut Core, now: Moment) {
+    let order = core.next(now);
+    assert!(order.is_none(), "{order:?}");
+}
+
+fn done(core: &mut Core, now: Moment, order: &Order, result: Result<Reply, Fault>) {
+    core.on(now, Input::Done(order.id, result));
+}
+
+fn no_answer() -> Result<Reply, Fault> {
+    Err(Fault::NoAnswer("cut".into()))
+}
+
+#[test]
+fn the_end_of_the_old_namespace_does_not_close_the_new_one() {
+    let mut core = listed(&["a"], 1);
+    let create = order(&mut core, at(0), "create n0/a");
+    core.on(at(0), Input::Dest(Feed::Gone(namespace("n0", 100, Destination::Leaving))));
+    core.on(at(0), Input::Dest(Feed::Applied(namespace("n0", 150, Destination::Open))));
+    idle(&mut core, at(0));
+    done(&mut core, at(0), &create, Err(Fault::NamespaceTerminating));
+    order(&mut core, at(0), "create n0/a");
+}
+
+#[test]
+fn a_terminating_namespace_is_left_alone_until_its_event_and_then_the_next_is_served() {
+    let mut core = listed(&["a", "b"], 1);
+    let create = order(&mut core, at(0), "create n0/a");
+    done(&mut core, at(0), &create, Err(Fault::NamespaceTerminating));
+    idle(&mut core, at(100));
+    core.on(at(0), Input::Dest(Feed::Gone(namespace("n0", 100, Destination::Leaving))));
+    core.on(at(0), Input::Dest(Feed::Applied(namespace("n0", 150, Destination::Open))));
+    order(&mut core, at(0), "create n0/a");
+    order(&mut core, at(0), "create n0/b");
+}
+
+#[test]
+fn what_the_watch_on_replicas_showed_of_the_next_namespace_is_kept() {
+    let (mut core, a) = (listed(&["a"], 1), desired("a", &[]));
+    let create = order(&mut core, at(0), "create n0/a");
+    done(&mut core, at(0), &create, Ok(Reply::Written { uid: uid(1), rv: Rv(11) }));
+    // This watch is ahead: the old replica's end, and one that was made in the next namespace by a late request.
+    shows(&mut core, Feed::Applied(replica(&a, "n0", 1, 11)));
+    shows(&mut core, Feed::Gone(replica(&a, "n0", 1, 12)));
+    let again = order(&mut core, at(0), "create n0/a");
+    shows(&mut core, Feed::Applied(replica(&a, "n0", 2, 13)));
+    done(&mut core, at(0), &again, no_answer());
+    core.on(at(0), Input::Dest(Feed::Gone(namespace("n0", 100, Destination::Leaving))));
+    core.on(at(0), Input::Dest(Feed::Applied(namespace("n0", 150, Destination::Open))));
+    idle(&mut core, at(100));
+    assert_eq!(core.tally(), Tally { synced: 1, ..Tally::default() });
+}
+
+#[test]
+fn a_namespace_is_forgotten_with_its_last_replica() {
+    let (mut core, a) = (listed(&["a"], 1), desired("a", &[]));
+    let create = order(&mut core, at(0), "create n0/a");
+    done(&mut core, at(0), &create, Ok(Reply::Written { uid: uid(1), rv: Rv(11) }));
+    core.on(at(0), Input::Dest(Feed::Gone(namespace("n0", 100, Destination::Leaving))));
+    assert_eq!((core.dests.len(), core.tally()), (1, Tally::default()));
+    shows(&mut core, Feed::Gone(replica(&a, "n0", 1, 12)));
+    // The end of something unknown makes nothing known.
+    shows(&mut core, Feed::Gone(replica(&a, "n7", 9, 13)));
+    assert_eq!((core.dests.len(), core.dest_ids.len(), core.pairs.len()), (0, 0, 0));
+}
+
+#[test]
+fn keys_of_a_write_that_was_perhaps_done_are_taken_away() {
+    let mut core = listed(&["a"], 1);
+    let create = order(&mut core, at(0), "create n0/a");
+    done(&mut core, at(0), &create, Ok(Reply::Written { uid: uid(1), rv: Rv(11) }));
+    want(&mut core, "a", &[("team", "x")]);
+    let update = order(&mut core, at(0), "update n0/a");
+    done(&mut core, at(0), &update, no_answer());
+    // Its event has not come, and the label is wanted no more: the replica as it is known has it not.
+    want(&mut core, "a", &[("tier", "y")]);
+    let update = order(&mut core, at(0), "update n0/a");
+    let Step::Update(body) = &update.step else { panic!() };
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    assert!(body.contains(r#""op":"remove","path":"/metadata/labels/team""#), "{body}");
+}
+
+#[test]
+fn a_foreign_object_that_was_touched_while_it_was_looked_at_is_looked_at_again() {
+    let mut core = listed(&["a"], 1);
+    let create = order(&mut core, at(0), "create n0/a");
+    done(&mut core, at(0), &create, Err(Fault::AlreadyExists));
+    let look = order(&mut core, at(0), "look n0/a");
+    want(&mut core, "a", &[("team", "x")]);
+    let foreign = Metadata { uid: uid(9), rv: Rv(5), labels: BTreeMap::new(), annotations: BTreeMap::new() };
+    done(&mut core, at(0), &look, Ok(Reply::Looked(Some(foreign))));
+    idle(&mut core, at(0));
+    let due = core.wake_at().unwrap();
+    assert!(due < at(10));
+    let look = order(&mut core, due, "look n0/a");
+    done(&mut core, due, &look, Ok(Reply::Looked(None)));
+    order(&mut core, due, "create n0/a");
+}
+
+#[test]
+fn one_silent_namespace_is_not_the_cluster_and_two_are() {
+    let mut core = listed(&["a"], 3);
+    let orders = ["n0", "n1", "n2"].map(|place| order(&mut core, at(0), &format!("create {place}/a")));
+    done(&mut core, at(4), &orders[0], no_answer());
+    assert!(core.cluster_fault().is_none());
+    want(&mut core, "b", &[]);
+    let b = order(&mut core, at(4), "create n0/b");
+    done(&mut core, at(4), &b, no_answer());
+    assert!(core.cluster_fault().is_none(), "still the same namespace");
+    done(&mut core, at(4), &orders[1], no_answer());
+    assert_eq!(core.cluster_fault().map(Fault::reason), Some("NoAnswer"));
+    idle(&mut core, at(4));
+    // Then one request at a time, and no moment that is past is named to wake at.
+    let until = core.wake_at().unwrap();
+    assert!(until > at(4));
+    done(&mut core, at(4), &orders[2], no_answer());
+    let probe = core.next(until).unwrap();
+    idle(&mut core, until);
+    assert!(core.wake_at().is_none_or(|wake| wake > until), "{:?}", core.wake_at());
+    done(&mut core, until, &probe, Ok(Reply::Written { uid: uid(1), rv: Rv(11) }));
+    assert!(core.cluster_fault().is_none() && core.next(until).is_some());
+}
+
+#[test]
+fn what_a_server_asks_for_is_bounded() {
+    for (asked, least, most) in [(0, 1, 1), (7, 7, 7), (1_000_000, 60, 60)] {
+        let mut core = listed(&["a"], 1);
+        let create = order(&mut core, at(0), "create n0/a");
+        done(&mut core, at(0), &create, Err(Fault::Throttled(Some(at(asked)))));
+        let wake = core.wake_at().unwrap();
+        assert!(at(least) <= wake && wake <= at(most), "{asked}: {wake:?}");
+    }
+}
+
+#[test]
+fn orphans_are_asked_about_once_and_any_of_them_tells_whose_they_are() {
+    let mut core = Core::new(rules(), Scope::Namespaces, 32, 1);
+    core.on(at(0), Input::Sources(SourceNews::Namespace { uid: Some(uid(200)), deletes_frozen: false }));
+    core.on(at(0), Input::Sources(SourceNews::Complete));
+    let a = desired("a", &[]);
+    shows(&mut core, Feed::Init);
+    shows(&mut core, Feed::Listed(replica(&a, "n0", 1, 5)));
+    assert!(core.take_asks().is_empty(), "not before the list is complete");
+    let mut upstream = replica(&a, "n1", 2, 6);
+    upstream.ours.as_mut().unwrap().upstream = true;
+    shows(&mut core, Feed::Listed(upstream));
+    shows(&mut core, Feed::InitDone(Rv(10)));
+    assert_eq!(core.take_asks(), [(a.key.clone(), true)]);
+    shows(&mut core, Feed::Applied(replica(&a, "n0", 1, 11)));
+    assert!(core.take_asks().is_empty());
+}
+
+#[test]
+fn a_forgotten_source_is_off_until_its_last_replica_is_gone() {
+    let (mut core, a) = (listed(&[], 1), desired("a", &[]));
+    shows(&mut core, Feed::Applied(replica(&a, "n0", 1, 11)));
+    assert_eq!(core.take_asks().len(), 1);
+    core.on(at(0), Input::Sources(SourceNews::Want(a.key.clone(), Want::Off)));
+    let delete = order(&mut core, at(0), "delete n0/a");
+    done(&mut core, at(0), &delete, Err(Fault::Forbidden("no".into())));
+    core.on(at(0), Input::Sources(SourceNews::Forgotten(a.key.clone())));
+    assert!(core.take_asks().is_empty());
+    let due = core.wake_at().unwrap();
+    let delete = order(&mut core, due, "delete n0/a");
+    done(&mut core, due, &delete, Ok(Reply::Deleted));
+    shows(&mut core, Feed::Gone(replica(&a, "n0", 1, 12)));
+    assert!(core.sources.is_empty() && core.source_ids.is_empty() && core.pairs.is_empty());
+}
+
+#[test]
+fn a_conflict_on_a_delete_is_tried_again_in_the_version_that_the_watch_shows() {
+    let (mut core, a) = (listed(&[], 1), desired("a", &[]));
+    shows(&mut core, Feed::Applied(replica(&a, "n0", 1, 11)));
+    core.on(at(0), Input::Sources(SourceNews::Want(a.key.clone(), Want::Off)));
+    for event_first in [true, false] {
+        let delete = order(&mut core, at(0), "delete n0/a");
+        let rv = if event_first { 12 } else { 13 };
+        if event_first {
+            shows(&mut core, Feed::Applied(replica(&a, "n0", 1, rv)));
+        }
+        done(&mut core, at(0), &delete, Err(Fault::Conflict));
+        if !event_first {
+            idle(&mut core, at(0));
+            shows(&mut core, Feed::Applied(replica(&a, "n0", 1, rv)));
+        }
+    }
+    let delete = order(&mut core, at(0), "delete n0/a");
+    let Step::Delete(body) = &delete.step else { panic!() };
+    assert!(String::from_utf8(body.to_vec()).unwrap().contains(r#""resourceVersion":"13""#));
+}
