@@ -156,7 +156,7 @@ impl Core {
                 if let Some(seen) = &mut listing.seen {
                     seen.insert(pair);
                 }
-                let known = self.pairs.get(&pair).and_then(PairState::replica);
+                let known = self.pairs.get(&pair).and_then(|state| state.replica());
                 if known.is_some_and(|known| known.rv > sighting.rv) {
                     listing.older.insert(pair, sighting);
                 } else {

@@ -133,7 +133,8 @@ pub struct Core {
     dests_listed: Option<BTreeSet<DestId>>,
     listings: PerKind<Listing>,
     shapes: Shapes,
-    pairs: BTreeMap<Pair, PairState>,
+    /// Boxed, because the nodes of the map may be half empty.
+    pairs: BTreeMap<Pair, Box<PairState>>,
     queue: Queue,
     flights: BTreeMap<u64, Flight>,
     next_id: u32,
@@ -220,7 +221,7 @@ impl Core {
             self.queue.done(pair);
             self.settle(pair, &action);
             // Nothing else will tell when that is over.
-            if self.pairs.get(&pair).is_some_and(PairState::is_unwatched) && !self.queue.contains(pair) {
+            if self.known(pair).is_some_and(PairState::is_unwatched) && !self.queue.contains(pair) {
                 self.again_later(now, pair);
             }
         }
@@ -264,7 +265,7 @@ impl Core {
     fn plan(&self, pair: Pair) -> Action {
         let source = self.sources.get(&pair.source);
         let listed = source.is_some_and(|source| self.listings.of(source.key.kind).complete);
-        let known = self.pairs.get(&pair);
+        let known = self.known(pair);
         let state = self.dests.get(&pair.dest).and_then(|dest| dest.state);
         plan(&View {
             role: self.rules.role,
@@ -308,13 +309,13 @@ impl Core {
                 (Step::Create(bodies(desired).create(desired)), What::Write(Arc::clone(desired)))
             }
             Action::Update(desired, old) => {
-                let perhaps = self.pairs.get(&pair).and_then(PairState::perhaps);
+                let perhaps = self.pairs.get(&pair).and_then(|state| state.perhaps());
                 let old = &perhaps.map_or_else(|| Arc::clone(old), |more| self.shapes.intern(old.and(more)));
                 (Step::Update(bodies(desired).update(desired, old)), What::Write(Arc::clone(desired)))
             }
             Action::Recreate(_, guard) => delete(*guard, true),
             Action::Delete(guard) => {
-                let switched_off = self.pairs.get(&pair).is_some_and(PairState::is_switched_off);
+                let switched_off = self.pairs.get(&pair).is_some_and(|state| state.is_switched_off());
                 if self.rules.role == Role::Master && !switched_off {
                     (Step::SwitchOff(Bytes::from(body::switch_off(guard.uid, guard.rv))), What::SwitchOff(guard.uid))
                 } else {

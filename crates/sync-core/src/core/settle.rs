@@ -6,7 +6,7 @@ use crate::index::pairs::{DestId, SourceId};
 impl Core {
     /// An action that needs no request.
     pub(super) fn settle(&mut self, pair: Pair, action: &Action) {
-        let there = self.pairs.get(&pair).map_or(There::Absent, PairState::there);
+        let there = self.known(pair).map_or(There::Absent, PairState::there);
         let open = self.dests.get(&pair.dest).is_some_and(|dest| dest.state == Some(Destination::Open));
         let outcome = match (action, there) {
             (Action::Keep, There::Ours(_)) if open => Outcome::Synced,
@@ -49,7 +49,7 @@ impl Core {
         if self.queue.contains(pair) {
             return;
         }
-        if self.pairs.get(&pair).is_some_and(PairState::is_empty) {
+        if self.known(pair).is_some_and(PairState::is_empty) {
             self.pairs.remove(&pair);
             if let Some(dest) = self.dests.get_mut(&pair.dest) {
                 dest.pairs -= 1;
@@ -59,13 +59,18 @@ impl Core {
         self.drop_unused_source(pair.source);
     }
 
-    /// What is known of a pair, to change it.
+    /// What is known of a pair.
+    pub(super) fn known(&self, pair: Pair) -> Option<&PairState> {
+        self.pairs.get(&pair).map(|state| &**state)
+    }
+
+    /// The same, to change it.
     pub(super) fn state(&mut self, pair: Pair) -> &mut PairState {
         self.pairs.entry(pair).or_insert_with(|| {
             if let Some(dest) = self.dests.get_mut(&pair.dest) {
                 dest.pairs += 1;
             }
-            PairState::default()
+            Box::default()
         })
     }
 

@@ -61,8 +61,21 @@ enum Doubt {
     Foreign,
     /// Somebody else's with the label of our replicas, so that the watch shows it.
     Labelled,
-    /// Ours in at least this version, which the watch has not shown yet.
-    Awaited(Uid, Rv),
+    /// Ours in at least the version [`Passing::awaited`], which the watch has not shown yet.
+    Awaited,
+}
+
+/// What is known of few pairs, and not for long.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Passing {
+    /// Deleted by us, in this last version: its events are ignored until its own deletion has been shown.
+    tombstone: Option<(Uid, Rv)>,
+    /// A look found this object in this version.
+    awaited: Option<(Uid, Rv)>,
+    /// The version that a master's replica was switched off in, so that it may be deleted.
+    switched_off: Option<Rv>,
+    /// The copied keys of a write whose reply was lost: they may stand there.
+    perhaps: Option<Arc<Shape>>,
 }
 
 /// What is known of one pair.
@@ -70,14 +83,10 @@ enum Doubt {
 pub struct PairState {
     replica: Option<Replica>,
     doubt: Doubt,
-    /// Deleted by us, in this last version: its events are ignored until its own deletion has been shown.
-    tombstone: Option<(Uid, Rv)>,
-    /// The version that our last update made, until its event has come.
+    /// The version that our last write made, until its event has come.
     echo: Option<Rv>,
-    /// The version that a master's replica was switched off in, so that it may be deleted.
-    switched_off: Option<Rv>,
-    /// The copied keys of a write whose reply was lost: they may stand there.
-    perhaps: Option<Arc<Shape>>,
+    /// Apart, because there are many pairs.
+    passing: Option<Box<Passing>>,
     /// A watch has shown something since the request in flight was ordered.
     heard: bool,
     /// Admission changed what we wrote of the present version of the source.
@@ -96,7 +105,7 @@ impl PairState {
         match (self.doubt, &self.replica) {
             (Doubt::Taken, _) => There::Taken,
             (Doubt::Foreign | Doubt::Labelled, _) => There::Foreign,
-            (Doubt::Awaited(..), _) => There::Awaited,
+            (Doubt::Awaited, _) => There::Awaited,
             (Doubt::None, Some(replica)) => There::Ours(replica),
             (Doubt::None, None) => There::Absent,
         }
@@ -111,8 +120,23 @@ impl PairState {
     pub fn is_empty(&self) -> bool {
         self.replica.is_none()
             && self.doubt == Doubt::None
-            && self.tombstone.is_none()
+            && self.tombstone().is_none()
             && matches!(self.outcome, Outcome::Nothing)
+    }
+
+    fn tombstone(&self) -> Option<(Uid, Rv)> {
+        self.passing.as_ref()?.tombstone
+    }
+
+    fn awaited(&self) -> Option<(Uid, Rv)> {
+        self.passing.as_ref()?.awaited.filter(|_| self.doubt == Doubt::Awaited)
+    }
+
+    /// Changes what is passing, and keeps no room for it when it has passed.
+    fn pass(&mut self, change: impl FnOnce(&mut Passing)) {
+        let mut passing = self.passing.take().unwrap_or_default();
+        change(&mut passing);
+        self.passing = (*passing != Passing::default()).then_some(passing);
     }
 
     /// A request is on its way: from now on it counts whether a watch shows anything.
@@ -127,7 +151,7 @@ impl PairState {
 
     /// A list or watch has shown an object with the label of our replicas; `false` if that is no news.
     pub fn seen(&mut self, sighting: &Sighting, replica: Option<Replica>) -> bool {
-        if self.tombstone.is_some_and(|(uid, _)| uid == sighting.uid) {
+        if self.tombstone().is_some_and(|(uid, _)| uid == sighting.uid) {
             return false;
         }
         if let Some(known) = &self.replica
@@ -147,25 +171,27 @@ impl PairState {
             self.echo = None;
         }
         self.upstream = sighting.ours.as_ref().is_some_and(|ours| ours.upstream);
-        if !matches!(self.doubt, Doubt::Awaited(_, rv) if sighting.rv < rv) {
+        if self.awaited().is_none_or(|(_, rv)| rv <= sighting.rv) {
             self.doubt = if replica.is_some() { Doubt::None } else { Doubt::Labelled };
         }
         self.replica = replica;
+        if self.doubt != Doubt::Awaited && self.passing.is_some() {
+            self.pass(|passing| passing.awaited = None);
+        }
         true
     }
 
     /// A watch has shown that this object is gone, or has lost the label of our replicas.
     pub fn gone(&mut self, uid: Uid) {
         self.heard = true;
-        if self.tombstone.is_some_and(|(dead, _)| dead == uid) {
-            self.tombstone = None;
-            return;
+        if self.tombstone().is_some_and(|(dead, _)| dead == uid) {
+            return self.pass(|passing| passing.tombstone = None);
         }
         match self.doubt {
-            Doubt::Awaited(awaited, _) if awaited != uid => {}
+            Doubt::Awaited if self.awaited().is_some_and(|(awaited, _)| awaited != uid) => {}
             Doubt::None | Doubt::Taken => {}
             // Whatever stood there is gone or no longer as it was: a create tells.
-            Doubt::Awaited(..) | Doubt::Foreign | Doubt::Labelled => self.doubt = Doubt::None,
+            Doubt::Awaited | Doubt::Foreign | Doubt::Labelled => self.doubt = Doubt::None,
         }
         if self.replica.as_ref().is_some_and(|known| known.uid == uid) {
             self.replica = None;
@@ -175,15 +201,15 @@ impl PairState {
     /// A list as of this version is complete and has not shown it. `restored`: versions have begun anew.
     pub fn unlisted(&mut self, list: Rv, restored: bool) {
         let past = |rv: Rv| rv <= list || restored;
-        if self.tombstone.is_some_and(|(_, rv)| past(rv)) {
-            self.tombstone = None;
+        if self.tombstone().is_some_and(|(_, rv)| past(rv)) {
+            self.pass(|passing| passing.tombstone = None);
         }
         if self.replica.as_ref().is_some_and(|known| past(known.rv)) {
             (self.replica, self.heard) = (None, true);
         }
         match self.doubt {
-            Doubt::Awaited(_, rv) if !past(rv) => {}
-            Doubt::Awaited(..) | Doubt::Labelled => self.doubt = Doubt::None,
+            Doubt::Awaited if self.awaited().is_some_and(|(_, rv)| !past(rv)) => {}
+            Doubt::Awaited | Doubt::Labelled => self.doubt = Doubt::None,
             Doubt::None | Doubt::Taken | Doubt::Foreign => {}
         }
     }
@@ -191,7 +217,9 @@ impl PairState {
     /// A create or update was answered. `shown`: the watch has shown everything up to this version, so that an
     /// answer at or below it is past, and what the watch has made known is newer.
     pub fn wrote(&mut self, replica: Replica, shown: Rv) {
-        self.perhaps = None;
+        if self.passing.is_some() {
+            self.pass(|passing| (passing.perhaps, passing.switched_off) = (None, None));
+        }
         if let Some(known) = self.replica.as_ref().filter(|known| known.rv == replica.rv) {
             // At our own version the event shows what admission made of it.
             self.mutated = known.fingerprint != replica.fingerprint;
@@ -207,12 +235,12 @@ impl PairState {
 
     /// The reply to a write was lost: perhaps it was done.
     pub fn perhaps_wrote(&mut self, shape: Arc<Shape>) {
-        self.perhaps = Some(shape);
+        self.pass(|passing| passing.perhaps = Some(shape));
     }
 
     /// The copied keys that may stand on the replica but are not on record there.
     pub fn perhaps(&self) -> Option<&Arc<Shape>> {
-        self.perhaps.as_ref()
+        self.passing.as_ref()?.perhaps.as_ref()
     }
 
     /// A master's replica was switched off: same object, next version.
@@ -222,19 +250,20 @@ impl PairState {
             && known.rv <= rv
         {
             known.rv = rv;
-            self.switched_off = Some(rv);
+            self.pass(|passing| passing.switched_off = Some(rv));
         }
     }
 
     /// Whether the replica, as it stands, has been switched off by us.
     pub fn is_switched_off(&self) -> bool {
-        self.replica.as_ref().is_some_and(|known| self.switched_off == Some(known.rv))
+        let off = self.passing.as_ref().and_then(|passing| passing.switched_off);
+        off.is_some() && off == self.replica.as_ref().map(|known| known.rv)
     }
 
     /// A delete of this object was answered, or a request found that it is gone.
     pub fn deleted(&mut self, uid: Uid) {
         if let Some(known) = self.replica.take_if(|known| known.uid == uid) {
-            self.tombstone = Some((uid, known.rv));
+            self.pass(|passing| (passing.tombstone, passing.switched_off) = (Some((uid, known.rv)), None));
         }
     }
 
@@ -264,12 +293,14 @@ impl PairState {
     pub fn looked_ours(&mut self, uid: Uid, rv: Rv, shown: Rv) {
         let known = self.replica.as_ref().is_some_and(|known| known.uid == uid && known.rv >= rv);
         // A version that has been shown and is not what we know has changed since.
-        self.doubt = if known || rv <= shown { Doubt::None } else { Doubt::Awaited(uid, rv) };
+        self.doubt = if known || rv <= shown { Doubt::None } else { Doubt::Awaited };
+        let awaited = (self.doubt == Doubt::Awaited).then_some((uid, rv));
+        self.pass(|passing| passing.awaited = awaited);
     }
 
     /// Whether no watch will show when things change: a look must.
     pub fn is_unwatched(&self) -> bool {
-        matches!(self.doubt, Doubt::Foreign | Doubt::Awaited(..))
+        matches!(self.doubt, Doubt::Foreign | Doubt::Awaited)
     }
 
     /// A retry is due: what was refused as foreign, or has been awaited in vain, is looked at again.
