@@ -4,7 +4,7 @@ use super::{
     BTreeSet, Core, Destination, Feed, Kind, Lane, NamespaceSeen, Pair, Scope, Sighting, SourceId, SourceNews, Want,
 };
 use crate::contract::object::Rv;
-use crate::index::pairs::{DestId, PairState};
+use crate::index::pairs::DestId;
 use crate::plan::Replica;
 
 impl Core {

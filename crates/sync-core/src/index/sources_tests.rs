@@ -304,14 +304,14 @@ fn the_source_namespace_ends_and_is_made_again() {
 }
 
 #[test]
-fn remarks_are_made_once() {
+fn remarks_are_made_once_and_taken_back() {
     let mut sources = listed(&[plain("perhaps")]);
     assert!(matches!(sources.take_remarks()[..], [Remark::Frozen(..)]));
     apply(&mut sources, at(1), plain("perhaps"));
     assert!(sources.take_remarks().is_empty());
     apply(&mut sources, at(2), plain("yes"));
     apply(&mut sources, at(3), plain("perhaps"));
-    assert!(matches!(sources.take_remarks()[..], [Remark::Frozen(..)]));
+    assert!(matches!(sources.take_remarks()[..], [Remark::Fine(..), Remark::Frozen(..)]));
     gone(&mut sources, at(4));
     assert!(matches!(sources.take_remarks()[..], [Remark::Leaving(..)]));
 }
