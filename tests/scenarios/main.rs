@@ -6,6 +6,7 @@
 mod cluster_client;
 mod flags;
 mod manifests;
+mod master;
 mod one_tls_stack;
 mod packaging;
 mod testbed_self;

@@ -1,0 +1,86 @@
+//! Promise 5: a cluster in trouble delays no other. Promise 4: who has nothing to do asks nothing.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use testbed::{Cluster, FaultProxy, Mode, shared};
+use tokio::time::sleep;
+
+use super::api;
+use super::stage::{Stage, end};
+
+const IDLE: Duration = Duration::from_secs(30);
+
+/// From the annotation of a new source to its copy: the median of five.
+async fn delay(stage: &Stage<'_>, remote: &Cluster, prefix: &str) -> Result<Duration> {
+    let client = remote.client();
+    let mut delays = Vec::new();
+    for n in 0..5 {
+        let name = format!("{prefix}-{n}");
+        api::create(stage.management, &api::secret(stage.name, ""), &api::opaque(&name, "x")).await?;
+        let began = Instant::now();
+        api::annotate(stage.management, &stage.path(&name), Some("yes")).await?;
+        loop {
+            let look = http::Request::get(stage.path(&name)).body(Vec::new())?;
+            if client.request_text(look).await.is_ok() {
+                break;
+            }
+            anyhow::ensure!(began.elapsed() < super::stage::SOON, "{name} was never copied");
+            sleep(Duration::from_millis(5)).await;
+        }
+        delays.push(began.elapsed());
+    }
+    delays.sort();
+    delays.get(2).copied().context("five of them")
+}
+
+#[tokio::test]
+async fn clusters_in_trouble_delay_no_other_and_nobody_asks_when_idle() -> Result<()> {
+    let (management, a, b) = (shared("management").await?, shared("remote-a").await?, shared("remote-b").await?);
+    let stage = Stage::new(&management, "m-isolation").await?;
+    let (at_a, at_b) = (stage.prepare(&a).await?, stage.prepare(&b).await?);
+    let master = stage.master(&[]).await?;
+    stage.join("healthy", &at_a).await?;
+    let alone = delay(&stage, &a, "alone").await?;
+
+    // Three that fail in their ways: from the beginning, and one in the middle of its work.
+    let proxies = [FaultProxy::start(b.server_addr())?, FaultProxy::start(b.server_addr())?];
+    let [refusing, silent] = &proxies;
+    refusing.set(Mode::Refuse).await;
+    let stuck = FaultProxy::start(b.server_addr())?;
+    stage.kubeconfig("stuck", &at_b.clone().by_server(stuck.url()).to_yaml()).await?;
+    stage.remote_cluster("stuck").await?;
+    stage.is("stuck", "Connected").await;
+    silent.set(Mode::BlackHole).await;
+    stuck.set(Mode::BlackHole).await;
+    for (name, proxy) in [("refusing", refusing), ("silent", silent)] {
+        stage.kubeconfig(name, &at_b.clone().by_server(proxy.url()).to_yaml()).await?;
+        stage.remote_cluster(name).await?;
+    }
+    let among = delay(&stage, &a, "among").await?;
+    println!("annotate to copy, median of 5: {alone:?} alone, {among:?} among clusters in trouble");
+    assert!(among < 2 * alone + Duration::from_secs(1), "{among:?}, and {alone:?} alone");
+    stage.is("refusing", "Unreachable").await;
+    let message = stage.is("silent", "Unreachable").await;
+    assert!(message.contains("no connection in time"), "{message}");
+    // First its open requests get no answer, then it gets no new connection.
+    stage.is("stuck", "Unreachable").await;
+
+    // Each goes on trying, and has nothing new to say.
+    let (asked, asked_a) = (management.audit().mark().await?, a.audit().mark().await?);
+    sleep(IDLE).await;
+    let requests = management.audit().since(asked).await?.user(&stage.user());
+    assert_eq!(requests.count(), 0, "in management: {:#?}", requests.counts());
+    let requests = a.audit().since(asked_a).await?.user(&stage.remote_user());
+    assert_eq!(requests.count(), 0, "in the healthy cluster: {:#?}", requests.counts());
+
+    for proxy in [refusing, silent, &stuck] {
+        proxy.set(Mode::Pass).await;
+    }
+    for name in ["refusing", "silent", "stuck"] {
+        stage.is(name, "Connected").await;
+    }
+    stage.copy_is(&b, "alone-0", |_| true).await;
+    stage.copy_is(&b, "among-4", |_| true).await;
+    end(&master).await
+}

@@ -1,0 +1,11 @@
+//! The master: a management cluster and remote ones, the real binary under the ServiceAccount that `deploy/` gives it.
+//!
+//! Clusters are shared; each scenario has a source namespace, a ServiceAccount and a destination of its own name.
+
+mod api;
+mod conditions;
+mod copies;
+mod fleet;
+mod isolation;
+mod stage;
+mod start;

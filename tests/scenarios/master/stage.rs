@@ -1,0 +1,203 @@
+//! One scenario's part of the shared clusters.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use testbed::{Binaries, Cluster, Kubeconfig, Process, SharedCluster, eventually};
+use tokio::sync::OnceCell;
+
+use super::api;
+
+/// Enough on a machine that does ten other things.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+/// A source namespace of a management cluster, and the master's access to it.
+pub(crate) struct Stage<'c> {
+    pub(crate) management: &'c Cluster,
+    /// Name of the source namespace, and of the destination in each remote cluster.
+    pub(crate) name: &'static str,
+    kubeconfig: PathBuf,
+}
+
+/// What `deploy/` ships, for a source namespace of this name.
+fn manifest(file: &str, name: &str) -> Result<String> {
+    let path = format!("{}/../deploy/{file}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).with_context(|| path)?;
+    if name == "operator" {
+        return Ok(text);
+    }
+    let text = text.replace("namespace: operator", &format!("namespace: {name}"));
+    let text = text.replace("name: operator", &format!("name: {name}"));
+    let text = text.replace("resourceNames: [operator]", &format!("resourceNames: [{name}]"));
+    // ClusterRoles have no namespace.
+    Ok(text.replace("name: mw-sync-master", &format!("name: mw-sync-master-{name}")))
+}
+
+async fn apply(cluster: &Cluster, file: &str, name: &str) -> Result<()> {
+    cluster.kubectl_stdin(&["apply", "-f", "-"], manifest(file, name)?).await.map(drop)
+}
+
+impl<'c> Stage<'c> {
+    /// Installs the master in namespace `name` of the shared management cluster; its program is still to be started.
+    pub(crate) async fn new(management: &'c SharedCluster, name: &'static str) -> Result<Self> {
+        // Once: two that apply the same new object at once, and one of them fails.
+        static DEFINED: OnceCell<()> = OnceCell::const_new();
+        let define = async || {
+            apply(management, "crds.yaml", "operator").await?;
+            let wait = ["wait", "--for=condition=Established", "crd/remoteclusters.mw-sync.io", "--timeout=60s"];
+            management.kubectl(&wait).await.map(drop)
+        };
+        DEFINED.get_or_try_init(define).await?;
+        Self::without_crd(management, name).await
+    }
+
+    /// The same in any cluster, but for the definition of RemoteClusters.
+    pub(crate) async fn without_crd(management: &'c Cluster, name: &'static str) -> Result<Self> {
+        apply(management, "namespace.yaml", name).await?;
+        apply(management, "master.yaml", name).await?;
+        let account = if name == "operator" { "mw-sync-master".to_owned() } else { format!("mw-sync-master-{name}") };
+        let kubeconfig = management.kubeconfig_for_service_account(name, &account).await?;
+        Ok(Self { management, name, kubeconfig })
+    }
+
+    /// The user that the master is in the management cluster.
+    pub(crate) fn user(&self) -> String {
+        let suffix = if self.name == "operator" { String::new() } else { format!("-{}", self.name) };
+        format!("system:serviceaccount:{}:mw-sync-master{suffix}", self.name)
+    }
+
+    /// The user that the master is in a remote cluster.
+    pub(crate) fn remote_user(&self) -> String {
+        format!("system:serviceaccount:{}:mw-sync-remote", self.name)
+    }
+
+    /// Starts the master.
+    pub(crate) async fn master(&self, args: &[&str]) -> Result<Process> {
+        let namespace = format!("--source-namespace={}", self.name);
+        let fixed = [namespace.as_str(), "--allow-addresses=127.0.0.1", "--delete-grace=2s"];
+        let program = Binaries::build().await?.master();
+        Process::spawn(program, fixed.iter().chain(args), [("KUBECONFIG", &self.kubeconfig)])
+    }
+
+    /// The namespace and the rights in a remote cluster, as the head of `remote-access.yaml` says; returns the access.
+    pub(crate) async fn prepare(&self, remote: &Cluster) -> Result<Kubeconfig> {
+        let (name, role) = (self.name, "--role=mw-sync-remote");
+        apply(remote, "namespace.yaml", name).await?;
+        apply(remote, "remote-access.yaml", name).await?;
+        let account = format!("--serviceaccount={name}:mw-sync-remote");
+        let binding = ["-n", name, "create", "rolebinding", "mw-sync-remote-token", role, &account];
+        remote.kubectl(&["-n", name, "create", "serviceaccount", "mw-sync-remote"]).await?;
+        remote.kubectl(&binding).await?;
+        remote.service_account(name, "mw-sync-remote").await
+    }
+
+    /// Puts a kubeconfig into a Secret, a new one or the one that is there.
+    pub(crate) async fn kubeconfig(&self, name: &str, text: &str) -> Result<()> {
+        let path = api::secret(self.name, name);
+        let data = json!({ "stringData": { "kubeconfig": text } });
+        if api::get(self.management, &path).await?.is_some() {
+            return api::merge(self.management, &path, &data).await;
+        }
+        let mut secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "mw-sync.io/kubeconfig", "metadata": { "name": name },
+        });
+        secret["stringData"] = data["stringData"].clone();
+        api::create(self.management, &api::secret(self.name, ""), &secret).await
+    }
+
+    /// A RemoteCluster that names a Secret of its own name.
+    pub(crate) async fn remote_cluster(&self, name: &str) -> Result<()> {
+        self.remote_cluster_in(name, self.name).await
+    }
+
+    /// The same with another namespace there.
+    pub(crate) async fn remote_cluster_in(&self, name: &str, namespace: &str) -> Result<()> {
+        let object = json!({
+            "apiVersion": "mw-sync.io/v1alpha1", "kind": "RemoteCluster", "metadata": { "name": name },
+            "spec": { "namespace": namespace, "kubeconfig": { "secretName": name } },
+        });
+        api::create(self.management, &api::remote_cluster(self.name, ""), &object).await
+    }
+
+    /// Both, and waits until the cluster is connected.
+    pub(crate) async fn join(&self, name: &str, access: &Kubeconfig) -> Result<()> {
+        self.kubeconfig(name, &access.to_yaml()).await?;
+        self.remote_cluster(name).await?;
+        self.is(name, "Connected").await;
+        Ok(())
+    }
+
+    /// Changes the spec of a RemoteCluster.
+    pub(crate) async fn change(&self, name: &str, spec: Value) -> Result<()> {
+        api::merge(self.management, &api::remote_cluster(self.name, name), &json!({ "spec": spec })).await
+    }
+
+    /// Waits until the condition `Ready` has this reason, for the present generation, and returns its message.
+    pub(crate) async fn is(&self, cluster: &str, reason: &str) -> String {
+        let path = api::remote_cluster(self.name, cluster);
+        eventually(SOON, format!("{cluster} is {reason}"), async || {
+            let object = api::get(self.management, &path).await?.context("there is no such RemoteCluster")?;
+            let ready = &object["status"]["conditions"][0];
+            let current = ready["observedGeneration"] == object["metadata"]["generation"];
+            ensure!(current && ready["type"] == "Ready" && ready["reason"] == reason, "{ready}");
+            let expected = if reason == "Connected" { "True" } else { "False" };
+            ensure!(ready["status"] == expected, "{ready}");
+            Ok(ready["message"].as_str().unwrap_or_default().to_owned())
+        })
+        .await
+    }
+
+    /// Makes a source of one key.
+    pub(crate) async fn source(&self, name: &str, value: &str) -> Result<()> {
+        api::create(self.management, &api::secret(self.name, ""), &api::opaque(name, value)).await?;
+        api::annotate(self.management, &self.path(name), Some("yes")).await
+    }
+
+    /// Path of a Secret of the source namespace, and of its copy.
+    pub(crate) fn path(&self, name: &str) -> String {
+        api::secret(self.name, name)
+    }
+
+    /// Waits until the copy in a remote cluster is there and like this.
+    pub(crate) async fn copy_is(&self, remote: &Cluster, name: &str, like: impl Fn(&Value) -> bool) -> Value {
+        eventually(SOON, format!("the copy of {name} is as expected"), async || {
+            let copy = api::get(remote, &self.path(name)).await?.context("it does not exist")?;
+            ensure!(like(&copy), "{copy}");
+            Ok(copy)
+        })
+        .await
+    }
+
+    /// Waits until there is a copy in another namespace than usual.
+    pub(crate) async fn copy_in(&self, remote: &Cluster, namespace: &str, name: &str) {
+        eventually(SOON, format!("{name} is in {namespace}"), async || {
+            api::get(remote, &api::secret(namespace, name)).await?.context("it does not exist")
+        })
+        .await;
+    }
+
+    /// Waits until there is no copy.
+    pub(crate) async fn copy_is_gone(&self, remote: &Cluster, name: &str) {
+        eventually(SOON, format!("the copy of {name} is gone"), async || {
+            ensure!(api::get(remote, &self.path(name)).await?.is_none(), "it is there");
+            Ok(())
+        })
+        .await;
+    }
+}
+
+/// `data.key` of a Secret.
+pub(crate) fn value(secret: &Value) -> String {
+    let bytes = serde_json::from_value::<k8s_openapi::ByteString>(secret["data"]["key"].clone()).unwrap_or_default();
+    String::from_utf8_lossy(&bytes.0).into_owned()
+}
+
+/// Ends the master, which has to take it well.
+pub(crate) async fn end(master: &Process) -> Result<()> {
+    master.terminate();
+    let status = master.wait_exit(Duration::from_secs(10)).await?;
+    ensure!(status.success(), "{status}\n{}", master.log_tail(20));
+    Ok(())
+}
