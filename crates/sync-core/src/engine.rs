@@ -198,8 +198,9 @@ impl Reports {
             sources.report(settled.source.clone(), cluster, Trouble::of(&settled));
             let Settled { source, tally: Tally { synced, pending, refused }, places } = settled;
             match places.first() {
-                None if pending == 0 => info!(%source, synced, "in place"),
-                None => debug!(%source, synced, pending, "not settled"),
+                None if pending > 0 => debug!(%source, synced, pending, "not settled"),
+                None if synced == 0 => info!(%source, "no copies"),
+                None => info!(%source, synced, "in place"),
                 Some(first) => warn!(
                     %source, synced, pending, refused, namespace = first.namespace, reason = first.reason,
                     message = first.message, "not everywhere"

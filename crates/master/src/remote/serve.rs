@@ -217,7 +217,11 @@ fn outcome(engine: &EngineState, source_missing: bool, source_namespace: &str) -
     match (&engine.fault, forbidden) {
         (Some(fault), _) => Outcome::Fault(fault.clone()),
         (None, _) if source_missing => Outcome::SourceNamespaceMissing(source_namespace.to_owned()),
-        (None, Some(place)) => Outcome::Fault(Fault::Forbidden(place.message.clone())),
+        (None, Some(place)) => {
+            // The fault says that itself.
+            let words = place.message.strip_prefix("forbidden: ").unwrap_or(&place.message);
+            Outcome::Fault(Fault::Forbidden(words.to_owned()))
+        }
         (None, None) if engine.ready => Outcome::Ready,
         (None, None) => Outcome::Connecting,
     }

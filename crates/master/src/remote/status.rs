@@ -58,6 +58,11 @@ impl Outcome {
             Self::Fault(Fault::NamespaceTerminating) => {
                 format!("namespace {destination} is being deleted there; wait until it is gone, and make it anew")
             }
+            // A Role goes with its namespace, and then the server does not say that the namespace is gone.
+            Self::Fault(fault @ Fault::Forbidden(_)) => format!(
+                "{fault}; perhaps namespace {destination} does not exist there, or our rights in it: kubectl apply -f \
+                 deploy/namespace.yaml -f deploy/remote-access.yaml"
+            ),
             Self::Fault(fault) => format!("{fault}; {}", fault.what_to_do()),
             Self::SourceNamespaceMissing(source) => format!(
                 "namespace {source} of this cluster is missing or being deleted; copies stay as they are until it is back"

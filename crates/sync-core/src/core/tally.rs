@@ -89,9 +89,14 @@ impl Core {
         self.set_outcome(pair, Outcome::Failed(fault.reason()));
     }
 
-    /// Sources whose outcome has changed since the last call and for which nothing is due or under way.
+    /// Sources whose outcome has changed since the last call and for which nothing is due or under way. Before the
+    /// lists that decide it have come, nothing is due, and still nothing is settled.
     pub fn take_settled(&mut self) -> Vec<Settled> {
-        let ready: Vec<_> = self.touched.iter().filter(|id| !self.queue.is_open(**id)).copied().collect();
+        let known = |id: &SourceId| {
+            let listed = |source: &super::SourceState| self.listings.of(source.key.kind).complete;
+            self.sources_complete && self.dests_complete && self.sources.get(id).is_none_or(listed)
+        };
+        let ready: Vec<_> = self.touched.iter().filter(|id| !self.queue.is_open(**id) && known(id)).copied().collect();
         let mut settled = Vec::new();
         for id in ready {
             self.touched.remove(&id);
