@@ -1,4 +1,109 @@
-//! The engine of secret-replicator-eks.
+//! The engine of secret-replicator-eks: this page is the map for whoever carries it on.
+//!
+//! Both controllers are this crate with a `main` around it. The agent runs one [`engine`], whose destinations are the
+//! namespaces of its cluster; the master runs one per remote cluster, with one destination each, all over one
+//! [`source_feed`].
+//!
+//! # The pipeline
+//!
+//! ```text
+//!   source namespace                                one cluster, one engine
+//!
+//!   cluster::watch                                  cluster::watch (replicas, namespaces)
+//!        | Feed<Source>                                  | Feed<Sighting>, Feed<NamespaceSeen>
+//!        v                                               v
+//!   index::sources --- SourceNews: Want of each --> core ---> index::pairs --> queue --> plan
+//!        ^      |                                     ^                                   | Action
+//!        |      v                                     |                                   v
+//!        |  announce --> Event on the source     Reply or Fault <-- cluster::write <--- Order
+//!        |                                                               |
+//!        +-- confirmed by cluster::read                                  v
+//!                                                                  the API server
+//! ```
+//!
+//! It is level-triggered: an input only says where to look, and what to do is decided from all that is known there.
+//!
+//! # Who decides what
+//!
+//! | question | where |
+//! |---|---|
+//! | What does a source ask for? Is it frozen, or never replicated? | [`contract::source`] |
+//! | What does a replica look like? Which labels does it carry? | [`contract::desired`], [`contract::strip`] |
+//! | Whose is an object? | [`contract::marks`] |
+//! | Are two replicas equal? | [`contract::fingerprint`] |
+//! | What is in a request's body, and what guards it? | [`contract::body`] |
+//! | Is a source gone, and since when? Grace, confirming reads, incarnations of its namespace | [`index::sources`] |
+//! | What stands at a destination? Replies against events, by uid and version | [`index::pairs`] |
+//! | What is to be done about one source at one destination? | [`plan`]: every situation is a row of its table test |
+//! | Which pair comes next, how many at once? | [`queue`] |
+//! | When is a pair tried again, when does a whole cluster pause? | [`core`] (`done.rs`) |
+//! | What follows from a failed request? | [`fault`] (the kinds), [`cluster::answer`] (which answer is which) |
+//! | What is said to people? | [`reason`], [`fault`] (words), [`core`] (`tally.rs`: counts), [`announce`] (Events) |
+//! | How is a cluster reached, and what is refused? | [`cluster::access`], [`cluster::kubeconfig`], [`cluster::addresses`] |
+//! | Where does a watch go on after a failure? | [`cluster::watch`], [`cluster::pace`] |
+//! | Flags, logs, signals | [`ops`] |
+//!
+//! # The pure group
+//!
+//! [`contract`], [`plan`], [`index`], [`queue`], [`announce`] and the [`core`] that joins them import neither `kube`
+//! nor `tokio`: no input or output, no clock, no task. Time is a parameter ([`index::feed::Moment`]), chance comes from
+//! one seeded generator ([`rng`]), and nothing depends on the order of a hash map. So the same inputs in the same order
+//! give the same orders, and a test needs no server: it calls [`core::Core::on`] and [`core::Core::next`].
+//! Everything else drives them: [`engine`] and [`source_feed`] each own one state machine, feed it and do what it says.
+//!
+//! # How an input travels
+//!
+//! Somebody deletes a replica by hand:
+//!
+//! 1. [`cluster::watch`] reads the line, [`cluster::wire`] reduces the object to a [`contract::marks::Sighting`] (two
+//!    digests, uid, version, marks; the bytes are dropped), and [`watches::Told`] brings it to the engine's channel.
+//! 2. [`engine::run`] hands it to [`core::Core::on`]. `core/feeds.rs` finds the pair, and
+//!    [`index::pairs::PairState::gone`] notes that nothing of ours stands there, unless what it knows is newer.
+//! 3. The pair is planned: [`plan::plan`] says `Create`. So it is queued, in lane [`queue::Lane::Drift`].
+//! 4. [`core::Core::next`] takes it when a slot is free and plans it again, for the world may have moved; the
+//!    [`order::Order`] has a body that was serialised once for all destinations.
+//! 5. [`cluster::write`] sends one request and reduces the answer to an [`order::Reply`] or a [`fault::Fault`].
+//! 6. `core/done.rs` takes the reply's uid and version for known, so that the event of our own write changes nothing; a
+//!    failure backs off the pair, or the cluster if it was the cluster's.
+//! 7. When nothing of the source is due any more, [`core::Settled`] goes to the log, to the status of a RemoteCluster,
+//!    and to [`announce`] for an Event.
+//!
+//! # To add an option of a source
+//!
+//! In this order, each step with its tests:
+//!
+//! 1. [`contract::keys`]: the key, and `KNOWN_ON_SOURCE`, or sources that carry it are frozen.
+//! 2. [`contract::source`]: parse it, once; what cannot be parsed is a `Freeze` with a text that says what to write.
+//!    Rows for each value and for nonsense; the property test there must still hold.
+//! 3. [`contract::desired`], if a replica shall look different: it must be in the fingerprint too, or a change is not
+//!    seen. The test that a replica reads back as what was wanted is in [`contract::marks`].
+//! 4. [`plan`]: if it decides about a destination, it belongs into `Want` or `View`, and into rows of `plan_tests.rs`.
+//!    A new reason goes into [`reason::Reason`], with what to do about it, and into README.md (a test asks for it).
+//! 5. [`core`] (`feeds.rs`): which pairs may become wrong when it changes? A pair that is not touched is not looked at.
+//! 6. A scenario in `tests/scenarios`, on a real API server, that cites the promise it is about; and the contract in
+//!    README.md.
+//!
+//! A flag is added in [`ops::flags`] (both controllers) or in the `args.rs` of one, and in README.md.
+//!
+//! # Limits and timeouts
+//!
+//! Each stands where it acts, as a constant that says where its number comes from:
+//!
+//! | what | where |
+//! |---|---|
+//! | connect, TLS handshake, keep-alive, HTTP/2 windows | `cluster/connection.rs` |
+//! | deadline and size of each kind of answer | [`cluster::request::Limits`] |
+//! | deadline of a write | [`cluster::write::DEADLINE`] |
+//! | longest line of a watch | [`cluster::lines::LINE_LIMIT`] |
+//! | length of a watch, silence that ends one | `cluster/watch.rs` |
+//! | pauses between attempts to watch, size of a list's pages | `cluster/pace.rs` |
+//! | longest Retry-After that is honoured | `cluster/answer.rs` |
+//! | back-off of a pair and of a cluster | `core/mod.rs` |
+//! | shares of the lanes, slots of one destination, of retries and of new namespaces | [`queue`] |
+//! | events that watches may be ahead, time to end in | `engine.rs`, `source_feed.rs` |
+//! | grace, and how often an absence is confirmed again | [`ops::flags`], `index/sources.rs` |
+//! | time between two Events, their length | `announce.rs` |
+//! | length of a server's message | [`fault::message`] |
 
 pub mod announce;
 pub mod cluster;
