@@ -92,9 +92,15 @@ pub struct Report {
 ///
 /// Server and version are kept from `old` while they are not known anew, the version only for the same server.
 /// Conditions of other types are left alone. `lastTransitionTime` moves only when `Ready` changes between True and
-/// False. Counts change often: the caller decides how often it asks.
+/// False, and stays while a cluster that was Ready is connected to anew. Counts change often: the caller decides how
+/// often it asks.
 pub fn next(old: Option<&RemoteClusterStatus>, report: &Report, now: Timestamp) -> Option<RemoteClusterStatus> {
     let before = old.cloned().unwrap_or_default();
+    // A master that has just been restarted knows nothing yet, and that is no news: Ready must not go and come back.
+    let was_ready = before.conditions.iter().any(|condition| condition.type_ == READY && condition.status == "True");
+    if report.outcome == Outcome::Connecting && was_ready && before.observed_generation == report.generation {
+        return None;
+    }
     let server = report.server.clone().or_else(|| before.server.clone());
     let version = report.version.clone().or_else(|| before.version.clone().filter(|_| server == before.server));
     let next = RemoteClusterStatus {
@@ -216,6 +222,18 @@ mod tests {
         assert_eq!((&second.server, &second.version, second.sources), (&server, &version, None));
         let moved = Report { server: Some("https://b".into()), ..report(Outcome::Connecting) };
         assert_eq!(next(Some(&second), &moved, at(0)).unwrap().version, None);
+    }
+
+    #[test]
+    fn a_restart_of_the_master_takes_ready_away_from_nobody() {
+        let before = next(None, &report(Outcome::Ready), at(10)).unwrap();
+        assert_eq!(next(Some(&before), &report(Outcome::Connecting), at(20)), None);
+        let failed = next(Some(&before), &report(Outcome::Fault(Fault::Unauthorised)), at(30)).unwrap();
+        assert_eq!(next(Some(&failed), &report(Outcome::Connecting), at(40)).unwrap().conditions.len(), 1);
+        // Another spec may be another cluster.
+        let changed = Report { generation: Some(2), ..report(Outcome::Connecting) };
+        let changed = next(Some(&before), &changed, at(50)).unwrap();
+        assert_eq!(ready(&changed).reason, "Connecting");
     }
 
     #[test]
