@@ -25,15 +25,31 @@ pub fn eventually<T, E: Display>(
         let end = start + deadline;
         let mut last = None;
         loop {
-            match timeout_at(end, look()).await {
+            let late = match timeout_at(end, look()).await {
                 Ok(Ok(value)) => return value,
-                Ok(Err(error)) => last = Some(format!("{error:#}")),
-                Err(_) => {
-                    let last = last.as_deref().unwrap_or("the first look did not even return");
-                    panic!("{caller}: not within {deadline:?}: {what}\nlast: {last}");
+                Ok(Err(error)) => {
+                    last = Some(format!("{error:#}"));
+                    // A look that never waits is never ended by the deadline.
+                    Instant::now() >= end
                 }
+                Err(_) => true,
+            };
+            if late {
+                let last = last.as_deref().unwrap_or("the first look did not even return");
+                panic!("{caller}: not within {deadline:?}: {what}\nlast: {last}");
             }
             sleep(PAUSE.min(end.saturating_duration_since(Instant::now()))).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    #[should_panic(expected = "not within 100ms: it is so\nlast: no")]
+    async fn a_look_that_never_waits_has_a_deadline_too() {
+        eventually(Duration::from_millis(100), "it is so", async || Err::<(), _>("no")).await;
     }
 }
