@@ -3,10 +3,12 @@
 // All of this is test code, helper functions included; clippy's exceptions for tests reach only `#[test]` functions.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
+mod agent;
 mod cluster_client;
 mod flags;
 mod manifests;
 mod master;
 mod one_tls_stack;
 mod packaging;
+mod support;
 mod testbed_self;

@@ -1,0 +1,47 @@
+//! No wasted request.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::json;
+use testbed::{Cluster, ClusterOptions};
+
+use crate::support::{AGENT, Kind, World, annotated, start};
+
+/// Promise 4: after the last event there is none at all, watches that are begun anew included.
+#[tokio::test]
+async fn an_idle_minute_brings_no_request() -> Result<()> {
+    let cluster = Cluster::start(ClusterOptions::default().without_controller_manager()).await?;
+    let world = World::of(&cluster);
+    let agent = start(&cluster, &[]).await?;
+    for (kind, name) in [(Kind::Secret, "one"), (Kind::Secret, "two"), (Kind::ConfigMap, "one")] {
+        world.create(&annotated(kind, name, &json!({}))).await?;
+    }
+    world.create(&annotated(Kind::Secret, "frozen", &json!({}))).await?;
+    for namespace in ["idle-a", "idle-b", "default"] {
+        if namespace != "default" {
+            world.namespace(namespace).await?;
+        }
+        world.until_there(Kind::Secret, namespace, "one").await;
+        world.until_there(Kind::Secret, namespace, "two").await;
+        world.until_there(Kind::ConfigMap, namespace, "one").await;
+        world.until_there(Kind::Secret, namespace, "frozen").await;
+    }
+    world.annotate(Kind::Secret, "frozen", &json!({"mw-sync": "perhaps"})).await?;
+    world.annotate(Kind::Secret, "two", &json!({"mw-sync": "no"})).await?;
+    world.until_gone(Kind::Secret, "default", "two").await;
+    world.until_gone(Kind::Secret, "idle-a", "two").await;
+    world.until_gone(Kind::Secret, "idle-b", "two").await;
+    world.until_gone(Kind::Secret, "kube-public", "two").await;
+    world.until_gone(Kind::Secret, "kube-system", "two").await;
+    world.until_gone(Kind::Secret, "kube-node-lease", "two").await;
+
+    let (mark, cpu) = (cluster.audit().mark().await?, agent.cpu_seconds()?);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let cpu = agent.cpu_seconds()? - cpu;
+    let requests = cluster.audit().since(mark).await?.user(AGENT);
+    assert_eq!(requests.count(), 0, "{:#?}", requests.counts());
+    println!("an idle minute: no request, {cpu:.2} s of processor time, {} KiB resident", agent.rss()? / 1024);
+    cluster.stop().await;
+    Ok(())
+}

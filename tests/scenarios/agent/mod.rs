@@ -1,0 +1,13 @@
+//! The agent, by theme. Each test cites the promises of DESIGN section 4 that it holds.
+
+mod big;
+mod drift;
+mod follow;
+mod foreign;
+mod frozen;
+mod grace;
+mod idle;
+mod lifecycle;
+mod marks;
+mod namespaces;
+mod thousand;

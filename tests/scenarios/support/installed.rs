@@ -1,0 +1,72 @@
+//! The agent, running as its ServiceAccount.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use testbed::{Binaries, Cluster, Process, SharedCluster, shared};
+use tokio::sync::OnceCell;
+
+use super::{Kind, World};
+
+/// The agent's user, for the audit log.
+pub(crate) const AGENT: &str = "system:serviceaccount:operator:mw-sync-agent";
+
+/// The cluster with one agent that many tests use at a time. The agent copies into all namespaces, those of other
+/// tests too, so each test has sources and namespaces of its own names.
+pub(crate) struct Shared {
+    pub(crate) cluster: SharedCluster,
+    pub(crate) world: World,
+    pub(crate) agent: &'static Process,
+}
+
+impl Shared {
+    /// `--delete-grace` of its agent.
+    pub(crate) const GRACE: Duration = Duration::from_secs(3);
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{}", self.agent.log_tail(60));
+        }
+    }
+}
+
+/// The shared cluster, its agent running. Its log is at `trace`, so that a look for what must not be in it sees all.
+pub(crate) async fn shared_agent() -> Result<Shared> {
+    static AGENT: OnceCell<Process> = OnceCell::const_new();
+    let cluster = shared("agent").await?;
+    let begin = async || {
+        let kubeconfig = install(&cluster).await?;
+        spawn(&kubeconfig, &["--delete-grace=3s", "--log=trace"]).await
+    };
+    let agent = AGENT.get_or_try_init(begin).await?;
+    Ok(Shared { world: World::of(&cluster), agent, cluster: cluster.clone() })
+}
+
+/// Applies what a person applies, and returns the kubeconfig of the agent's ServiceAccount.
+pub(crate) async fn install(cluster: &Cluster) -> Result<PathBuf> {
+    cluster.kubectl(&["apply", "-f", "deploy/namespace.yaml"]).await?;
+    cluster.kubectl(&["apply", "-f", "deploy/agent.yaml"]).await?;
+    cluster.kubeconfig_for_service_account("operator", "mw-sync-agent").await
+}
+
+/// Runs the agent.
+pub(crate) async fn spawn(kubeconfig: &Path, flags: &[&str]) -> Result<Process> {
+    Process::spawn(Binaries::build().await?.agent(), flags, [("KUBECONFIG", kubeconfig)])
+}
+
+/// [`install`] and [`spawn`].
+pub(crate) async fn start(cluster: &Cluster, flags: &[&str]) -> Result<Process> {
+    spawn(&install(cluster).await?, flags).await
+}
+
+/// A source with these data: of a Secret in base64, of a ConfigMap as they are.
+pub(crate) fn annotated(kind: Kind, name: &str, data: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": kind.name(), "data": data,
+        "metadata": {"name": name, "namespace": "operator", "annotations": {"mw-sync": "yes"}}
+    })
+}

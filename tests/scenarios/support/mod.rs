@@ -1,0 +1,14 @@
+//! What several themes need: the agent as `deploy/` installs it, and short ways to look at a cluster and change it.
+
+mod installed;
+mod thousand;
+mod world;
+
+pub(crate) use installed::{AGENT, Shared, annotated, install, shared_agent, spawn, start};
+pub(crate) use thousand::{Thousand, thousand};
+pub(crate) use world::{Kind, World, uid, version};
+
+use std::time::Duration;
+
+/// Enough on a machine that is busy with other things; usually it takes a second.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
