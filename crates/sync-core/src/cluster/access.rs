@@ -143,6 +143,10 @@ impl Access {
         let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
         let config = config.map_err(|error| kubeconfig_error(&error))?;
+        // kube takes text without a certificate for an authority that vouches for nobody.
+        if config.root_cert.as_ref().is_some_and(Vec::is_empty) {
+            return Err(local("the certificate authority of the kubeconfig holds no certificate in PEM: correct it"));
+        }
         let proxy = match own_proxy {
             Some(url) => Some(Proxy::parse(&url, &config.cluster_url)),
             None => Proxy::from_env(&config.cluster_url),
@@ -327,7 +331,10 @@ fn kubeconfig_error(error: &KubeconfigError) -> AccessError {
             error.location().map(|location| (location.line() as usize, location.column() as usize)),
         ),
         KubeconfigError::FindPath => local("no kubeconfig: set KUBECONFIG, or run in a pod with a ServiceAccount"),
-        KubeconfigError::ReadConfig(error, path) => local(&format!("cannot read {}: {error}", path.display())),
+        KubeconfigError::ReadConfig(error, path) => local(&format!(
+            "cannot read the kubeconfig {}: {error}; set KUBECONFIG to one, or run in a pod with a ServiceAccount",
+            path.display()
+        )),
         KubeconfigError::LoadContext(name) => {
             local(&format!("the kubeconfig has no context {name:?}: `kubectl config get-contexts` lists them"))
         }
