@@ -34,7 +34,8 @@
 //! .await;
 //!
 //! let requests = cluster.audit().since(mark).await?.user("system:serviceaccount:operator:mw-sync-agent");
-//! assert_eq!(requests.writes().resource("secrets").count(), 4, "{:#?}", requests.counts());
+//! let writes = requests.writes().resource("secrets");
+//! assert_eq!(writes.count(), 4, "{:#?}", writes.counts());
 //! agent.terminate();
 //! assert!(agent.wait_exit(Duration::from_secs(10)).await?.success());
 //! # Ok(()) }
