@@ -1,5 +1,6 @@
 //! What is known of the world, as plain data: [`sources`] of one process, [`pairs`] of one cluster.
 
 pub mod feed;
+pub mod news;
 pub mod pairs;
 pub mod sources;

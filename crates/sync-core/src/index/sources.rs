@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::feed::{Feed, Moment, NamespaceSeen, Seen, SourceNamespace};
+use super::news::{Confirmation, Remark, SourceNews};
 use crate::contract::desired::Desired;
 use crate::contract::object::{Kind, PerKind, SourceKey, Uid};
-use crate::contract::source::{Freeze, Never, Reading, Source};
+use crate::contract::source::{Reading, Source};
 use crate::plan::{Destination, Want};
 use crate::reason::Reason;
 
@@ -19,46 +20,6 @@ use crate::reason::Reason;
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// Before a confirmation that failed is tried again: doubled each time, up to the second.
 const CONFIRM_AGAIN: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(300)];
-
-/// What an engine is told.
-#[derive(Clone, Debug)]
-pub enum SourceNews {
-    /// What is wanted of the replicas of this source from now on.
-    Want(SourceKey, Want),
-    /// Nothing is known of this source any more.
-    Forgotten(SourceKey),
-    /// The source namespace, and whether deletions are frozen because it is Terminating or missing.
-    Namespace {
-        /// Its present incarnation.
-        uid: Option<Uid>,
-        /// Nothing is deleted.
-        deletes_frozen: bool,
-    },
-    /// All sources have been named; a replica of another is an orphan.
-    Complete,
-}
-
-/// Something that a person should know of a source, whatever its destinations.
-#[derive(Clone, Debug)]
-pub enum Remark {
-    /// It cannot be understood.
-    Frozen(SourceKey, Uid, Freeze),
-    /// It is never replicated.
-    Never(SourceKey, Uid, Never),
-    /// Its switch or it itself went.
-    Leaving(SourceKey, Option<Uid>, Reason),
-    /// None of these any more.
-    Fine(SourceKey, Option<Uid>),
-}
-
-/// What one GET each of the source namespace and of the source brought.
-#[derive(Clone, Debug)]
-pub struct Confirmation {
-    /// The namespace, if there.
-    pub namespace: Option<SourceNamespace>,
-    /// The source, if there.
-    pub source: Option<Reading>,
-}
 
 #[derive(Debug)]
 struct Entry {

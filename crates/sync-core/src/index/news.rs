@@ -1,0 +1,47 @@
+//! What [`Sources`](super::sources::Sources) tells engines and people, and what it asks to be confirmed.
+
+use super::feed::SourceNamespace;
+use crate::contract::object::{SourceKey, Uid};
+use crate::contract::source::{Freeze, Never, Reading};
+use crate::plan::Want;
+use crate::reason::Reason;
+
+/// What an engine is told.
+#[derive(Clone, Debug)]
+pub enum SourceNews {
+    /// What is wanted of the replicas of this source from now on.
+    Want(SourceKey, Want),
+    /// Nothing is known of this source any more.
+    Forgotten(SourceKey),
+    /// The source namespace, and whether deletions are frozen because it is Terminating or missing.
+    Namespace {
+        /// Its present incarnation.
+        uid: Option<Uid>,
+        /// Nothing is deleted.
+        deletes_frozen: bool,
+    },
+    /// All sources have been named; a replica of another is an orphan.
+    Complete,
+}
+
+/// Something that a person should know of a source, whatever its destinations.
+#[derive(Clone, Debug)]
+pub enum Remark {
+    /// It cannot be understood.
+    Frozen(SourceKey, Uid, Freeze),
+    /// It is never replicated.
+    Never(SourceKey, Uid, Never),
+    /// Its switch or it itself went.
+    Leaving(SourceKey, Option<Uid>, Reason),
+    /// None of these any more.
+    Fine(SourceKey, Option<Uid>),
+}
+
+/// What one GET each of the source namespace and of the source brought.
+#[derive(Clone, Debug)]
+pub struct Confirmation {
+    /// The namespace, if there.
+    pub namespace: Option<SourceNamespace>,
+    /// The source, if there.
+    pub source: Option<Reading>,
+}
