@@ -1,2 +1,77 @@
-//! stub
-fn main() {}
+//! One source to many namespaces, created and updated, each run beside its floor: plain writes of the same bodies by
+//! a bare client over the same kind of connection to the same API server.
+//!
+//! Times are the API server's own, from its audit log: from the arrival of the first request (for the agent the
+//! annotation or the source's update, for the floor its first write) to the end of the last write. So nothing watches
+//! the runs that would slow one side, and neither side gains by how its client learns of the end.
+
+// A program for people, and one that shall fail loudly.
+#![allow(clippy::indexing_slicing, clippy::print_stderr, clippy::print_stdout)]
+
+mod agent;
+mod floor;
+mod report;
+mod world;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use report::Report;
+use world::World;
+
+/// Writes under way at once, on both sides.
+const IN_FLIGHT: usize = 64;
+
+/// Measures the fan-out of one source beside plain writes.
+#[derive(Debug, Parser)]
+#[command(name = "cargo bench --")]
+pub(crate) struct Options {
+    /// How many namespaces
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    namespaces: u32,
+    /// How many pairs of runs, after one that does not count
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pairs: u32,
+    /// End with status 1 if a budget is missed
+    #[arg(long)]
+    strict: bool,
+    /// In each round, the floor once more with one watch on what it writes: what the agent's own watch costs
+    #[arg(long)]
+    watched: bool,
+    /// What cargo adds
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> Result<ExitCode> {
+    let options = Options::parse();
+    if !options.bench {
+        println!("nothing measured: this is for `cargo bench`");
+        return Ok(ExitCode::SUCCESS);
+    }
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(measure(&options))
+}
+
+async fn measure(options: &Options) -> Result<ExitCode> {
+    let world = World::start(options.namespaces).await?;
+    let mut report = Report::default();
+    for round in 0..=options.pairs {
+        // The agent of the first round makes the objects whose bodies the floor sends from then on.
+        let agent = if round == 0 { Some(agent::run(&world).await?) } else { None };
+        let floor = floor::run(&world, false).await?;
+        let watched = if options.watched { Some(floor::run(&world, true).await?) } else { None };
+        let agent = match agent {
+            Some(agent) => agent,
+            None => agent::run(&world).await?,
+        };
+        println!("{}", report::line(round, &floor, watched.as_ref(), &agent));
+        if round > 0 {
+            report.add(floor, watched, agent);
+        }
+    }
+    let met = report.print(options.namespaces);
+    world.stop().await;
+    Ok(if met || !options.strict { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

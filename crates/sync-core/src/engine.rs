@@ -216,6 +216,9 @@ impl Reports {
         state.send_if_modified(|state| {
             let same = state.ready == core.is_ready() && state.fault.as_ref() == fault && state.tally == core.tally();
             if !same {
+                if core.is_ready() && !state.ready {
+                    info!("all lists have come");
+                }
                 *state = EngineState {
                     ready: core.is_ready(),
                     fault: fault.cloned(),

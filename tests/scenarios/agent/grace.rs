@@ -93,7 +93,8 @@ async fn only_an_explicit_no_acts_at_once_and_coming_back_costs_no_deletion() ->
     for name in ["switch", "deleted"] {
         eventually(SOON, "the agent has noticed", async || {
             let log = agent.stderr();
-            let said = log.lines().any(|line| line.contains(&format!("Secret/{name} ")) && line.contains("are to go"));
+            let said =
+                log.lines().any(|line| line.contains(&format!("Secret/{name} ")) && line.contains("are deleted in"));
             if said { Ok(()) } else { Err(log) }
         })
         .await;

@@ -1,0 +1,80 @@
+//! The agent: the real binary under its ServiceAccount.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use http::Method;
+use serde_json::{Value, json};
+use testbed::{Mark, Process, eventually};
+
+use crate::IN_FLIGHT;
+use crate::report::{AgentRun, Span, Spans};
+use crate::world::{NAME, World, docker_config, secrets, send};
+
+const DEADLINE: Duration = Duration::from_secs(300);
+
+/// Starts it, has the source copied, updated and taken away again; the latter does not count.
+pub(crate) async fn run(world: &World) -> Result<AgentRun> {
+    let args = ["--log-format=text".to_owned(), format!("--max-in-flight={IN_FLIGHT}")];
+    let agent = Process::spawn(world.agent, args, [("KUBECONFIG", &world.agent_kubeconfig)])?;
+    said(&agent, "all sources are known", 1).await;
+    said(&agent, "all lists have come", 1).await;
+    let all = format!("synced={}", world.namespaces.len());
+    change(world, &json!({ "data": docker_config("first") })).await?;
+
+    let cpu = agent.cpu_seconds()?;
+    let mark = world.cluster.audit().mark().await?;
+    change(world, &json!({ "metadata": { "annotations": { "mw-sync": "yes" } } })).await?;
+    said(&agent, &all, 1).await;
+    let create = span(world, mark).await?;
+    let cpu_create = agent.cpu_seconds()? - cpu;
+    world.check(&docker_config("first")).await?;
+    world.learn().await?;
+
+    let cpu = agent.cpu_seconds()?;
+    let mark = world.cluster.audit().mark().await?;
+    change(world, &json!({ "data": docker_config("again") })).await?;
+    said(&agent, &all, 2).await;
+    let update = span(world, mark).await?;
+    let cpu_update = agent.cpu_seconds()? - cpu;
+    world.check(&docker_config("again")).await?;
+
+    change(world, &json!({ "metadata": { "annotations": { "mw-sync": "no" } } })).await?;
+    eventually(DEADLINE, "all copies are gone", async || {
+        let left = world.copies().await?.len();
+        ensure!(left == 0, "{left} are left");
+        Ok(())
+    })
+    .await;
+    let peak_rss = agent.peak_rss()?;
+    agent.terminate();
+    ensure!(agent.wait_exit(Duration::from_secs(10)).await?.success(), "{}", agent.log_tail(20));
+    Ok(AgentRun { spans: Spans { create, update }, cpu_create, cpu_update, peak_rss })
+}
+
+async fn change(world: &World, patch: &Value) -> Result<()> {
+    let path = format!("{}/{NAME}", secrets("operator"));
+    send(&world.connection, Method::PATCH, &path, patch.to_string().into()).await.map(drop)
+}
+
+/// Waits until the log has so many lines with this text: asking the server would slow it down.
+async fn said(agent: &Process, text: &str, times: usize) {
+    eventually(DEADLINE, format!("the agent says {text:?}"), async || {
+        let log = agent.stderr();
+        let lines = log.lines().filter(|line| line.contains(text)).count();
+        ensure!(lines >= times && agent.is_running(), "{log}");
+        Ok(())
+    })
+    .await;
+}
+
+/// From the request that changed the source, the first of ours, to the agent's last write.
+async fn span(world: &World, mark: Mark) -> Result<Span> {
+    let requests = world.cluster.audit().since(mark).await?;
+    let agents = "system:serviceaccount:operator:mw-sync-agent";
+    let source = requests.clone().user_agent("bench-floor").writes();
+    let mut span = Span::of(&requests.clone().user(agents).writes())?;
+    span.begin = Span::of(&source)?.begin;
+    span.requests = requests.user(agents).count();
+    Ok(span)
+}
