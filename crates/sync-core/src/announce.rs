@@ -12,8 +12,8 @@ use crate::index::feed::Moment;
 
 /// At least so long between two Events on one source; of what happens meanwhile the last counts.
 const PAUSE: Duration = Duration::from_secs(10);
-/// Longest `note` that an API server takes is 1,024 bytes; cut in characters, which are up to 4.
-const NOTE: usize = 250;
+/// Longest note in bytes; an API server takes 1,024.
+const NOTE: usize = 1000;
 
 /// What troubles the copies of a source in one cluster, or everywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,10 +32,16 @@ impl Trouble {
         let Tally { synced, pending, refused } = settled.tally;
         let first = settled.places.first()?;
         let mut note = format!("{} of {} copies are not in place: ", pending + refused, synced + pending + refused);
+        let mut before = "";
         for (n, Place { namespace, reason, message, todo }) in settled.places.iter().enumerate() {
-            let text = if message.is_empty() { todo } else { message.as_str() };
             let separator = if n == 0 { "" } else { "; " };
-            let _never_fails = write!(note, "{separator}{namespace}: {reason}, {text}");
+            let _never_fails = write!(note, "{separator}{namespace}: {reason}");
+            // What is the same everywhere is said once.
+            let text = if message.is_empty() { todo } else { message.as_str() };
+            if text != before {
+                let _never_fails = write!(note, ", {text}");
+            }
+            before = text;
         }
         Some(Self { reason: first.reason, note, warning: true })
     }
@@ -166,10 +172,10 @@ impl Subject {
 }
 
 fn cut(note: &str) -> String {
-    match note.char_indices().nth(NOTE) {
-        Some((at, _)) => format!("{}…", note.get(..at).unwrap_or_default()),
-        None => note.to_owned(),
+    if note.len() <= NOTE {
+        return note.to_owned();
     }
+    format!("{}…", note.get(..note.floor_char_boundary(NOTE)).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -70,5 +70,5 @@ fn a_note_is_cut_between_characters() {
     let mut announcer = Announcer::default();
     announcer.source(at(0), &key(), uid(), trouble("Frozen", &"ä".repeat(2000)));
     let note = announcer.next(at(0)).unwrap().note;
-    assert_eq!((note.chars().count(), note.len() < 1024), (NOTE + 1, true));
+    assert_eq!((note.chars().count(), note.len() < 1024), (NOTE / 2 + 1, true));
 }

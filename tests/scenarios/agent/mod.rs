@@ -2,6 +2,7 @@
 
 mod big;
 mod drift;
+mod events;
 mod follow;
 mod foreign;
 mod frozen;
