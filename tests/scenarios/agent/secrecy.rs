@@ -46,7 +46,11 @@ fn policy() -> Value {
                     "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
                     "resources": ["secrets"]
                 }]},
-                "validations": [{"expression": "object.metadata.name != 'secrecy'", "message": "not in this place"}]
+                // It has seen the payload, and says so.
+                "validations": [{
+                    "expression": "object.metadata.name != 'secrecy'",
+                    "messageExpression": "'not in this place: ' + string(object.data.password)"
+                }]
             }
         },
         {
@@ -75,7 +79,7 @@ async fn no_payload_is_in_a_log_at_trace_nor_in_an_event() -> Result<()> {
     cluster.kubectl_stdin(&["apply", "-f", "-"], quota.to_string()).await?;
     world.merge(Kind::Namespace, "", "secrecy-policy", &json!({"metadata": {"labels": {"secrecy": "deny"}}})).await?;
     cluster.kubectl_stdin(&["apply", "-f", "-"], policy().to_string()).await?;
-    for (namespace, words) in [("secrecy-quota", "exceeded quota"), ("secrecy-policy", "not in this place")] {
+    for (namespace, words) in [("secrecy-quota", "exceeded quota"), ("secrecy-policy", "ValidatingAdmissionPolicy")] {
         eventually(SOON, format!("{namespace} rejects"), async || {
             let create = ["-n", namespace, "create", "secret", "generic", "secrecy", "--dry-run=server"];
             let error = cluster.kubectl(&create).await.err().map(|error| error.to_string()).unwrap_or_default();

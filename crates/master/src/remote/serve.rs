@@ -30,8 +30,8 @@ use super::status::{self, Outcome, Report};
 const STATUS_PAUSE: Duration = Duration::from_secs(1);
 /// First pause after a failure, doubled each time.
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
-/// Longest pause between two attempts to connect.
-const BACKOFF_MOST: Duration = Duration::from_secs(60);
+/// Longest pause between two attempts to connect: somebody who has just mended a cluster waits for it.
+const BACKOFF_MOST: Duration = Duration::from_secs(30);
 
 /// What is to be done about a remote cluster. Equal plans need no restart.
 #[derive(Clone, Debug, PartialEq)]

@@ -111,7 +111,7 @@ fn by_status(code: u16, retry_after: Option<u64>, status: Status) -> Refusal {
     let retry_after = retry_after.or(details.retry_after_seconds);
     let fault = match code {
         // Before all others: a webhook chooses the code of its denial.
-        400..=499 if denied(&text) => Fault::Rejected(if code == 400 { webhook(&text) } else { message(&text) }),
+        400..=499 if denied(&text) => Fault::Rejected(denial(&text)),
         _ if terminating => Fault::NamespaceTerminating,
         _ if matches!(reason.as_str(), "Expired" | "Gone") || code == 410 => Fault::Expired,
         // The decoder's complaint quotes what it could not read.
@@ -146,11 +146,15 @@ fn denied(text: &str) -> bool {
         || (text.contains("ValidatingAdmissionPolicy '") && text.contains(" denied request"))
 }
 
-/// The name of the webhook alone, where its words might quote the request.
-fn webhook(text: &str) -> String {
-    match text.split_once("admission webhook \"").and_then(|(_, rest)| rest.split_once('"')) {
-        Some((name, _)) => message(&format!("admission webhook {name:?} denied the request")),
-        None => "an admission policy denied the request".to_owned(),
+/// Which webhook or policy it was, and nothing of its own words: it has seen the payload and may quote it.
+fn denial(text: &str) -> String {
+    let named = |before: &str, quote: char| text.split_once(before)?.1.split_once(quote).map(|(name, _)| name);
+    if let Some(name) = named("admission webhook \"", '"') {
+        message(&format!("admission webhook {name:?} denied the request"))
+    } else if let Some(name) = named("ValidatingAdmissionPolicy '", '\'') {
+        message(&format!("ValidatingAdmissionPolicy {name:?} denied the request"))
+    } else {
+        "an admission policy denied the request".to_owned()
     }
 }
 

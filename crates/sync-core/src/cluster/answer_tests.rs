@@ -19,8 +19,8 @@ fn answers_of_an_api_server() {
         r#"secrets is forbidden: User "u" cannot create resource "secrets" in API group "" in the namespace "x""#;
     let quota =
         r#"secrets "a" is forbidden: exceeded quota: q, requested: secrets=1, used: secrets=1, limited: secrets=1"#;
-    let webhook = r#"admission webhook "w.example" denied the request: no"#;
-    let policy = "secrets \"a\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no";
+    let webhook = r#"admission webhook "w.example" denied the request: hunter2"#;
+    let policy = "secrets \"a\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: hunter2";
     let rejected = |text: &str| Fault::Rejected(text.to_owned());
     for (code, reason, text, details, fault) in [
         (400, "BadRequest", "json: cannot unmarshal hunter2", json!({}), rejected("the request was malformed (400)")),
@@ -29,9 +29,9 @@ fn answers_of_an_api_server() {
         (403, "Forbidden", rbac, json!({ "kind": "secrets" }), Fault::Forbidden(rbac.into())),
         (403, "Forbidden", quota, secret.clone(), rejected(quota)),
         (403, "Forbidden", "being terminated", terminating, Fault::NamespaceTerminating),
-        (403, "", webhook, Value::Null, rejected(webhook)),
-        (422, "Invalid", webhook, Value::Null, rejected(webhook)),
-        (422, "Invalid", policy, secret.clone(), rejected(policy)),
+        (403, "", webhook, Value::Null, rejected(r#"admission webhook "w.example" denied the request"#)),
+        (422, "Invalid", webhook, Value::Null, rejected(r#"admission webhook "w.example" denied the request"#)),
+        (422, "Invalid", policy, secret.clone(), rejected(r#"ValidatingAdmissionPolicy "p" denied the request"#)),
         (404, "NotFound", "", json!({ "name": "x", "kind": "namespaces" }), Fault::NamespaceMissing),
         (404, "NotFound", "", secret.clone(), Fault::NotFound),
         (409, "AlreadyExists", "", secret.clone(), Fault::AlreadyExists),
