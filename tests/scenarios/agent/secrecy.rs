@@ -100,7 +100,7 @@ async fn no_payload_is_in_a_log_at_trace_nor_in_an_event() -> Result<()> {
     world.until_there(Kind::ConfigMap, "secrecy", "secrecy").await;
     eventually(SOON, "the rejections are logged", async || {
         let log = shared.agent.stderr();
-        for words in ["exceeded quota", "not in this place", "Secret secrecy-foreign/secrecy"] {
+        for words in ["exceeded quota", "ValidatingAdmissionPolicy", "Secret secrecy-foreign/secrecy"] {
             ensure!(log.contains(words), "nothing of {words}");
         }
         Ok(())
