@@ -212,21 +212,17 @@ impl Reports {
                 self.places.insert(source, places);
             }
         }
-        let fault = core.cluster_fault().or_else(|| self.troubles.first());
+        let fault = core.cluster_fault().or_else(|| self.troubles.first()).cloned();
+        // The places too: a pair that fails was pending before, so that counts alone would not tell.
+        let places = self.places.values().flatten().take(3).cloned().collect();
+        let next = EngineState { ready: core.is_ready(), fault, tally: core.tally(), places };
         state.send_if_modified(|state| {
-            let same = state.ready == core.is_ready() && state.fault.as_ref() == fault && state.tally == core.tally();
-            if !same {
-                if core.is_ready() && !state.ready {
-                    info!("all lists have come");
-                }
-                *state = EngineState {
-                    ready: core.is_ready(),
-                    fault: fault.cloned(),
-                    tally: core.tally(),
-                    places: self.places.values().flatten().take(3).cloned().collect(),
-                };
+            if next.ready && !state.ready {
+                info!("all lists have come");
             }
-            !same
+            let changed = *state != next;
+            *state = next;
+            changed
         });
     }
 }
