@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use clap::Parser;
+use sync_core::contract::patterns::Patterns;
 use sync_core::contract::rules::Role;
 use sync_core::ops::flags::{self, Common, CommonArgs};
 
@@ -12,6 +13,10 @@ use sync_core::ops::flags::{self, Common, CommonArgs};
 struct Args {
     #[command(flatten)]
     common: CommonArgs,
+
+    /// Namespaces that never get copies, whatever sources say: names and globs, separated by commas, e.g. kube-*
+    #[arg(long, env = "MW_SYNC_EXCLUDE_NAMESPACES", value_name = "NAMES", value_parser = Patterns::parse)]
+    exclude_namespaces: Option<Patterns>,
 }
 
 /// What the agent was told, checked.
@@ -28,7 +33,9 @@ impl Config {
     /// As [`flags::parse`].
     pub fn parse(line: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
         let args: Args = flags::parse(line)?;
-        Ok(Self { common: args.common.check(Role::Agent, None)? })
+        let mut common = args.common.check(Role::Agent, None)?;
+        common.rules.exclude_namespaces = args.exclude_namespaces;
+        Ok(Self { common })
     }
 }
 
@@ -41,6 +48,20 @@ mod tests {
         let config = Config::parse(["agent", "--source-namespace=ops"]).unwrap();
         assert_eq!(config.common.rules.role, Role::Agent);
         assert_eq!(config.common.rules.origin_prefix(), "ops/");
+    }
+
+    #[test]
+    fn excluded_namespaces_are_read_once() {
+        let excluded = |list| {
+            Config::parse(["agent", "--exclude-namespaces", list]).map(|config| {
+                let patterns = config.common.rules.exclude_namespaces.unwrap();
+                (patterns.matches("kube-system"), patterns.matches("app"))
+            })
+        };
+        assert_eq!(excluded("kube-*,ops").unwrap(), (true, false));
+        let error = excluded("Kube").unwrap_err();
+        assert!(error.to_string().contains("'K' cannot be part of a name"), "{error}");
+        assert_eq!(error.exit_code(), 2);
     }
 
     #[test]

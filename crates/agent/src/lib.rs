@@ -8,17 +8,19 @@ use sync_core::cluster::access::{Access, AccessError};
 use sync_core::cluster::connection::Connection;
 use sync_core::core::Scope;
 use sync_core::engine::{self, EngineConfig, EngineState};
+use sync_core::index::feed::Labels;
 use sync_core::ops;
 use sync_core::ops::flags::Common;
 use sync_core::ops::shutdown::Shutdown;
 use sync_core::source_feed::{SourceFeed, SourceFeedConfig};
+use tokio::sync::watch;
 
 /// Runs until `shutdown` begins.
 ///
 /// # Errors
 /// If there is no way to reach a cluster; one that does not answer is waited for.
 pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), AccessError> {
-    let Common { rules, delete_grace, max_in_flight, context, .. } = config.common;
+    let Common { rules, max_in_flight, context, .. } = config.common;
     let (rules, seed) = (Arc::new(rules), ops::seed());
     let access = Access::local(context.as_deref()).await?;
     let connection = Connection::new(&access, rules.role.user_agent())?;
@@ -31,14 +33,14 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), AccessE
     );
     let feed = SourceFeedConfig {
         rules: Arc::clone(&rules),
-        delete_grace,
         seed,
         wall_clock: jiff::Timestamp::now,
         instance: ops::instance(rules.role),
     };
     let sources = SourceFeed::start(feed, connection.clone(), shutdown.clone());
-    let engine = EngineConfig { rules, cluster: String::new(), scope: Scope::Namespaces, max_in_flight, seed };
-    let (state, _) = tokio::sync::watch::channel(EngineState::default());
+    let (_, labels) = watch::channel(Labels::new());
+    let engine = EngineConfig { rules, scope: Scope::Namespaces, labels, max_in_flight, seed };
+    let (state, _) = watch::channel(EngineState::default());
     engine::run(engine, connection, sources.subscribe(), state, shutdown).await;
     tracing::info!("stopped");
     Ok(())

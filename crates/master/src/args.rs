@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 use sync_core::cluster::addresses::AddressRules;
+use sync_core::contract::object::Uid;
 use sync_core::contract::rules::Role;
 use sync_core::ops::flags::{self, Common, CommonArgs, dns_label};
 
@@ -18,6 +19,11 @@ struct Args {
     #[arg(long, env = "MW_SYNC_CLUSTER_NAME", value_name = "NAME", default_value = "management")]
     #[arg(value_parser = dns_label)]
     cluster_name: String,
+
+    /// Take over replicas that an earlier incarnation of the source namespace made: its uid, as mw-sync.io/origin-uid on
+    /// them says; may be repeated
+    #[arg(long, env = "MW_SYNC_TAKE_OVER", value_name = "UID", value_delimiter = ',', value_parser = uid)]
+    take_over: Vec<Uid>,
 
     /// Where API servers are accepted although it is loopback, link-local or a metadata service: addresses, ranges such
     /// as 127.0.0.0/8 and host names, separated by commas
@@ -62,9 +68,14 @@ impl Order {
         if let Some(Command::Crd) = args.command {
             return Ok(Self::Crd);
         }
-        let common = args.common.check(Role::Master, Some(&args.cluster_name))?;
+        let mut common = args.common.check(Role::Master, Some(&args.cluster_name))?;
+        common.rules.take_over = args.take_over;
         Ok(Self::Run(Box::new(Config { common, allow_addresses: args.allow_addresses.unwrap_or_default() })))
     }
+}
+
+fn uid(text: &str) -> Result<Uid, String> {
+    Uid::parse(text).ok_or_else(|| "no uid, which looks like 0a1b2c3d-0000-4abc-8def-00000000000f".to_owned())
 }
 
 #[cfg(test)]
@@ -86,6 +97,15 @@ mod tests {
             (config.common.rules.role, config.common.rules.origin_prefix()),
             (Role::Master, "eu/ops/".to_owned())
         );
+    }
+
+    #[test]
+    fn uids_to_take_over() {
+        let uid = "0a1b2c3d-0000-4abc-8def-00000000000f";
+        let config = config(&["--take-over", uid]);
+        assert_eq!(config.common.rules.take_over, [Uid::parse(uid).unwrap()]);
+        let error = Order::parse(["master", "--take-over=operator"]).unwrap_err();
+        assert!(error.to_string().contains("no uid, which looks like"), "{error}");
     }
 
     #[test]

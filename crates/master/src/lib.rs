@@ -19,7 +19,7 @@ use sync_core::source_feed::{SourceFeed, SourceFeedConfig};
 /// If there is no way to reach the management cluster; one that does not answer is waited for.
 pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), AccessError> {
     let args::Config { common, allow_addresses } = config;
-    let Common { rules, delete_grace, max_in_flight, context, .. } = common;
+    let Common { rules, max_in_flight, context, .. } = common;
     let (rules, seed) = (Arc::new(rules), ops::seed());
     let access = Access::local(context.as_deref()).await?;
     let connection = Connection::new(&access, rules.role.user_agent())?;
@@ -32,7 +32,6 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), AccessE
     );
     let feed = SourceFeedConfig {
         rules: Arc::clone(&rules),
-        delete_grace,
         seed,
         wall_clock: jiff::Timestamp::now,
         instance: ops::instance(rules.role),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::contract::object::{SourceKey, Uid};
 use crate::core::{Place, Settled, Tally};
 use crate::index::feed::Moment;
+use crate::reason::Reason;
 
 /// At least so long between two Events on one source; of what happens meanwhile the last counts.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -30,7 +31,11 @@ impl Trouble {
     /// What is not in place of a source that has settled; `None` if everything is.
     pub fn of(settled: &Settled) -> Option<Self> {
         let Tally { synced, pending, refused } = settled.tally;
-        let first = settled.places.first()?;
+        let Some(first) = settled.places.first() else {
+            let why = Reason::NotSelected;
+            let note = format!("{} copies are no longer selected and go: {}", settled.not_selected, why.what_to_do());
+            return (settled.not_selected > 0).then_some(Self { reason: why.as_str(), note, warning: false });
+        };
         let mut note = format!("{} of {} copies are not in place: ", pending + refused, synced + pending + refused);
         let mut before = "";
         for (n, Place { namespace, reason, message, todo }) in settled.places.iter().enumerate() {

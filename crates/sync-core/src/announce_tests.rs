@@ -26,6 +26,16 @@ fn well_from_the_start_is_not_worth_an_event() {
 }
 
 #[test]
+fn what_is_selected_no_more_is_worth_knowing_and_no_warning() {
+    let tally = Tally { synced: 1, pending: 2, refused: 0 };
+    let settled = Settled { source: key(), tally, places: Vec::new(), not_selected: 2 };
+    let Trouble { reason, note, warning } = Trouble::of(&settled).unwrap();
+    assert_eq!((reason, warning), ("NotSelected", false));
+    assert!(note.starts_with("2 copies are no longer selected and go: change the selection"), "{note}");
+    assert_eq!(Trouble::of(&Settled { not_selected: 0, ..settled }), None);
+}
+
+#[test]
 fn one_event_per_change_and_none_for_counts() {
     let mut announcer = Announcer::default();
     announcer.place(at(0), &key(), uid(), "", trouble("ForeignObject", "1 of 3"));

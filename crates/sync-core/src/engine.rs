@@ -25,7 +25,7 @@ use crate::contract::object::{Kind, SourceKey};
 use crate::contract::rules::Rules;
 use crate::core::{Core, Input, Place, Scope, Settled, Tally};
 use crate::fault::Fault;
-use crate::index::feed::Moment;
+use crate::index::feed::{Labels, Moment};
 use crate::ops::shutdown::Shutdown;
 use crate::order::{Order, Reply};
 use crate::source_feed::Subscription;
@@ -42,10 +42,10 @@ const DRAIN: Duration = Duration::from_secs(4);
 pub struct EngineConfig {
     /// Who we are.
     pub rules: Arc<Rules>,
-    /// Name of the cluster, for people; empty for an agent's own.
-    pub cluster: String,
     /// Where copies belong.
     pub scope: Scope,
+    /// Labels of the RemoteCluster, now and from now on; an agent has none.
+    pub labels: state::Receiver<Labels>,
     /// Most requests under way at once.
     pub max_in_flight: usize,
     /// Seed of the jitter.
@@ -98,8 +98,10 @@ pub async fn run(
     shutdown: Shutdown,
 ) {
     let clock = Clock::start();
+    let mut labels = config.labels.clone();
     let manager = config.rules.role.field_manager();
     let mut core = Core::new(Arc::clone(&config.rules), config.scope.clone(), config.max_in_flight, config.seed);
+    core.on(clock.now(), Input::Labels(labels.borrow_and_update().clone()));
     let (sender, mut events) = mpsc::channel(AHEAD);
     // They end with this function.
     let _watches = match start_watches(&config, &connection, sender) {
@@ -118,7 +120,7 @@ pub async fn run(
         for (key, upstream) in core.take_asks() {
             sources.ask(key, upstream);
         }
-        reports.publish(&mut core, &sources, &config.cluster, &state);
+        reports.publish(&mut core, &sources, config.scope.cluster(), &state);
         tokio::select! {
             biased;
             () = shutdown.begun() => break,
@@ -135,6 +137,10 @@ pub async fn run(
                 while let Ok(event) = events.try_recv() {
                     reports.take(&mut core, now, event);
                 }
+            }
+            Ok(()) = labels.changed() => {
+                let labels = labels.borrow_and_update().clone();
+                core.on(clock.now(), Input::Labels(labels));
             }
             () = clock.reach(core.wake_at()) => {}
         }
@@ -163,7 +169,7 @@ fn start_watches(
     let (client, rules) = (&connection.watch, &config.rules);
     let namespace = match &config.scope {
         Scope::Namespaces => None,
-        Scope::One(namespace) => Some(namespace.as_str()),
+        Scope::One { namespace, .. } => Some(namespace.as_str()),
     };
     for (n, kind) in (1..).zip(Kind::ALL) {
         let query = Query::replicas(rules, kind, namespace)?;
@@ -196,8 +202,9 @@ impl Reports {
     fn publish(&mut self, core: &mut Core, sources: &Subscription, cluster: &str, state: &state::Sender<EngineState>) {
         for settled in core.take_settled() {
             sources.report(settled.source.clone(), cluster, Trouble::of(&settled));
-            let Settled { source, tally: Tally { synced, pending, refused }, places } = settled;
+            let Settled { source, tally: Tally { synced, pending, refused }, places, not_selected } = settled;
             match places.first() {
+                None if not_selected > 0 => info!(%source, synced, not_selected, "selected no more; they go"),
                 None if pending > 0 => debug!(%source, synced, pending, "not settled"),
                 None if synced == 0 => info!(%source, "no copies"),
                 None => info!(%source, synced, "in place"),

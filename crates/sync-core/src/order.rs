@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::contract::object::{Kind, Rv, Uid};
+use crate::plan::Inside;
 
 /// One request on one replica.
 #[derive(Clone)]
@@ -32,10 +33,16 @@ pub enum Step {
     Update(Bytes),
     /// The same, before a master's delete.
     SwitchOff(Bytes),
+    /// The same, instead of a delete.
+    Release(Bytes),
+    /// The same, on an object that was not ours.
+    Adopt(Bytes),
     /// DELETE with `DeleteOptions`
     Delete(Bytes),
     /// GET of the metadata.
     Look,
+    /// GET of all.
+    LookInside,
 }
 
 impl Step {
@@ -45,8 +52,11 @@ impl Step {
             Self::Create(_) => "create",
             Self::Update(_) => "update",
             Self::SwitchOff(_) => "switch-off",
+            Self::Release(_) => "release",
+            Self::Adopt(_) => "adopt",
             Self::Delete(_) => "delete",
             Self::Look => "look",
+            Self::LookInside => "look-inside",
         }
     }
 }
@@ -67,7 +77,7 @@ impl fmt::Debug for Step {
 /// The answer to an order that succeeded.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// Created, updated or switched off; this is the version now.
+    /// Created, updated, switched off, released or adopted; this is the version now.
     Written {
         /// Its uid.
         uid: Uid,
@@ -77,7 +87,16 @@ pub enum Reply {
     /// Deleted, or it was gone already.
     Deleted,
     /// What stands there, if anything.
-    Looked(Option<Metadata>),
+    Looked(Option<Looked>),
+}
+
+/// What a look has found.
+#[derive(Clone, Debug)]
+pub struct Looked {
+    /// Whose it is.
+    pub metadata: Metadata,
+    /// What is in it, if that was asked.
+    pub inside: Option<Inside>,
 }
 
 /// An object's metadata, as far as it tells whose it is.

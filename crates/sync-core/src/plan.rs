@@ -7,8 +7,10 @@
 use std::sync::Arc;
 
 use crate::contract::desired::Desired;
-use crate::contract::fingerprint::{Fingerprint, Shape};
+use crate::contract::fingerprint::{Digest, Fingerprint, Shape};
+use crate::contract::marks::End;
 use crate::contract::object::{Rv, Uid};
+use crate::contract::options::{OnConflict, OnDelete};
 use crate::contract::rules::Role;
 use crate::reason::Reason;
 
@@ -23,8 +25,9 @@ pub enum Want {
     Never,
     /// On its way out, for this reason: within the grace, or waiting for a confirmation. Nothing moves.
     Leaving(Reason),
-    /// Copies are to go: an explicit `no`, or the grace is over and the absence confirmed.
-    Off,
+    /// Copies are to go: an explicit `no`, or the grace is over and the absence confirmed. The source says how; `None`
+    /// if it is gone, and each replica remembers.
+    Off(Option<OnDelete>),
 }
 
 /// A destination as far as it matters here.
@@ -36,6 +39,17 @@ pub enum Destination {
     Excluded,
     /// Terminating or not there: its pairs are nobody's business any more.
     Leaving,
+}
+
+/// Whether a source wants a copy at a destination that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selected {
+    /// It does.
+    Yes,
+    /// Not any more, or not that we know: its replica there stays for the grace.
+    Leaving,
+    /// It does not, and the grace is over.
+    No,
 }
 
 /// A replica of ours, as last seen or as our own last write left it.
@@ -51,6 +65,53 @@ pub struct Replica {
     pub shape: Arc<Shape>,
     /// The incarnation of the source namespace that made it.
     pub origin_uid: Option<Uid>,
+    /// What it remembers about its end.
+    pub end: End,
+}
+
+/// Somebody else's object, as a look found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    /// Its version.
+    pub guard: Guard,
+    /// It has labels at all, so that one can be added.
+    pub has_labels: bool,
+    /// It has annotations at all.
+    pub has_annotations: bool,
+    /// It carries the marks of a controller of ours, but not of this source.
+    pub rival: bool,
+    /// It was our replica of this source until it was released.
+    pub was_ours: bool,
+    /// What it remembers from that time.
+    pub end: End,
+    /// What is in it, if we have looked.
+    pub inside: Option<Inside>,
+}
+
+/// An object's content, as far as it decides about an adoption.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inside {
+    /// As in [`Fingerprint`].
+    pub payload: Digest,
+    /// As in [`Fingerprint`].
+    pub secret_type: Digest,
+    /// `immutable`
+    pub immutable: bool,
+}
+
+/// How somebody's object becomes a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Adoption {
+    /// Its version.
+    pub guard: Guard,
+    /// As in [`Foreign`].
+    pub has_labels: bool,
+    /// As in [`Foreign`].
+    pub has_annotations: bool,
+    /// With which word it was asked for; `None` for one that is taken back.
+    pub asked: Option<OnConflict>,
+    /// What it remembers from then on.
+    pub end: End,
 }
 
 /// What stands at the destination under the source's kind and name.
@@ -62,8 +123,8 @@ pub enum There<'a> {
     Ours(&'a Replica),
     /// Something; whose is not known yet.
     Taken,
-    /// Somebody else's object.
-    Foreign,
+    /// Somebody else's object; nothing more is known of one that our own watch shows, because it has our label.
+    Foreign(Option<&'a Foreign>),
     /// Ours by its marks, but our watch has not shown it yet.
     Awaited,
 }
@@ -77,14 +138,31 @@ pub struct View<'a> {
     pub want: Option<&'a Want>,
     /// The destination.
     pub destination: Option<Destination>,
+    /// Whether the source wants a copy there.
+    pub selected: Selected,
     /// What stands there; `None` until the watch on replicas has its list.
     pub there: Option<There<'a>>,
     /// The source namespace is Terminating or missing: nothing is deleted.
     pub deletes_frozen: bool,
     /// The present incarnation of the source namespace.
     pub origin_uid: Option<Uid>,
+    /// Earlier incarnations whose replicas are taken over (a master's `--take-over`).
+    pub take_over: &'a [Uid],
+    /// Objects with other data may be taken over there, if the source asks for it.
+    pub may_adopt: MayAdopt,
     /// Admission changed what we wrote of this very version: writing it again would change nothing.
     pub mutated: bool,
+}
+
+/// Whether `on-conflict: adopt` is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MayAdopt {
+    /// It is.
+    Yes,
+    /// The controller does not run with `--allow-adopt`.
+    NotAllowed,
+    /// Never in `kube-*` namespaces.
+    SystemNamespace,
 }
 
 /// Exactly one version of one object: what a delete is guarded with.
@@ -119,8 +197,14 @@ pub enum Action {
     Recreate(Arc<Desired>, Guard),
     /// A guarded delete (a master's: switched off first).
     Delete(Guard),
+    /// One guarded JSON Patch takes our marks off; the object stays.
+    Release(Guard),
+    /// One guarded JSON Patch makes somebody's object a replica.
+    Adopt(Arc<Desired>, Adoption),
     /// One metadata GET: whose object stands there?
     Look,
+    /// One GET: and is it equal to what we would write?
+    LookInside,
 }
 
 /// Decides.
@@ -130,32 +214,44 @@ pub fn plan(view: &View<'_>) -> Action {
     };
     match destination {
         Destination::Leaving => return Action::Keep,
-        Destination::Excluded => return remove(view, there),
+        Destination::Excluded => return remove(view, there, None),
         Destination::Open => {}
     }
     match want {
-        Want::On(desired) => copy(view, desired, there),
+        Want::On(desired) => match view.selected {
+            Selected::Yes => copy(view, desired, there),
+            Selected::Leaving => stay(there, Reason::NotSelected),
+            Selected::No => remove(view, there, Some(desired.options.on_delete)),
+        },
         Want::Frozen(desired) => match (there, copy(view, desired, there)) {
             (There::Ours(_), action @ (Action::Keep | Action::Update(..) | Action::Refuse(_))) => action,
+            // Nothing of ours is there, and perhaps nothing should be: which is what cannot be read.
+            (There::Absent, _) if view.selected != Selected::Yes => Action::Keep,
             _ => Action::Refuse(Reason::Frozen),
         },
         Want::Never => match there {
             There::Ours(_) => Action::Refuse(Reason::NeverReplicated),
-            There::Absent | There::Taken | There::Foreign | There::Awaited => Action::Keep,
+            There::Absent | There::Taken | There::Foreign(_) | There::Awaited => Action::Keep,
         },
-        Want::Leaving(why) => match there {
-            There::Ours(_) => Action::Hold(*why),
-            There::Absent | There::Taken | There::Foreign | There::Awaited => Action::Keep,
-        },
-        Want::Off => remove(view, there),
+        Want::Leaving(why) => stay(there, *why),
+        Want::Off(how) => remove(view, there, *how),
+    }
+}
+
+/// A replica that is there stays for now.
+fn stay(there: There<'_>, why: Reason) -> Action {
+    match there {
+        There::Ours(_) => Action::Hold(why),
+        There::Absent | There::Taken | There::Foreign(_) | There::Awaited => Action::Keep,
     }
 }
 
 fn copy(view: &View<'_>, desired: &Arc<Desired>, there: There<'_>) -> Action {
     let replica = match there {
         There::Absent => return Action::Create(Arc::clone(desired)),
-        There::Taken => return Action::Look,
-        There::Foreign => return Action::Refuse(Reason::ForeignObject),
+        There::Taken if desired.options.on_conflict == OnConflict::Refuse => return Action::Look,
+        There::Taken => return Action::LookInside,
+        There::Foreign(foreign) => return adopt(view, desired, foreign),
         There::Awaited => return Action::Hold(Reason::Unknown),
         There::Ours(replica) => replica,
     };
@@ -165,7 +261,8 @@ fn copy(view: &View<'_>, desired: &Arc<Desired>, there: There<'_>) -> Action {
     }
     // Another management cluster may use our name: what an earlier incarnation pushed is not taken over unasked.
     // An agent's source namespace is in its own cluster, there is no second one.
-    if view.role == Role::Master && replica.origin_uid.is_some_and(|uid| uid != desired.origin_uid) {
+    let strange = |uid: Uid| uid != desired.origin_uid && !view.take_over.contains(&uid);
+    if view.role == Role::Master && replica.origin_uid.is_some_and(strange) {
         return Action::Hold(Reason::Stranded);
     }
     if view.mutated {
@@ -175,6 +272,9 @@ fn copy(view: &View<'_>, desired: &Arc<Desired>, there: There<'_>) -> Action {
     if fixed || has.secret_type != wants.secret_type {
         return if view.deletes_frozen {
             Action::Hold(Reason::SourceNamespaceLeaving)
+        } else if replica.end.adopted {
+            // It would be deleted, and it was somebody's.
+            Action::Refuse(Reason::NotAdoptable)
         } else {
             Action::Recreate(Arc::clone(desired), replica.into())
         };
@@ -182,14 +282,54 @@ fn copy(view: &View<'_>, desired: &Arc<Desired>, there: There<'_>) -> Action {
     Action::Update(Arc::clone(desired), Arc::clone(&replica.shape))
 }
 
-fn remove(view: &View<'_>, there: There<'_>) -> Action {
-    match there {
-        There::Ours(_) if view.deletes_frozen => Action::Hold(Reason::SourceNamespaceLeaving),
-        There::Ours(replica) if replica.origin_uid.is_none() || replica.origin_uid != view.origin_uid => {
-            Action::Hold(Reason::Stranded)
-        }
-        There::Ours(replica) => Action::Delete(replica.into()),
-        There::Absent | There::Taken | There::Foreign | There::Awaited => Action::Keep,
+/// Somebody else's object is in the way.
+fn adopt(view: &View<'_>, desired: &Arc<Desired>, foreign: Option<&Foreign>) -> Action {
+    let asked = desired.options.on_conflict;
+    let Some(foreign) = foreign.filter(|foreign| !foreign.rival) else {
+        return Action::Refuse(Reason::ForeignObject);
+    };
+    if asked == OnConflict::Refuse && !foreign.was_ours {
+        return Action::Refuse(Reason::ForeignObject);
+    }
+    let Some(inside) = &foreign.inside else { return Action::LookInside };
+    let wants = &desired.fingerprint;
+    let same_type = inside.secret_type == wants.secret_type;
+    // An immutable object takes our marks, and nothing else.
+    let equal = same_type && inside.payload == wants.payload && (!inside.immutable || wants.immutable);
+    let can_follow = same_type && !inside.immutable;
+    let Foreign { guard, has_labels, has_annotations, mut end, was_ours, .. } = *foreign;
+    let asked = match asked {
+        _ if was_ours && (equal || can_follow) => None,
+        OnConflict::AdoptEqual if equal => Some(asked),
+        OnConflict::Adopt if !(equal || can_follow) => return Action::Refuse(Reason::NotAdoptable),
+        OnConflict::Adopt => match view.may_adopt {
+            MayAdopt::Yes => Some(asked),
+            MayAdopt::NotAllowed => return Action::Refuse(Reason::AdoptionDisabled),
+            MayAdopt::SystemNamespace => return Action::Refuse(Reason::NotAdoptable),
+        },
+        OnConflict::AdoptEqual => return Action::Refuse(Reason::NotEqual),
+        OnConflict::Refuse => return Action::Refuse(Reason::ForeignObject),
+    };
+    end.retain = desired.options.on_delete == OnDelete::Retain;
+    end.adopted |= asked == Some(OnConflict::Adopt);
+    Action::Adopt(Arc::clone(desired), Adoption { guard, has_labels, has_annotations, asked, end })
+}
+
+/// A replica is wanted no more; `said` is how the source wants it to end, if it is there to say so.
+fn remove(view: &View<'_>, there: There<'_>, said: Option<OnDelete>) -> Action {
+    let replica = match there {
+        There::Ours(replica) => replica,
+        There::Absent | There::Taken | There::Foreign(_) | There::Awaited => return Action::Keep,
+    };
+    let stays = replica.end.adopted || said.map_or(replica.end.retain, |said| said == OnDelete::Retain);
+    if view.deletes_frozen {
+        Action::Hold(Reason::SourceNamespaceLeaving)
+    } else if replica.origin_uid.is_none() || replica.origin_uid != view.origin_uid {
+        Action::Hold(Reason::Stranded)
+    } else if stays {
+        Action::Release(replica.into())
+    } else {
+        Action::Delete(replica.into())
     }
 }
 

@@ -10,6 +10,14 @@ pub enum Reason {
     Unknown,
     /// An object of this name stands there and is not ours.
     ForeignObject,
+    /// An object of this name stands there, and `adopt-equal` does not take it over because its content differs.
+    NotEqual,
+    /// `adopt` would take over the object that stands there, and this controller does not run with `--allow-adopt`.
+    AdoptionDisabled,
+    /// `adopt` cannot take over the object that stands there.
+    NotAdoptable,
+    /// The source does not select this destination any more; its replica there goes when the grace is over.
+    NotSelected,
     /// The source cannot be understood.
     Frozen,
     /// The source is of a type or name that is never replicated.
@@ -32,6 +40,10 @@ impl Reason {
         match self {
             Self::Unknown => "Unknown",
             Self::ForeignObject => "ForeignObject",
+            Self::NotEqual => "NotEqual",
+            Self::AdoptionDisabled => "AdoptionDisabled",
+            Self::NotAdoptable => "NotAdoptable",
+            Self::NotSelected => "NotSelected",
             Self::Frozen => "Frozen",
             Self::NeverReplicated => "NeverReplicated",
             Self::Mutated => "Mutated",
@@ -47,6 +59,12 @@ impl Reason {
         match self {
             Self::Unknown => "wait: a watch is still reading its list",
             Self::ForeignObject => "delete or rename the object that stands there, if the copy shall take its place",
+            Self::NotEqual => "make the object that stands there equal or delete it; on-conflict: adopt overwrites it",
+            Self::AdoptionDisabled => "run the controller with --allow-adopt, or delete the object that stands there",
+            Self::NotAdoptable => {
+                "delete the object that stands there: its type differs, it is immutable, or its namespace is kube-*"
+            }
+            Self::NotSelected => "change the selection or the labels back within the grace to keep the copies",
             Self::Frozen => "correct the annotation of the source",
             Self::NeverReplicated => "remove the annotation",
             Self::Mutated => "exempt our field manager from the webhook or policy that changes the copy",

@@ -37,8 +37,6 @@ const EVENTS: usize = 2;
 pub struct SourceFeedConfig {
     /// Who we are, and which namespace the sources are in.
     pub rules: Arc<Rules>,
-    /// `--delete-grace`
-    pub delete_grace: Duration,
     /// Seed of the jitter.
     pub seed: u64,
     /// The wall clock, for Events.
@@ -133,7 +131,7 @@ async fn run(
     shutdown: Shutdown,
 ) {
     let clock = Clock::start();
-    let mut sources = Sources::new(config.delete_grace);
+    let mut sources = Sources::new(config.rules.delete_grace);
     let mut engines: Vec<mpsc::UnboundedSender<SourceNews>> = Vec::new();
     let (sender, mut inputs) = mpsc::channel(AHEAD);
     // They end with this function.

@@ -10,6 +10,7 @@ use sync_core::contract::fingerprint::Fingerprint;
 use sync_core::contract::marks::Sighting;
 use sync_core::index::feed::{Feed, NamespaceSeen};
 use sync_core::order::Reply;
+use sync_core::plan::Guard;
 use testbed::ClusterOptions;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -87,7 +88,7 @@ async fn cluster_client_lists_agree_and_become_watches() -> Result<()> {
     let wanted = desired("s-5", "dg==", false).fingerprint;
     assert_eq!(one[&(names[2].to_owned(), "s-5".to_owned())].2, Some(wanted), "a replica reads as it was wanted");
 
-    let order = order(names[2], "s-89", Step::Delete(Bytes::from(body::delete(uid, rv))));
+    let order = order(names[2], "s-89", Step::Delete(Bytes::from(body::delete(Guard { uid, rv }))));
     assert!(matches!(run(order).await?, Reply::Deleted));
     for news in [&mut streamed, &mut pages] {
         let gone = loop {

@@ -2,7 +2,8 @@
 
 use super::*;
 use sync_core::cluster::write::execute;
-use sync_core::order::{Metadata, Reply};
+use sync_core::order::{Looked, Metadata, Reply};
+use sync_core::plan::Guard;
 use testbed::eventually;
 
 fn written(reply: &Reply) -> (Uid, Rv) {
@@ -15,7 +16,7 @@ fn update(namespace: &str, to: &Desired, from: &Desired) -> Order {
 }
 
 fn delete(namespace: &str, name: &str, uid: Uid, rv: Rv) -> Order {
-    order(namespace, name, Step::Delete(Bytes::from(body::delete(uid, rv))))
+    order(namespace, name, Step::Delete(Bytes::from(body::delete(Guard { uid, rv }))))
 }
 
 #[tokio::test]
@@ -32,7 +33,8 @@ async fn cluster_client_orders_do_what_they_say() -> Result<()> {
     assert_eq!(run(create("client-orders", &one)).await.unwrap_err(), Fault::AlreadyExists);
     let (same, second) = written(&run(update("client-orders", &two, &one)).await?);
     assert!(same == uid && second > first);
-    let Reply::Looked(Some(Metadata { rv, labels, annotations, .. })) = run(look()).await? else {
+    let Reply::Looked(Some(Looked { metadata: Metadata { rv, labels, annotations, .. }, .. })) = run(look()).await?
+    else {
         panic!("it is there")
     };
     assert_eq!((rv, &labels, &annotations), (second, &two.labels, &two.annotations));
@@ -47,12 +49,13 @@ async fn cluster_client_orders_do_what_they_say() -> Result<()> {
     // Without our marks it is not ours.
     cluster.kubectl(&["-n", "client-orders", "label", "secret", "a", "mw-sync.io/managed-by-"]).await?;
     assert_eq!(run(update("client-orders", &two, &one)).await.unwrap_err(), Fault::LostRace);
-    let off = order("client-orders", "a", Step::SwitchOff(Bytes::from(body::switch_off(uid, second))));
+    let off = order("client-orders", "a", Step::SwitchOff(Bytes::from(body::switch_off(Guard { uid, rv: second }))));
     assert_eq!(run(off).await.unwrap_err(), Fault::LostRace);
     assert_eq!(run(delete("client-orders", "a", uid, second)).await.unwrap_err(), Fault::Conflict);
 
     let Reply::Looked(Some(now)) = run(look()).await? else { panic!("it is there") };
-    let off = order("client-orders", "a", Step::SwitchOff(Bytes::from(body::switch_off(uid, now.rv))));
+    let off =
+        order("client-orders", "a", Step::SwitchOff(Bytes::from(body::switch_off(Guard { uid, rv: now.metadata.rv }))));
     let (_, third) = written(&run(off).await?);
     assert!(matches!(run(delete("client-orders", "a", uid, third)).await?, Reply::Deleted));
     assert!(matches!(run(delete("client-orders", "a", uid, third)).await?, Reply::Deleted), "it was gone already");

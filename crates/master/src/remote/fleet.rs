@@ -14,11 +14,12 @@ use sync_core::cluster::query::Query;
 use sync_core::cluster::watch::watch;
 use sync_core::contract::keys::KUBECONFIG_TYPE;
 use sync_core::contract::rules::Rules;
-use sync_core::index::feed::Feed;
+use sync_core::index::feed::{Feed, Labels};
 use sync_core::ops::shutdown::Shutdown;
 use sync_core::source_feed::SourceFeed;
 use sync_core::watches::{Told, Troubles};
 use tokio::sync::mpsc;
+use tokio::sync::watch as state;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -61,6 +62,8 @@ struct Fleet {
 struct Running {
     uid: Option<String>,
     plan: Plan,
+    /// Sources select by them; a change needs no new engine.
+    labels: state::Sender<Labels>,
     stop: Shutdown,
     task: JoinHandle<Option<RemoteClusterStatus>>,
 }
@@ -198,8 +201,10 @@ impl Fleet {
             return;
         };
         let (plan, uid) = (self.plan(cluster), cluster.metadata.uid.clone());
+        let labels = cluster.metadata.labels.clone().unwrap_or_default();
         let old = match self.running.remove(name) {
             Some(same) if same.plan == plan && same.uid == uid && !same.task.is_finished() => {
+                same.labels.send_if_modified(|known| serve::set(known, labels));
                 self.running.insert(name.to_owned(), same);
                 return;
             }
@@ -211,8 +216,10 @@ impl Fleet {
             old.task
         });
         let (shared, status) = (Arc::clone(&self.shared), cluster.status.clone());
-        let task = tokio::spawn(serve::serve(shared, name.to_owned(), plan.clone(), status, previous, stop.clone()));
-        self.running.insert(name.to_owned(), Running { uid, plan, stop, task });
+        let (labels, seen) = state::channel(labels);
+        let name = name.to_owned();
+        let task = tokio::spawn(serve::serve(shared, name.clone(), plan.clone(), seen, status, previous, stop.clone()));
+        self.running.insert(name, Running { uid, plan, labels, stop, task });
     }
 
     fn plan(&self, cluster: &RemoteCluster) -> Plan {

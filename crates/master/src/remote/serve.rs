@@ -14,6 +14,7 @@ use sync_core::contract::object::Kind;
 use sync_core::core::{Scope, Tally};
 use sync_core::engine::{self, EngineConfig, EngineState};
 use sync_core::fault::{Fault, message};
+use sync_core::index::feed::Labels;
 use sync_core::ops::shutdown::Shutdown;
 use sync_core::rng::Rng;
 use tokio::sync::watch as state;
@@ -74,6 +75,7 @@ pub async fn serve(
     shared: Arc<Shared>,
     name: String,
     plan: Plan,
+    labels: state::Receiver<Labels>,
     status: Option<RemoteClusterStatus>,
     previous: Option<JoinHandle<Option<RemoteClusterStatus>>>,
     stop: Shutdown,
@@ -89,14 +91,21 @@ pub async fn serve(
     let span = info_span!("remote", cluster = name);
     let (sender, reports) = state::channel(report);
     let mut teller = Teller { shared: Arc::clone(&shared), name: name.clone(), last, rng: Rng::new(shared.seed) };
-    let work = work(&shared, &name, what, sender, &stop).instrument(span.clone());
+    let work = work(&shared, &name, what, labels, sender, &stop).instrument(span.clone());
     // Both to the end: a write that is under way must be known to the next task of this name.
     tokio::join!(work, teller.tell(reports).instrument(span));
     teller.last
 }
 
 /// Everything but telling. Ends when `stop` has begun and nothing is under way any more; nothing is reported then.
-async fn work(shared: &Shared, name: &str, what: What, report: state::Sender<Report>, stop: &Shutdown) {
+async fn work(
+    shared: &Shared,
+    name: &str,
+    what: What,
+    labels: state::Receiver<Labels>,
+    report: state::Sender<Report>,
+    stop: &Shutdown,
+) {
     let (kubeconfig, context) = match what {
         What::Only(outcome) => {
             let outcome = explain(shared, outcome).await;
@@ -117,7 +126,7 @@ async fn work(shared: &Shared, name: &str, what: What, report: state::Sender<Rep
     if connect(shared, &connection, &report, stop).await.is_none() {
         return;
     }
-    run(shared, name, connection, &report, stop).await;
+    run(shared, name, labels, connection, &report, stop).await;
 }
 
 /// The watch shows Secrets of our type only: one that it does not show may be there, of another type.
@@ -174,12 +183,19 @@ async fn connect(
     }
 }
 
-async fn run(shared: &Shared, name: &str, connection: Connection, report: &state::Sender<Report>, stop: &Shutdown) {
+async fn run(
+    shared: &Shared,
+    name: &str,
+    labels: state::Receiver<Labels>,
+    connection: Connection,
+    report: &state::Sender<Report>,
+    stop: &Shutdown,
+) {
     let destination = report.borrow().destination.clone();
     let config = EngineConfig {
         rules: Arc::clone(&shared.rules),
-        cluster: name.to_owned(),
-        scope: Scope::One(destination),
+        scope: Scope::One { namespace: destination, cluster: name.to_owned() },
+        labels,
         max_in_flight: shared.max_in_flight,
         seed: shared.seed,
     };
@@ -233,7 +249,7 @@ fn counts(tally: Tally) -> Sources {
 }
 
 /// Whether it was another value before.
-fn set<T: PartialEq>(place: &mut T, value: T) -> bool {
+pub(super) fn set<T: PartialEq>(place: &mut T, value: T) -> bool {
     let changed = *place != value;
     *place = value;
     changed

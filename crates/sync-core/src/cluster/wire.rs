@@ -125,8 +125,9 @@ impl Item {
         } else {
             Destination::Open
         };
-        let Meta { name, uid, resource_version, .. } = self.metadata;
+        let Meta { name, uid, resource_version, labels, .. } = self.metadata;
         Some(NamespaceSeen {
+            labels,
             name: name.filter(|name| !name.is_empty())?,
             uid: Uid::parse(&uid?)?,
             rv: Rv::parse(&resource_version?)?,

@@ -10,15 +10,18 @@ use super::path;
 use super::query::METADATA;
 use super::request::{self, Limits};
 use super::wire::Item;
-use crate::contract::object::Kind;
+use crate::contract::fingerprint::{payload_digest, type_digest};
+use crate::contract::object::{Kind, Object};
 use crate::fault::Fault;
-use crate::order::{Metadata, Order, Reply, Step};
+use crate::order::{Looked, Metadata, Order, Reply, Step};
+use crate::plan::Inside;
 
 /// From sending an order to the end of its reply. Writes take milliseconds; a webhook may take up to its own timeout,
 /// which is 10 s by default, and the write is in doubt then.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
 const LIMITS: Limits = Limits { deadline: DEADLINE, ..Limits::METADATA };
+const INSIDE: Limits = Limits { deadline: DEADLINE, ..Limits::OBJECT };
 const JSON: &str = "application/json";
 const JSON_PATCH: &str = "application/json-patch+json";
 
@@ -35,11 +38,19 @@ pub async fn execute(client: &kube::Client, field_manager: &str, order: &Order) 
             let path = managed(&path::of_kind(*kind, namespace)?);
             written(client, request(Method::POST, &path, JSON, body)?).await
         }
-        Step::Update(body) | Step::SwitchOff(body) => {
+        Step::Update(body) | Step::SwitchOff(body) | Step::Release(body) | Step::Adopt(body) => {
             written(client, request(Method::PATCH, &managed(&object), JSON_PATCH, body)?).await
         }
         Step::Delete(body) => delete(client, request(Method::DELETE, &object, JSON, body)?, *kind, name).await,
-        Step::Look => look(client, request(Method::GET, &object, JSON, &Bytes::new())?, *kind, name).await,
+        Step::Look => {
+            let read = |body: &[u8]| Some(Looked { metadata: Item::read(body)?.into_metadata()?, inside: None });
+            look(client, request(Method::GET, &object, JSON, &Bytes::new())?, LIMITS, *kind, name, read).await
+        }
+        Step::LookInside => {
+            let request = with_accept(Method::GET, &object, JSON, JSON, &Bytes::new())?;
+            let read = |body: &[u8]| looked_inside(Item::read(body)?.into_object(*kind)?);
+            look(client, request, INSIDE, *kind, name, read).await
+        }
     }
 }
 
@@ -56,16 +67,35 @@ async fn delete(client: &kube::Client, request: Request<Body>, kind: Kind, name:
     }
 }
 
-async fn look(client: &kube::Client, request: Request<Body>, kind: Kind, name: &str) -> Result<Reply, Fault> {
-    match request::ask(client, request, LIMITS).await {
-        Ok(body) => Ok(Reply::Looked(Some(metadata(&body)?))),
+async fn look(
+    client: &kube::Client,
+    request: Request<Body>,
+    limits: Limits,
+    kind: Kind,
+    name: &str,
+    read: impl FnOnce(&[u8]) -> Option<Looked>,
+) -> Result<Reply, Fault> {
+    match request::ask(client, request, limits).await {
+        Ok(body) => Ok(Reply::Looked(Some(read(&body).ok_or(Fault::Odd(200))?))),
         Err(refusal) if refusal.is_missing(kind.plural(), name) => Ok(Reply::Looked(None)),
         Err(refusal) => Err(refusal.fault),
     }
 }
 
+/// The bytes are dropped here.
+fn looked_inside(object: Object) -> Option<Looked> {
+    let Object { uid, rv, labels, annotations, content, .. } = object;
+    let inside =
+        Inside { payload: payload_digest(&content), secret_type: type_digest(&content), immutable: content.immutable };
+    Some(Looked { metadata: Metadata { uid, rv, labels, annotations }, inside: Some(inside) })
+}
+
 fn request(method: Method, path: &str, content: &str, body: &Bytes) -> Result<Request<Body>, Fault> {
-    let request = Request::builder().method(method).uri(path).header(header::ACCEPT, METADATA);
+    with_accept(method, path, content, METADATA, body)
+}
+
+fn with_accept(method: Method, path: &str, content: &str, accept: &str, body: &Bytes) -> Result<Request<Body>, Fault> {
+    let request = Request::builder().method(method).uri(path).header(header::ACCEPT, accept);
     let request = request.header(header::CONTENT_TYPE, content).body(Body::from(body.clone()));
     request.map_err(|_| Fault::Rejected("a path that cannot be one".to_owned()))
 }
@@ -115,7 +145,7 @@ mod tests {
                     assert_eq!((uid, rv), (Uid::parse(UID).unwrap(), Rv(7)));
                 }
                 (Step::Delete(_), Reply::Deleted) => {}
-                (Step::Look, Reply::Looked(Some(metadata))) => assert_eq!(metadata.rv, Rv(7)),
+                (Step::Look, Reply::Looked(Some(found))) => assert_eq!(found.metadata.rv, Rv(7)),
                 other => panic!("{other:?}"),
             }
         }

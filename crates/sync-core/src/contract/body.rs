@@ -8,8 +8,11 @@ use serde_json::{Map, Value, json};
 
 use super::desired::Desired;
 use super::fingerprint::Shape;
-use super::keys;
-use super::object::{Kind, Rv, Uid};
+use super::object::Kind;
+use super::options::OnConflict;
+use super::rules::Role;
+use super::{keys, marks};
+use crate::plan::{Adoption, Guard};
 
 /// The bodies for one version of a source, each serialised on first use and then shared by all destinations.
 ///
@@ -66,6 +69,47 @@ pub fn update(desired: &Desired, old: &Shape) -> Vec<u8> {
         test("labels", keys::MANAGED_BY, desired.labels.get(keys::MANAGED_BY)),
         test("annotations", keys::ORIGIN, desired.annotations.get(keys::ORIGIN)),
     ];
+    write_all(&mut patch, desired, old);
+    Value::Array(patch).to_string().into_bytes()
+}
+
+/// The body of the write that makes somebody's object a replica, guarded by its version.
+pub fn adopt(desired: &Desired, adoption: &Adoption) -> Vec<u8> {
+    let mut patch = guarded(adoption.guard);
+    for (map, has) in [("labels", adoption.has_labels), ("annotations", adoption.has_annotations)] {
+        if !has {
+            patch.push(json!({ "op": "add", "path": format!("/metadata/{map}"), "value": {} }));
+        }
+    }
+    write_all(&mut patch, desired, &Shape::default());
+    patch.extend(drop_key("annotations", keys::RELEASED_FROM));
+    let how = match adoption.asked {
+        Some(OnConflict::Adopt) => Some(marks::ADOPTED),
+        Some(OnConflict::AdoptEqual) => Some(marks::ADOPTED_EQUAL),
+        // What it was before it was released stands there still.
+        Some(OnConflict::Refuse) | None => None,
+    };
+    patch.extend(how.map(|how| json!({ "op": "add", "path": path("annotations", keys::ADOPTED), "value": how })));
+    Value::Array(patch).to_string().into_bytes()
+}
+
+/// The body of the write that makes a replica somebody's object again: our marks go, and one stays from which a source
+/// of this origin knows it and takes it back. What a master released is from then on a source of that cluster.
+pub fn release(role: Role, origin: &str, guard: Guard) -> Vec<u8> {
+    let mut patch = guarded(guard);
+    let labels = [keys::MANAGED_BY, keys::SOURCE].map(|key| drop_key("labels", key));
+    let mut marks = vec![keys::ORIGIN, keys::ORIGIN_UID, keys::COPIED];
+    if role == Role::Agent {
+        marks.extend([keys::UPSTREAM, keys::ON_DELETE]);
+    }
+    patch.extend(labels.into_iter().flatten());
+    patch.extend(marks.into_iter().flat_map(|key| drop_key("annotations", key)));
+    patch.push(json!({ "op": "add", "path": path("annotations", keys::RELEASED_FROM), "value": origin }));
+    Value::Array(patch).to_string().into_bytes()
+}
+
+/// Makes labels, annotations and content what they should be.
+fn write_all(patch: &mut Vec<Value>, desired: &Desired, old: &Shape) {
     // `add` of null or of an empty map takes a field away; all of them are said every time, so that what the
     // source lacks is gone.
     patch.push(json!({ "op": "add", "path": "/data", "value": desired.content.data }));
@@ -84,23 +128,19 @@ pub fn update(desired: &Desired, old: &Shape) -> Vec<u8> {
             patch.extend(drop_key(map, key));
         }
     }
-    Value::Array(patch).to_string().into_bytes()
 }
 
 /// The body of the write before a master's delete: it switches the replica off, so that the agent there knows
 /// that its copies are to go. Guarded by the replica's version.
-pub fn switch_off(uid: Uid, rv: Rv) -> Vec<u8> {
-    json!([
-        { "op": "test", "path": "/metadata/uid", "value": uid.to_string() },
-        { "op": "test", "path": "/metadata/resourceVersion", "value": rv.to_string() },
-        { "op": "add", "path": path("annotations", keys::SYNC), "value": "no" },
-    ])
-    .to_string()
-    .into_bytes()
+pub fn switch_off(guard: Guard) -> Vec<u8> {
+    let mut patch = guarded(guard);
+    patch.push(json!({ "op": "add", "path": path("annotations", keys::SYNC), "value": "no" }));
+    Value::Array(patch).to_string().into_bytes()
 }
 
 /// The body of a delete: exactly this object in exactly this version, or nothing.
-pub fn delete(uid: Uid, rv: Rv) -> Vec<u8> {
+pub fn delete(guard: Guard) -> Vec<u8> {
+    let Guard { uid, rv } = guard;
     json!({
         "apiVersion": "v1",
         "kind": "DeleteOptions",
@@ -108,6 +148,14 @@ pub fn delete(uid: Uid, rv: Rv) -> Vec<u8> {
     })
     .to_string()
     .into_bytes()
+}
+
+/// Exactly this object in exactly this version.
+fn guarded(guard: Guard) -> Vec<Value> {
+    vec![
+        json!({ "op": "test", "path": "/metadata/uid", "value": guard.uid.to_string() }),
+        json!({ "op": "test", "path": "/metadata/resourceVersion", "value": guard.rv.to_string() }),
+    ]
 }
 
 fn test(map: &str, key: &str, value: Option<&String>) -> Value {

@@ -91,10 +91,16 @@ impl Fingerprint {
         for key in marks.into_iter().chain(shape.annotations.iter().map(String::as_str)) {
             hash.entry(key, annotations.get(key));
         }
-        let mut secret_type = Framed::default();
-        secret_type.entry("type", content.secret_type.as_ref());
-        Self { payload, metadata: hash.finish(), secret_type: secret_type.finish(), immutable: content.immutable }
+        let secret_type = type_digest(content);
+        Self { payload, metadata: hash.finish(), secret_type, immutable: content.immutable }
     }
+}
+
+/// The digest over `type`.
+pub fn type_digest(content: &Content) -> Digest {
+    let mut hash = Framed::default();
+    hash.entry("type", content.secret_type.as_ref());
+    hash.finish()
 }
 
 /// The digest over `data` and `binaryData`; absent and empty are the same.

@@ -22,9 +22,51 @@ pub const COPIED: &str = "mw-sync.io/copied";
 /// (`SourceVanished`) and no order to delete.
 pub const UPSTREAM: &str = "mw-sync.io/upstream";
 
-/// Annotations below [`PREFIX`] that may stand on a source without freezing it: the switch, and the marks of a
-/// master's replica, which is the source of an agent.
-pub const KNOWN_ON_SOURCE: &[&str] = &[SYNC, ORIGIN, ORIGIN_UID, COPIED, UPSTREAM];
+/// Annotation on what was our replica until its source went with `on-delete: retain`, or until it was released because
+/// it had been adopted: the origin. A source of that origin takes it back.
+pub const RELEASED_FROM: &str = "mw-sync.io/released-from";
+/// Annotation on a replica that was somebody's object before: `adopt-equal` or `adopt`, as the source said then. What
+/// was taken over with `adopt` is released and never deleted.
+pub const ADOPTED: &str = "mw-sync.io/adopted";
+
+/// Option: which remote clusters, by name.
+pub const CLUSTERS: &str = "mw-sync.io/clusters";
+/// Option: which remote clusters, by labels.
+pub const CLUSTER_SELECTOR: &str = "mw-sync.io/cluster-selector";
+/// Option: which namespaces, by name.
+pub const NAMESPACES: &str = "mw-sync.io/namespaces";
+/// Option: which namespaces, by labels.
+pub const NAMESPACE_SELECTOR: &str = "mw-sync.io/namespace-selector";
+/// Option: what to do with an object that is not ours.
+pub const ON_CONFLICT: &str = "mw-sync.io/on-conflict";
+/// Option: what becomes of replicas that are wanted no more. On a replica: remembered there, for the source may be gone.
+pub const ON_DELETE: &str = "mw-sync.io/on-delete";
+/// Option: annotations that copies carry.
+pub const COPY_ANNOTATIONS: &str = "mw-sync.io/copy-annotations";
+/// Option: ServiceAccounts that pull images with it.
+pub const IMAGE_PULL_SECRET: &str = "mw-sync.io/image-pull-secret";
+
+/// What people write on a source: the switch and the options.
+pub const OPTIONS: &[&str] = &[
+    SYNC,
+    CLUSTERS,
+    CLUSTER_SELECTOR,
+    NAMESPACES,
+    NAMESPACE_SELECTOR,
+    ON_CONFLICT,
+    ON_DELETE,
+    COPY_ANNOTATIONS,
+    IMAGE_PULL_SECRET,
+];
+/// Options that only a master reads; its replicas do not carry them.
+pub const OPTIONS_OF_MASTER: &[&str] = &[CLUSTERS, CLUSTER_SELECTOR];
+/// Marks that may stand on a source: a master's replica is the source of an agent, and so is one that it released.
+pub const MARKS_ON_SOURCE: &[&str] = &[ORIGIN, ORIGIN_UID, COPIED, UPSTREAM, RELEASED_FROM, ADOPTED];
+
+/// Where `kubectl apply` keeps the whole object, payload included.
+pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Types of Secrets that a kubelet pulls images with.
+pub const PULL_SECRET_TYPES: &[&str] = &["kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg"];
 
 /// Type of the Secrets that hold credentials of remote clusters; never replicated.
 pub const KUBECONFIG_TYPE: &str = "mw-sync.io/kubeconfig";

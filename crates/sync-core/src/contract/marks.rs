@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::fingerprint::{Fingerprint, Shape, payload_digest};
 use super::keys;
 use super::object::{Object, Rv, SourceKey, Uid};
+use super::options::{OnDelete, Options};
 use super::rules::Rules;
 
 /// A replica of ours as a list or watch showed it, without its bytes.
@@ -34,7 +35,33 @@ pub struct Ours {
     pub origin_uid: Option<Uid>,
     /// Whether its source was a master's replica.
     pub upstream: bool,
+    /// How it ends.
+    pub end: End,
 }
+
+/// What a replica remembers about its end, for the source may be gone then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct End {
+    /// Its source had `on-delete: retain`, or a value that cannot be read.
+    pub retain: bool,
+    /// It was taken over with `on-conflict: adopt`.
+    pub adopted: bool,
+}
+
+impl End {
+    /// Reads it from the annotations of a replica.
+    pub fn read(annotations: &BTreeMap<String, String>) -> Self {
+        Self {
+            retain: !matches!(Options::on_delete(annotations), Ok(OnDelete::Delete)),
+            adopted: annotations.get(keys::ADOPTED).is_some_and(|how| how != ADOPTED_EQUAL),
+        }
+    }
+}
+
+/// The value of [`keys::ADOPTED`] on what was equal when it was taken over.
+pub const ADOPTED_EQUAL: &str = "adopt-equal";
+/// The value of [`keys::ADOPTED`] on what was taken over with `adopt`. Any other value counts as this one.
+pub const ADOPTED: &str = "adopt";
 
 /// Whether an object of this kind and name, with these labels and annotations, is a replica of ours: managed by this
 /// controller, the origin names our source namespace (and cluster), the object's name is the origin's.
@@ -46,6 +73,17 @@ pub fn is_ours(
 ) -> bool {
     labels.get(keys::MANAGED_BY).is_some_and(|by| by == rules.role.as_str())
         && annotations.get(keys::ORIGIN).is_some_and(|origin| *origin == rules.origin(key))
+}
+
+/// Whether an object was our replica of this source, until it was released: it may be taken back.
+pub fn was_ours(
+    rules: &Rules,
+    key: &SourceKey,
+    labels: &BTreeMap<String, String>,
+    annotations: &BTreeMap<String, String>,
+) -> bool {
+    !labels.contains_key(keys::MANAGED_BY)
+        && annotations.get(keys::RELEASED_FROM).is_some_and(|origin| *origin == rules.origin(key))
 }
 
 impl Sighting {
@@ -60,6 +98,7 @@ impl Sighting {
                 fingerprint: Fingerprint::of(&object.labels, &object.annotations, &object.content, payload, &shape),
                 origin_uid: object.annotations.get(keys::ORIGIN_UID).and_then(|uid| Uid::parse(uid)),
                 upstream: object.annotations.contains_key(keys::UPSTREAM),
+                end: End::read(&object.annotations),
                 shape,
             }
         });

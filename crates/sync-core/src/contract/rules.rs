@@ -1,7 +1,15 @@
 //! Who we are and what we were told: the part of the configuration that decides what a replica looks like.
 
+use std::time::Duration;
+
+use super::keys;
+use super::object::{SourceKey, Uid};
+use super::patterns::Patterns;
 use super::strip::StripList;
-use super::{keys, object::SourceKey};
+
+/// How long replicas outlive what asked for them, unless `--delete-grace` says otherwise: time enough to delete a
+/// source and create it anew.
+pub const DELETE_GRACE: Duration = Duration::from_secs(30);
 
 /// Which of the two controllers this is. Each treats the other's replicas as somebody else's objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +59,14 @@ pub struct Rules {
     pub switches: Vec<String>,
     /// Labels that copies do not carry.
     pub strip: StripList,
+    /// `--delete-grace`
+    pub delete_grace: Duration,
+    /// `--allow-adopt`
+    pub allow_adopt: bool,
+    /// `--exclude-namespaces`: no copies there, whatever sources say.
+    pub exclude_namespaces: Option<Patterns>,
+    /// `--take-over`: incarnations of the source namespace whose replicas a master takes over.
+    pub take_over: Vec<Uid>,
 }
 
 impl Rules {
@@ -80,6 +96,10 @@ impl Rules {
             cluster_name: cluster_name.map(str::to_owned),
             switches: vec![keys::SYNC.to_owned(), keys::SYNC_SHORT.to_owned()],
             strip,
+            delete_grace: DELETE_GRACE,
+            allow_adopt: false,
+            exclude_namespaces: None,
+            take_over: Vec::new(),
         }
     }
 }

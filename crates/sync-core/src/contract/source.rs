@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::desired::Template;
 use super::keys;
 use super::object::{Kind, Object, SourceKey, Uid};
+use super::options::{BadOption, OnDelete, Options, nearest};
 use super::rules::{Role, Rules};
 
 /// An object of the source namespace, read by the contract.
@@ -26,8 +27,8 @@ pub struct Source {
 pub enum Reading {
     /// No switch: no source. If it was one, its replicas go after the grace.
     Plain,
-    /// An explicit `no`: its replicas go at once.
-    Off,
+    /// An explicit `no`: its replicas go at once, in this way.
+    Off(OnDelete),
     /// Copies wanted.
     On(Arc<Template>),
     /// Something on it cannot be understood: existing replicas follow its data, none is created or deleted.
@@ -47,9 +48,16 @@ pub enum Freeze {
         /// Its value, cut to 64 characters.
         value: String,
     },
-    /// An annotation below our prefix that this version does not know.
-    #[error("annotation {0} is not known to this version: correct the key or remove it")]
-    UnknownKey(String),
+    /// The value of an option.
+    #[error(transparent)]
+    BadOption(#[from] BadOption),
+    /// An annotation below our prefix that this version does not know, and the known one that is nearest.
+    #[error("annotation {0} is not known to this version{hint}: correct the key or remove it", hint = hint(.1))]
+    UnknownKey(String, Option<&'static str>),
+}
+
+fn hint(nearest: &Option<&'static str>) -> String {
+    nearest.map_or_else(String::new, |nearest| format!(" (is {nearest} meant?)"))
 }
 
 /// Why an object is never replicated.
@@ -101,26 +109,41 @@ impl Source {
 }
 
 fn read(rules: &Rules, object: Object, from_master: bool) -> Reading {
-    let (mut yes, mut bad) = (false, None);
+    let (mut on, mut off, mut odd) = (false, false, None);
     for key in &rules.switches {
         let Some(value) = object.annotations.get(key) else { continue };
         match Switch::parse(value) {
-            Some(Switch::No) => return Reading::Off,
-            Some(Switch::Yes) => yes = true,
-            None => bad = bad.or_else(|| Some(bad_switch(key, value))),
+            Some(Switch::No) => off = true,
+            Some(Switch::Yes) => on = true,
+            None => odd = odd.or(Some((key, value))),
         }
     }
-    let unknown = object.annotations.keys().find(|key| {
-        key.starts_with(keys::PREFIX) && !keys::KNOWN_ON_SOURCE.contains(&key.as_str()) && !rules.switches.contains(key)
-    });
-    let freeze = bad.or_else(|| unknown.map(|key| Freeze::UnknownKey(key.clone())));
-    if !yes && freeze.is_none() {
+    let mut freeze = odd.map(|(key, value)| bad_switch(key, value));
+    if off {
+        match Options::on_delete(&object.annotations) {
+            Ok(on_delete) => return Reading::Off(on_delete),
+            Err(bad) => freeze = Some(bad.into()),
+        }
+    }
+    let secret_type = object.content.secret_type.as_deref();
+    let (options, bad) = Options::read(object.kind, secret_type, &object.annotations);
+    let known = |key: &str| keys::OPTIONS.contains(&key) || keys::MARKS_ON_SOURCE.contains(&key);
+    let unknown = object
+        .annotations
+        .keys()
+        .find(|key| key.starts_with(keys::PREFIX) && !known(key) && !rules.switches.contains(key));
+    let freeze = freeze
+        .or_else(|| bad.map(Freeze::BadOption))
+        .or_else(|| unknown.map(|key| Freeze::UnknownKey(key.chars().take(64).collect(), nearest(key))));
+    if !on && freeze.is_none() {
         return Reading::Plain;
     }
     if let Some(never) = never(rules, &object, from_master) {
         return Reading::Never(never);
     }
-    let template = Arc::new(Template::new(rules, object));
+    // What cannot be read goes to the agents as it stands: they freeze it too.
+    let switch = odd.map_or_else(|| if off { "no" } else { "yes" }.to_owned(), |(_, value)| value.clone());
+    let template = Arc::new(Template::new(rules, object, options, switch));
     match freeze {
         Some(freeze) => Reading::Frozen(template, freeze),
         None => Reading::On(template),
@@ -170,14 +193,14 @@ mod tests {
             assert!(matches!(reading(&[("mw-sync", on)]), Reading::On(_)), "{on}");
         }
         for off in ["false", "no", "off", "0", "No"] {
-            assert!(matches!(reading(&[("mw-sync.io/sync", off)]), Reading::Off), "{off}");
+            assert!(matches!(reading(&[("mw-sync.io/sync", off)]), Reading::Off(OnDelete::Delete)), "{off}");
         }
         assert!(matches!(reading(&[]), Reading::Plain));
         assert!(matches!(reading(&[("other", "yes")]), Reading::Plain));
         let both = [("mw-sync.io/sync", "yes"), ("mw-sync", "no")];
-        assert!(matches!(reading(&both), Reading::Off), "any no wins");
+        assert!(matches!(reading(&both), Reading::Off(_)), "any no wins");
         let odd = [("mw-sync.io/sync", "maybe"), ("mw-sync", "no")];
-        assert!(matches!(reading(&odd), Reading::Off), "any no wins, also over a value that cannot be read");
+        assert!(matches!(reading(&odd), Reading::Off(_)), "any no wins, also over a value that cannot be read");
     }
 
     #[test]
@@ -187,9 +210,25 @@ mod tests {
             assert_eq!(why, Freeze::BadSwitch { key: "mw-sync".into(), value: odd.into() });
         }
         let Reading::Frozen(_, why) = reading(&[("mw-sync", "yes"), ("mw-sync.io/nmespaces", "a")]) else { panic!() };
-        assert_eq!(why, Freeze::UnknownKey("mw-sync.io/nmespaces".into()));
+        assert_eq!(
+            why.to_string(),
+            "annotation mw-sync.io/nmespaces is not known to this version (is mw-sync.io/namespaces meant?): correct the \
+             key or remove it"
+        );
+        let bad = [("mw-sync", "yes"), (keys::ON_CONFLICT, "force")];
+        assert!(matches!(reading(&bad), Reading::Frozen(_, Freeze::BadOption(_))));
         let typo_in_the_switch = reading(&[("mw-sync.io/snyc", "yes")]);
         assert!(matches!(typo_in_the_switch, Reading::Frozen(..)), "its replicas must not be taken for unwanted");
+    }
+
+    #[test]
+    fn a_no_says_what_becomes_of_the_replicas() {
+        let off = |on_delete| reading(&[("mw-sync", "no"), (keys::ON_DELETE, on_delete)]);
+        assert!(matches!(off("retain"), Reading::Off(OnDelete::Retain)));
+        assert!(matches!(off("delete"), Reading::Off(OnDelete::Delete)));
+        assert!(matches!(off("keep"), Reading::Frozen(..)), "nothing is deleted on what cannot be read");
+        let other = [("mw-sync", "no"), (keys::NAMESPACES, "Team"), ("mw-sync.io/x", "y")];
+        assert!(matches!(reading(&other), Reading::Off(_)), "a no needs no other option");
     }
 
     #[test]

@@ -4,8 +4,10 @@ use super::{
     AWAIT, Arc, BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, Core, Fault, Flight, Lane, Moment, Outcome, Pair, Reply,
     Scope, There, What,
 };
-use crate::contract::marks;
-use crate::plan::Replica;
+use crate::contract::keys;
+use crate::contract::marks::{self, End};
+use crate::order::{Looked, Metadata};
+use crate::plan::{Foreign, Guard, Replica};
 
 impl Core {
     pub(super) fn on_done(&mut self, now: Moment, id: u64, result: Result<Reply, Fault>) {
@@ -31,12 +33,12 @@ impl Core {
         let Some(source) = self.sources.get(&pair.source) else { return };
         let shown = self.listings.of(source.key.kind).shown;
         match (what, reply) {
-            (What::Write(desired), Reply::Written { uid, rv }) => {
+            (What::Write(desired, end), Reply::Written { uid, rv }) => {
                 let shape = self.shapes.intern((*desired.shape).clone());
                 let (fingerprint, origin_uid) = (desired.fingerprint.clone(), Some(desired.origin_uid));
                 let state = self.state(pair);
                 state.failures = 0;
-                state.wrote(Replica { uid, rv, fingerprint, shape, origin_uid }, shown);
+                state.wrote(Replica { uid, rv, fingerprint, shape, origin_uid, end }, shown);
             }
             (What::SwitchOff(_), Reply::Written { uid, rv }) => {
                 let state = self.state(pair);
@@ -44,6 +46,12 @@ impl Core {
                 state.wrote_switch(uid, rv);
             }
             (What::SwitchOff(uid), Reply::Deleted) => self.state(pair).deleted(uid),
+            // To our watch it is gone with its label.
+            (What::Release(uid), _) => {
+                let state = self.state(pair);
+                state.failures = 0;
+                state.deleted(uid);
+            }
             (What::Delete { uid, then_create }, _) => {
                 let state = self.state(pair);
                 state.failures = 0;
@@ -54,24 +62,34 @@ impl Core {
                 }
             }
             (What::Look, Reply::Looked(None)) => self.state(pair).looked_nothing(),
-            (What::Look, Reply::Looked(Some(found))) => {
-                let ours = marks::is_ours(&self.rules, &source.key, &found.labels, &found.annotations);
+            (What::Look, Reply::Looked(Some(Looked { metadata, inside }))) => {
+                let Metadata { uid, rv, labels, annotations } = &metadata;
+                let ours = marks::is_ours(&self.rules, &source.key, labels, annotations);
+                let was_ours = marks::was_ours(&self.rules, &source.key, labels, annotations);
                 let state = self.state(pair);
                 if ours {
-                    state.looked_ours(found.uid, found.rv, shown);
+                    state.looked_ours(*uid, *rv, shown);
                 } else {
-                    state.looked_foreign(found.rv);
+                    state.looked_foreign(Foreign {
+                        guard: Guard { uid: *uid, rv: *rv },
+                        has_labels: !labels.is_empty(),
+                        has_annotations: !annotations.is_empty(),
+                        rival: labels.contains_key(keys::MANAGED_BY),
+                        was_ours,
+                        end: End::read(annotations),
+                        inside,
+                    });
                 }
                 match state.there() {
                     // Known already, and still our request failed: not at once a second time.
                     There::Ours(_) => return self.again_later(now, pair),
-                    There::Foreign => self.again_later(now, pair),
+                    There::Foreign(_) => self.again_later(now, pair),
                     There::Awaited => self.queue.push_later(pair, now.saturating_add(AWAIT)),
                     There::Absent | There::Taken => {}
                 }
             }
             // An answer to another question: nothing can be concluded from it.
-            (What::Write(_) | What::SwitchOff(_) | What::Look, _) => self.state(pair).surprised(),
+            (What::Write(..) | What::SwitchOff(_) | What::Look, _) => self.state(pair).surprised(),
         }
         self.touch(pair, lane);
     }
@@ -88,7 +106,7 @@ impl Core {
     fn failed(&mut self, now: Moment, flight: Flight, fault: Fault) {
         let Flight { pair, lane, what, dest } = flight;
         if matches!(fault, Fault::NoAnswer(_))
-            && let What::Write(desired) = &what
+            && let What::Write(desired, _) = &what
         {
             let shape = match self.state(pair).perhaps().map(|more| more.and(&desired.shape)) {
                 Some(both) => self.shapes.intern(both),
@@ -128,9 +146,11 @@ impl Core {
         let state = self.state(pair);
         let first = state.failures == 0;
         match (what, fault) {
-            (What::Delete { uid, .. } | What::SwitchOff(uid), Fault::NotFound) => state.deleted(*uid),
+            (What::Delete { uid, .. } | What::SwitchOff(uid) | What::Release(uid), Fault::NotFound) => {
+                state.deleted(*uid);
+            }
             // The event that brings the version to guard with is on its way.
-            (What::Delete { .. } | What::SwitchOff(_), _) if !state.has_heard() => {
+            (What::Delete { .. } | What::SwitchOff(_) | What::Release(_), _) if !state.has_heard() => {
                 self.set_outcome(pair, Outcome::Failed(fault.reason()));
                 return self.again_later(now, pair);
             }

@@ -1,7 +1,8 @@
 //! What the watches bring.
 
 use super::{
-    BTreeSet, Core, Destination, Feed, Kind, Lane, NamespaceSeen, Pair, Scope, Sighting, SourceId, SourceNews, Want,
+    BTreeSet, Core, Destination, Feed, Kind, Labels, Lane, NamespaceSeen, Pair, Scope, Sighting, SourceId, SourceNews,
+    Want,
 };
 use crate::contract::object::Rv;
 use crate::index::pairs::DestId;
@@ -12,7 +13,7 @@ impl Core {
         match news {
             SourceNews::Want(key, want) => {
                 let id = self.source_id(&key);
-                let lane = if matches!(want, Want::Off) { Lane::Removed } else { Lane::Changed };
+                let lane = if matches!(want, Want::Off(_)) { Lane::Removed } else { Lane::Changed };
                 if let Some(source) = self.sources.get_mut(&id) {
                     (source.want, source.bodies) = (Some(want), None);
                     (source.asked, source.forgotten) = (false, false);
@@ -115,14 +116,27 @@ impl Core {
         let dest = self.dests.get_mut(&id)?;
         let before = (dest.state, dest.uid);
         (dest.state, dest.uid) = (Some(namespace.state), Some(namespace.uid));
-        if before != (dest.state, dest.uid) {
+        let relabelled = dest.labels != namespace.labels;
+        if relabelled {
+            dest.labels.clone_from(&namespace.labels);
+        }
+        if before != (dest.state, dest.uid) || relabelled {
             let lane = match namespace.state {
+                // Also one that is selected from now on: whoever labels it waits as for a new one.
                 Destination::Open => Lane::NewNamespace,
                 Destination::Excluded | Destination::Leaving => Lane::Removed,
             };
             self.touch_dest(id, lane);
         }
         Some(id)
+    }
+
+    /// The RemoteCluster has these labels from now on.
+    pub(super) fn on_labels(&mut self, labels: &Labels) {
+        for dest in self.dests.values_mut() {
+            dest.labels.clone_from(labels);
+        }
+        self.touch_all();
     }
 
     /// A namespace is gone. So is everything in it, as the watches on replicas will tell or have told: they may be
@@ -215,6 +229,7 @@ impl Core {
             fingerprint: ours.fingerprint.clone(),
             shape: self.shapes.intern(std::mem::take(&mut ours.shape)),
             origin_uid: ours.origin_uid,
+            end: ours.end,
         });
         if self.state(pair).seen(&sighting, replica) {
             self.touch(pair, Lane::Drift);
@@ -230,7 +245,7 @@ impl Core {
     fn pair_of(&mut self, sighting: &Sighting) -> Option<Pair> {
         let destination = match &self.scope {
             Scope::Namespaces => sighting.namespace != self.rules.source_namespace,
-            Scope::One(name) => sighting.namespace == *name,
+            Scope::One { namespace, .. } => sighting.namespace == *namespace,
         };
         destination.then(|| Pair { source: self.source_id(&sighting.source), dest: self.dest_id(&sighting.namespace) })
     }

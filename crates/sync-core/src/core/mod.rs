@@ -3,10 +3,13 @@
 //! The engine feeds it ([`Core::on`]), sends what it orders ([`Core::next`]), and wakes it when it says so
 //! ([`Core::wake_at`]). The same inputs in the same order give the same orders.
 
+mod decide;
 mod done;
 mod feeds;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod option_tests;
 mod settle;
 #[cfg(test)]
 mod situation_tests;
@@ -16,20 +19,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::contract::body;
 use crate::contract::desired::Desired;
 use crate::contract::fingerprint::Shapes;
-use crate::contract::marks::Sighting;
+use crate::contract::marks::{End, Sighting};
 use crate::contract::object::{Kind, PerKind, Rv, SourceKey, Uid};
-use crate::contract::rules::{Role, Rules};
+use crate::contract::rules::Rules;
 use crate::fault::Fault;
-use crate::index::feed::{Feed, Moment, NamespaceSeen};
+use crate::index::feed::{Feed, Labels, Moment, NamespaceSeen};
 use crate::index::news::SourceNews;
 use crate::index::pairs::{DestId, Outcome, Pair, PairState, SourceId};
-use crate::order::{Order, Reply, Step};
-use crate::plan::{Action, Destination, Guard, There, View, Want, plan};
+use crate::order::{Order, Reply};
+use crate::plan::{Action, Destination, Selected, There, Want};
 use crate::queue::{Lane, Queue};
 use crate::rng::Rng;
 
@@ -49,8 +50,23 @@ const AWAIT: Duration = Duration::from_secs(5);
 pub enum Scope {
     /// Every namespace but the source namespace; a watch tells which there are.
     Namespaces,
-    /// This one namespace. Whether it exists, only a write tells.
-    One(String),
+    /// One namespace of a remote cluster. Whether it exists, only a write tells.
+    One {
+        /// The namespace.
+        namespace: String,
+        /// Name of the RemoteCluster; sources select by it.
+        cluster: String,
+    },
+}
+
+impl Scope {
+    /// The remote cluster; empty for an agent's own.
+    pub fn cluster(&self) -> &str {
+        match self {
+            Self::Namespaces => "",
+            Self::One { cluster, .. } => cluster,
+        }
+    }
 }
 
 /// Something that happened.
@@ -60,6 +76,8 @@ pub enum Input {
     Sources(SourceNews),
     /// The cluster's namespaces.
     Dest(Feed<NamespaceSeen>),
+    /// The labels of the RemoteCluster, which sources select by. The first come before anything else.
+    Labels(Labels),
     /// Our replicas of one kind.
     Replica(Kind, Feed<Sighting>),
     /// An order was carried out, or not.
@@ -84,6 +102,8 @@ struct Dest {
     uid: Option<Uid>,
     /// `None` while only its replicas are known: before its event has come, and until theirs have when it is gone.
     state: Option<Destination>,
+    /// Of the namespace, or of the RemoteCluster.
+    labels: Labels,
     /// How many pairs something is known of.
     pairs: u32,
 }
@@ -110,9 +130,10 @@ struct Flight {
 
 #[derive(Debug)]
 enum What {
-    Write(Arc<Desired>),
+    Write(Arc<Desired>, End),
     SwitchOff(Uid),
     Delete { uid: Uid, then_create: bool },
+    Release(Uid),
     Look,
 }
 
@@ -121,6 +142,8 @@ enum What {
 pub struct Core {
     rules: Arc<Rules>,
     scope: Scope,
+    /// Of the last call.
+    now: Moment,
     rng: Rng,
     sources: BTreeMap<SourceId, SourceState>,
     source_ids: BTreeMap<SourceKey, SourceId>,
@@ -155,6 +178,7 @@ impl Core {
         let many = scope == Scope::Namespaces;
         let mut core = Self {
             rules,
+            now: Moment::ZERO,
             rng: Rng::new(seed),
             sources: BTreeMap::new(),
             source_ids: BTreeMap::new(),
@@ -180,8 +204,8 @@ impl Core {
             touched: BTreeSet::new(),
             scope,
         };
-        if let Scope::One(name) = core.scope.clone() {
-            let id = core.dest_id(&name);
+        if let Scope::One { namespace, .. } = core.scope.clone() {
+            let id = core.dest_id(&namespace);
             if let Some(dest) = core.dests.get_mut(&id) {
                 dest.state = Some(Destination::Open);
             }
@@ -191,7 +215,9 @@ impl Core {
 
     /// Takes in what happened.
     pub fn on(&mut self, now: Moment, input: Input) {
+        self.now = now;
         match input {
+            Input::Labels(labels) => self.on_labels(&labels),
             Input::Sources(news) => self.on_sources(news),
             Input::Dest(feed) => self.on_dest(feed),
             Input::Replica(kind, feed) => self.on_replica(kind, feed),
@@ -201,6 +227,7 @@ impl Core {
 
     /// The next request to make, if one is due and there is a slot for it.
     pub fn next(&mut self, now: Moment) -> Option<Order> {
+        self.now = now;
         if self.is_paused(now) {
             return None;
         }
@@ -262,76 +289,6 @@ impl Core {
         self.flights.len()
     }
 
-    fn plan(&self, pair: Pair) -> Action {
-        let source = self.sources.get(&pair.source);
-        let listed = source.is_some_and(|source| self.listings.of(source.key.kind).complete);
-        let known = self.known(pair);
-        let state = self.dests.get(&pair.dest).and_then(|dest| dest.state);
-        plan(&View {
-            role: self.rules.role,
-            want: source.and_then(|source| source.want.as_ref()).filter(|_| self.sources_complete),
-            destination: self.dests_complete.then(|| state.unwrap_or(Destination::Leaving)),
-            there: listed.then(|| known.map_or(There::Absent, PairState::there)),
-            deletes_frozen: self.deletes_frozen,
-            origin_uid: self.origin_uid,
-            mutated: known.is_some_and(|known| known.mutated),
-        })
-    }
-
-    /// Something about this pair has changed: queues it if a request is due.
-    fn touch(&mut self, pair: Pair, lane: Lane) {
-        if self.queue.is_in_flight(pair) {
-            self.queue.push(pair, lane);
-            return;
-        }
-        let action = self.plan(pair);
-        let due = match action {
-            Action::Create(_) | Action::Update(..) | Action::Recreate(..) | Action::Delete(_) | Action::Look => true,
-            Action::Keep | Action::Hold(_) | Action::Refuse(_) => false,
-        };
-        if due {
-            self.queue.push(pair, lane);
-            self.set_outcome(pair, Outcome::Pending);
-        } else {
-            self.settle(pair, &action);
-        }
-    }
-
-    /// The request that an action needs.
-    fn order(&mut self, pair: Pair, lane: Lane, action: &Action) -> Option<Order> {
-        let source = self.sources.get_mut(&pair.source)?;
-        let dest = self.dests.get(&pair.dest)?;
-        let (namespace, dest) = (Arc::clone(&dest.name), dest.uid);
-        let (kind, name) = (source.key.kind, Arc::clone(&source.key.name));
-        let mut bodies = |desired: &Arc<Desired>| Arc::clone(source.bodies.insert(desired.bodies()));
-        let (step, what) = match action {
-            Action::Create(desired) => {
-                (Step::Create(bodies(desired).create(desired)), What::Write(Arc::clone(desired)))
-            }
-            Action::Update(desired, old) => {
-                let perhaps = self.pairs.get(&pair).and_then(|state| state.perhaps());
-                let old = &perhaps.map_or_else(|| Arc::clone(old), |more| self.shapes.intern(old.and(more)));
-                (Step::Update(bodies(desired).update(desired, old)), What::Write(Arc::clone(desired)))
-            }
-            Action::Recreate(_, guard) => delete(*guard, true),
-            Action::Delete(guard) => {
-                let switched_off = self.pairs.get(&pair).is_some_and(|state| state.is_switched_off());
-                if self.rules.role == Role::Master && !switched_off {
-                    (Step::SwitchOff(Bytes::from(body::switch_off(guard.uid, guard.rv))), What::SwitchOff(guard.uid))
-                } else {
-                    delete(*guard, false)
-                }
-            }
-            Action::Look => (Step::Look, What::Look),
-            Action::Keep | Action::Hold(_) | Action::Refuse(_) => return None,
-        };
-        let id = self.next_order;
-        self.next_order += 1;
-        self.flights.insert(id, Flight { pair, lane, what, dest });
-        self.state(pair).ordered();
-        Some(Order { id, kind, namespace, name, step })
-    }
-
     fn source_id(&mut self, key: &SourceKey) -> SourceId {
         if let Some(id) = self.source_ids.get(key) {
             return *id;
@@ -352,7 +309,7 @@ impl Core {
         }
         let (id, name) = (DestId(self.number()), Arc::<str>::from(name));
         self.dest_ids.insert(Arc::clone(&name), id);
-        self.dests.insert(id, Dest { name, uid: None, state: None, pairs: 0 });
+        self.dests.insert(id, Dest { name, uid: None, state: None, labels: Labels::new(), pairs: 0 });
         id
     }
 
@@ -361,9 +318,4 @@ impl Core {
         self.next_id = self.next_id.wrapping_add(1);
         self.next_id
     }
-}
-
-fn delete(guard: Guard, then_create: bool) -> (Step, What) {
-    let Guard { uid, rv } = guard;
-    (Step::Delete(Bytes::from(body::delete(uid, rv))), What::Delete { uid, then_create })
 }

@@ -1,11 +1,12 @@
 //! Pairs for which no request is due, and what is forgotten when nothing is known of them any more.
 
-use super::{Action, Core, Destination, Outcome, Pair, PairState, There};
+use super::{Action, Core, Destination, Outcome, Pair, PairState, Selected, There};
 use crate::index::pairs::{DestId, SourceId};
 
 impl Core {
     /// An action that needs no request.
     pub(super) fn settle(&mut self, pair: Pair, action: &Action) {
+        self.note_selected(pair);
         let there = self.known(pair).map_or(There::Absent, PairState::there);
         let open = self.dests.get(&pair.dest).is_some_and(|dest| dest.state == Some(Destination::Open));
         let outcome = match (action, there) {
@@ -26,7 +27,27 @@ impl Core {
             self.queue.forget(pair);
         }
         self.set_outcome(pair, outcome);
+        if let Some(until) = self.known(pair).and_then(PairState::stays_until).filter(|until| *until > self.now) {
+            self.queue.push_later(pair, until);
+        }
         self.tidy(pair);
+    }
+
+    /// A replica that is selected no more stays for the grace, which begins when that is first seen; if it is selected
+    /// again, the next one is as long.
+    pub(super) fn note_selected(&mut self, pair: Pair) {
+        let selected = self.selected(pair) == Selected::Yes;
+        let grace = self.now.saturating_add(self.rules.delete_grace);
+        let deciding = self.sources_complete && self.dests_complete;
+        if let Some(state) = self.pairs.get_mut(&pair) {
+            let until = match state.stays_until() {
+                _ if selected => None,
+                // Nothing ends before everything that decides about it is known.
+                None => (deciding && state.replica().is_some()).then_some(grace),
+                until => until,
+            };
+            state.stay_until(until);
+        }
     }
 
     /// Replicas stand here of a source that is unknown: is it one at all?

@@ -2,25 +2,26 @@
 
 use super::*;
 use crate::contract::object::{Object, tests_support::object};
+use crate::contract::rules::Role;
 use crate::contract::source::{Reading, Source};
 use crate::contract::strip::StripList;
 use crate::index::feed::NamespaceSeen;
-use crate::order::Metadata;
+use crate::order::{Looked, Metadata, Step};
 
-const fn at(seconds: u64) -> Moment {
+pub(super) const fn at(seconds: u64) -> Moment {
     Duration::from_secs(seconds)
 }
 
-fn uid(n: u8) -> Uid {
+pub(super) fn uid(n: u8) -> Uid {
     Uid::parse(&format!("00000000-0000-4000-8000-0000000000{n:02x}")).unwrap()
 }
 
-fn rules() -> Arc<Rules> {
+pub(super) fn rules() -> Arc<Rules> {
     Arc::new(Rules::new(Role::Agent, "operator", None, StripList::with::<&str>(&[]).unwrap()))
 }
 
-fn namespace(name: &str, n: u8, state: Destination) -> NamespaceSeen {
-    NamespaceSeen { name: name.into(), uid: uid(n), rv: Rv(1), state }
+pub(super) fn namespace(name: &str, n: u8, state: Destination) -> NamespaceSeen {
+    NamespaceSeen { name: name.into(), uid: uid(n), rv: Rv(1), state, labels: Labels::new() }
 }
 
 fn desired(name: &str, labels: &[(&str, &str)]) -> Arc<Desired> {
@@ -35,7 +36,7 @@ fn want(core: &mut Core, name: &str, labels: &[(&str, &str)]) {
 }
 
 /// The replica of `desired` in this version.
-fn replica(desired: &Desired, place: &str, n: u8, rv: u64) -> Sighting {
+pub(super) fn replica(desired: &Desired, place: &str, n: u8, rv: u64) -> Sighting {
     let object = Object {
         uid: uid(n),
         rv: Rv(rv),
@@ -47,12 +48,12 @@ fn replica(desired: &Desired, place: &str, n: u8, rv: u64) -> Sighting {
     Sighting::read(&rules(), object)
 }
 
-fn shows(core: &mut Core, feed: Feed<Sighting>) {
+pub(super) fn shows(core: &mut Core, feed: Feed<Sighting>) {
     core.on(at(0), Input::Replica(Kind::Secret, feed));
 }
 
 /// All lists have come; sources `a` and so on, namespaces `n0` and so on with uids from 100 up.
-fn listed(sources: &[&str], namespaces: u8) -> Core {
+pub(super) fn listed(sources: &[&str], namespaces: u8) -> Core {
     let mut core = Core::new(rules(), Scope::Namespaces, 32, 1);
     core.on(at(0), Input::Sources(SourceNews::Namespace { uid: Some(uid(200)), deletes_frozen: false }));
     sources.iter().for_each(|name| want(&mut core, name, &[]));
@@ -70,18 +71,18 @@ fn listed(sources: &[&str], namespaces: u8) -> Core {
     core
 }
 
-fn order(core: &mut Core, now: Moment, wanted: &str) -> Order {
+pub(super) fn order(core: &mut Core, now: Moment, wanted: &str) -> Order {
     let order = core.next(now).unwrap_or_else(|| panic!("nothing where {wanted} was due"));
     assert_eq!(format!("{} {}/{}", order.step.as_str(), order.namespace, order.name), wanted);
     order
 }
 
-fn idle(core: &mut Core, now: Moment) {
+pub(super) fn idle(core: &mut Core, now: Moment) {
     let order = core.next(now);
     assert!(order.is_none(), "{order:?}");
 }
 
-fn done(core: &mut Core, now: Moment, order: &Order, result: Result<Reply, Fault>) {
+pub(super) fn done(core: &mut Core, now: Moment, order: &Order, result: Result<Reply, Fault>) {
     core.on(now, Input::Done(order.id, result));
 }
 
@@ -166,7 +167,7 @@ fn a_foreign_object_that_was_touched_while_it_was_looked_at_is_looked_at_again()
     let look = order(&mut core, at(0), "look n0/a");
     want(&mut core, "a", &[("team", "x")]);
     let foreign = Metadata { uid: uid(9), rv: Rv(5), labels: BTreeMap::new(), annotations: BTreeMap::new() };
-    done(&mut core, at(0), &look, Ok(Reply::Looked(Some(foreign))));
+    done(&mut core, at(0), &look, Ok(Reply::Looked(Some(Looked { metadata: foreign, inside: None }))));
     idle(&mut core, at(0));
     let due = core.wake_at().unwrap();
     assert!(due < at(10));
@@ -233,7 +234,7 @@ fn a_forgotten_source_is_off_until_its_last_replica_is_gone() {
     let (mut core, a) = (listed(&[], 1), desired("a", &[]));
     shows(&mut core, Feed::Applied(replica(&a, "n0", 1, 11)));
     assert_eq!(core.take_asks().len(), 1);
-    core.on(at(0), Input::Sources(SourceNews::Want(a.key.clone(), Want::Off)));
+    core.on(at(0), Input::Sources(SourceNews::Want(a.key.clone(), Want::Off(None))));
     let delete = order(&mut core, at(0), "delete n0/a");
     done(&mut core, at(0), &delete, Err(Fault::Forbidden("no".into())));
     core.on(at(0), Input::Sources(SourceNews::Forgotten(a.key.clone())));
@@ -249,7 +250,7 @@ fn a_forgotten_source_is_off_until_its_last_replica_is_gone() {
 fn a_conflict_on_a_delete_is_tried_again_in_the_version_that_the_watch_shows() {
     let (mut core, a) = (listed(&[], 1), desired("a", &[]));
     shows(&mut core, Feed::Applied(replica(&a, "n0", 1, 11)));
-    core.on(at(0), Input::Sources(SourceNews::Want(a.key.clone(), Want::Off)));
+    core.on(at(0), Input::Sources(SourceNews::Want(a.key.clone(), Want::Off(None))));
     for event_first in [true, false] {
         let delete = order(&mut core, at(0), "delete n0/a");
         let rv = if event_first { 12 } else { 13 };

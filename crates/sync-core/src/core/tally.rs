@@ -42,6 +42,8 @@ pub struct Settled {
     pub tally: Tally,
     /// The first few that are not as they should be.
     pub places: Vec<Place>,
+    /// How many copies are deleted soon because they are selected no more.
+    pub not_selected: u32,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +59,9 @@ impl Tally {
             Outcome::Nothing => None,
             Outcome::Synced => Some(&mut self.synced),
             // Its deletion is only a matter of time.
-            Outcome::Pending | Outcome::Failed(_) | Outcome::Held(Reason::Leaving) => Some(&mut self.pending),
+            Outcome::Pending | Outcome::Failed(_) | Outcome::Held(Reason::Leaving | Reason::NotSelected) => {
+                Some(&mut self.pending)
+            }
             Outcome::Held(_) | Outcome::Refused(_) => Some(&mut self.refused),
         }
     }
@@ -122,11 +126,15 @@ impl Core {
     fn report(&self, id: SourceId) -> Option<Settled> {
         let source = self.sources.get(&id)?;
         let tally = source.tally.tally;
-        let mut places = Vec::new();
+        let (mut places, mut not_selected) = (Vec::new(), 0);
         if tally.pending + tally.refused > 0 {
             let wrong = self.pairs.range(Pair::all_of(id)).filter_map(|(pair, state)| {
                 let (reason, todo) = match state.outcome {
                     Outcome::Nothing | Outcome::Synced | Outcome::Pending | Outcome::Held(Reason::Leaving) => {
+                        return None;
+                    }
+                    Outcome::Held(Reason::NotSelected) => {
+                        not_selected += 1;
                         return None;
                     }
                     Outcome::Held(reason) | Outcome::Refused(reason) => (reason.as_str(), reason.what_to_do()),
@@ -136,8 +144,12 @@ impl Core {
                 let message = source.tally.messages.get(reason).cloned().unwrap_or_default();
                 Some(Place { namespace, reason, message, todo })
             });
-            places.extend(wrong.take(PLACES));
+            for (n, place) in wrong.enumerate() {
+                if n < PLACES {
+                    places.push(place);
+                }
+            }
         }
-        Some(Settled { source: source.key.clone(), tally, places })
+        Some(Settled { source: source.key.clone(), tally, places, not_selected })
     }
 }

@@ -1,5 +1,6 @@
 //! What the watches bring: one list after another, and changes between them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::contract::object::{Rv, Uid};
@@ -56,7 +57,12 @@ pub struct NamespaceSeen {
     pub rv: Rv,
     /// What it is to us.
     pub state: Destination,
+    /// `metadata.labels`, for selectors.
+    pub labels: Labels,
 }
+
+/// `metadata.labels`
+pub type Labels = BTreeMap<String, String>;
 
 /// The source namespace, as the confirming read of a deletion sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

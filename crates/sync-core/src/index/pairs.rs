@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::contract::fingerprint::Shape;
 use crate::contract::marks::Sighting;
 use crate::contract::object::{Rv, Uid};
-use crate::plan::{Replica, There};
+use crate::index::feed::Moment;
+use crate::plan::{Foreign, Replica, There};
 use crate::reason::Reason;
 
 /// A source, numbered.
@@ -76,6 +77,10 @@ struct Passing {
     switched_off: Option<Rv>,
     /// The copied keys of a write whose reply was lost: they may stand there.
     perhaps: Option<Arc<Shape>>,
+    /// Somebody else's object that a look has found; it is there while the doubt says so.
+    foreign: Option<Foreign>,
+    /// The source does not select the destination any more: its replica stays until then.
+    stays_until: Option<Moment>,
 }
 
 /// What is known of one pair.
@@ -104,7 +109,8 @@ impl PairState {
     pub fn there(&self) -> There<'_> {
         match (self.doubt, &self.replica) {
             (Doubt::Taken, _) => There::Taken,
-            (Doubt::Foreign | Doubt::Labelled, _) => There::Foreign,
+            (Doubt::Foreign, _) => There::Foreign(self.passing.as_ref().and_then(|passing| passing.foreign.as_ref())),
+            (Doubt::Labelled, _) => There::Foreign(None),
             (Doubt::Awaited, _) => There::Awaited,
             (Doubt::None, Some(replica)) => There::Ours(replica),
             (Doubt::None, None) => There::Absent,
@@ -218,7 +224,7 @@ impl PairState {
     /// answer at or below it is past, and what the watch has made known is newer.
     pub fn wrote(&mut self, replica: Replica, shown: Rv) {
         if self.passing.is_some() {
-            self.pass(|passing| (passing.perhaps, passing.switched_off) = (None, None));
+            self.pass(|passing| (passing.perhaps, passing.switched_off, passing.foreign) = (None, None, None));
         }
         if let Some(known) = self.replica.as_ref().filter(|known| known.rv == replica.rv) {
             // At our own version the event shows what admission made of it.
@@ -281,12 +287,25 @@ impl PairState {
         (self.doubt, self.replica) = (Doubt::None, None);
     }
 
-    /// A look found somebody else's object in this version.
-    pub fn looked_foreign(&mut self, rv: Rv) {
-        if self.heard && self.replica.as_ref().is_some_and(|known| known.rv > rv) {
+    /// A look found somebody else's object.
+    pub fn looked_foreign(&mut self, foreign: Foreign) {
+        if self.heard && self.replica.as_ref().is_some_and(|known| known.rv > foreign.guard.rv) {
             return;
         }
         (self.doubt, self.replica) = (Doubt::Foreign, None);
+        self.pass(|passing| passing.foreign = Some(foreign));
+    }
+
+    /// Until when the replica stays although it is not selected.
+    pub fn stays_until(&self) -> Option<Moment> {
+        self.passing.as_ref()?.stays_until
+    }
+
+    /// It is selected again, or from now on it stays until then.
+    pub fn stay_until(&mut self, until: Option<Moment>) {
+        if self.stays_until() != until {
+            self.pass(|passing| passing.stays_until = until);
+        }
     }
 
     /// A look found an object of ours. `shown` as in [`PairState::wrote`].
@@ -314,6 +333,9 @@ impl PairState {
     pub fn stop_doubting(&mut self) {
         if self.replica.is_none() && self.doubt != Doubt::Labelled {
             self.doubt = Doubt::None;
+            if self.passing.is_some() {
+                self.pass(|passing| passing.foreign = None);
+            }
         }
     }
 

@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::contract::desired::Desired;
-use crate::contract::marks::Sighting;
+use crate::contract::marks::{End, Sighting};
 use crate::contract::object::{Kind, Object, tests_support::object};
 use crate::contract::rules::{Role, Rules};
 use crate::contract::source::{Reading, Source};
 use crate::contract::strip::StripList;
+use crate::plan::Guard;
 
 fn uid(n: u8) -> Uid {
     Uid::parse(&format!("00000000-0000-4000-8000-0000000000{n:02x}")).unwrap()
@@ -23,9 +24,15 @@ fn desired(value: &str) -> Desired {
     template.desired(uid(200))
 }
 
+fn foreign(rv: u64) -> Foreign {
+    let guard = Guard { uid: uid(77), rv: Rv(rv) };
+    let end = End::default();
+    Foreign { guard, has_labels: true, has_annotations: true, rival: false, was_ours: false, end, inside: None }
+}
+
 fn known(n: u8, rv: u64, value: &str) -> Replica {
     let Desired { fingerprint, shape, origin_uid, .. } = desired(value);
-    Replica { uid: uid(n), rv: Rv(rv), fingerprint, shape, origin_uid: Some(origin_uid) }
+    Replica { uid: uid(n), rv: Rv(rv), fingerprint, shape, origin_uid: Some(origin_uid), end: End::default() }
 }
 
 /// An event shows our replica.
@@ -53,7 +60,7 @@ fn word(state: &PairState) -> String {
         There::Absent => "absent".into(),
         There::Ours(replica) => format!("ours {}", replica.rv),
         There::Taken => "taken".into(),
-        There::Foreign => "foreign".into(),
+        There::Foreign(_) => "foreign".into(),
         There::Awaited => "awaited".into(),
     }
 }
@@ -211,7 +218,7 @@ fn the_table() {
             "looked: foreign",
             |s| {
                 s.ordered();
-                s.looked_foreign(Rv(9));
+                s.looked_foreign(foreign(9));
             },
             "foreign",
         ),
@@ -220,14 +227,14 @@ fn the_table() {
             |s| {
                 s.ordered();
                 shows(s, 2, 9, "a");
-                s.looked_foreign(Rv(8));
+                s.looked_foreign(foreign(8));
             },
             "ours 9",
         ),
         (
             "foreign by a look, not in a list",
             |s| {
-                s.looked_foreign(Rv(6));
+                s.looked_foreign(foreign(6));
                 s.unlisted(Rv(9), false);
             },
             "foreign",
@@ -285,7 +292,7 @@ fn the_table() {
         (
             "a retry looks at what is foreign",
             |s| {
-                s.looked_foreign(Rv(6));
+                s.looked_foreign(foreign(6));
                 s.doubt_again();
             },
             "taken",

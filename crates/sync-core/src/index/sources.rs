@@ -12,6 +12,7 @@ use super::feed::{Feed, Moment, NamespaceSeen, Seen, SourceNamespace};
 use super::news::{Confirmation, Remark, SourceNews};
 use crate::contract::desired::Desired;
 use crate::contract::object::{Kind, PerKind, SourceKey, Uid};
+use crate::contract::options::OnDelete;
 use crate::contract::source::{Reading, Source};
 use crate::plan::{Destination, Want};
 use crate::reason::Reason;
@@ -28,6 +29,8 @@ struct Entry {
     reading: Option<Reading>,
     /// The last reading was an explicit `no`, or the absence is confirmed: copies go.
     off: bool,
+    /// What the `no` said becomes of the copies.
+    how: Option<OnDelete>,
     /// It is, or was, a master's replica.
     from_master: bool,
     /// When the grace is over or the next confirmation or the forgetting is due.
@@ -172,7 +175,8 @@ impl Sources {
             if !plain {
                 let entry = Entry {
                     uid: Some(uid),
-                    off: matches!(reading, Reading::Off),
+                    off: matches!(reading, Reading::Off(_)),
+                    how: how(&reading),
                     reading: Some(reading),
                     from_master,
                     due: None,
@@ -186,7 +190,9 @@ impl Sources {
             return;
         };
         // A switch that goes after a `no` leaves the `no` standing.
-        entry.off = matches!(reading, Reading::Off) || (entry.off && plain);
+        if !(entry.off && plain) {
+            (entry.off, entry.how) = (matches!(reading, Reading::Off(_)), how(&reading));
+        }
         (entry.uid, entry.from_master, entry.reading) = (Some(uid), from_master, Some(reading));
         self.tell(now, &key);
     }
@@ -206,6 +212,7 @@ impl Sources {
                 uid: None,
                 reading: None,
                 off: false,
+                how: None,
                 from_master: upstream,
                 due: None,
                 confirming: false,
@@ -227,9 +234,9 @@ impl Sources {
             Some(Reading::On(template)) => (Want::On(desired(template)), None),
             Some(Reading::Frozen(template, _)) => (Want::Frozen(desired(template)), None),
             Some(Reading::Never(_)) => (Want::Never, None),
-            Some(Reading::Off) => (Want::Off, None),
+            Some(Reading::Off(how)) => (Want::Off(Some(*how)), None),
             Some(Reading::Plain) | None if entry.off => {
-                (Want::Off, Some(entry.due.unwrap_or_else(|| now.saturating_add(FORGET_AFTER))))
+                (Want::Off(entry.how), Some(entry.due.unwrap_or_else(|| now.saturating_add(FORGET_AFTER))))
             }
             // A master switches off what it takes away; whatever else happened here is an accident or a hand.
             Some(Reading::Plain) | None if entry.from_master => (Want::Leaving(Reason::SourceVanished), None),
@@ -352,12 +359,20 @@ impl Sources {
     }
 }
 
+fn how(reading: &Reading) -> Option<OnDelete> {
+    match reading {
+        Reading::Off(how) => Some(*how),
+        Reading::Plain | Reading::On(_) | Reading::Frozen(..) | Reading::Never(_) => None,
+    }
+}
+
 /// Whether nothing is wanted that was not wanted before: an equal source that was applied again changes nothing.
 fn same(old: &Want, new: &Want) -> bool {
-    let equal = |a: &Desired, b: &Desired| a.fingerprint == b.fingerprint;
+    let equal = |a: &Desired, b: &Desired| a.fingerprint == b.fingerprint && a.options == b.options;
     match (old, new) {
         (Want::On(a), Want::On(b)) | (Want::Frozen(a), Want::Frozen(b)) => equal(a, b),
-        (Want::Never, Want::Never) | (Want::Off, Want::Off) => true,
+        (Want::Never, Want::Never) => true,
+        (Want::Off(a), Want::Off(b)) => a == b,
         (Want::Leaving(a), Want::Leaving(b)) => a == b,
         _ => false,
     }

@@ -6,6 +6,7 @@ use super::*;
 use crate::contract::object::{Object, Rv, tests_support::object};
 use crate::contract::rules::{Role, Rules};
 use crate::contract::strip::StripList;
+use crate::index::feed::Labels;
 
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -43,7 +44,7 @@ fn key() -> SourceKey {
 
 fn namespace(n: u8, terminating: bool) -> NamespaceSeen {
     let state = if terminating { Destination::Leaving } else { Destination::Open };
-    NamespaceSeen { name: "operator".into(), uid: uid(n), rv: Rv(1), state }
+    NamespaceSeen { name: "operator".into(), uid: uid(n), rv: Rv(1), state, labels: Labels::new() }
 }
 
 fn word(news: &SourceNews) -> String {
@@ -52,7 +53,7 @@ fn word(news: &SourceNews) -> String {
         SourceNews::Want(_, Want::Frozen(_)) => "frozen".into(),
         SourceNews::Want(_, Want::Never) => "never".into(),
         SourceNews::Want(_, Want::Leaving(why)) => format!("leaving {why}"),
-        SourceNews::Want(_, Want::Off) => "off".into(),
+        SourceNews::Want(_, Want::Off(_)) => "off".into(),
         SourceNews::Forgotten(_) => "forgotten".into(),
         SourceNews::Namespace { deletes_frozen: true, .. } => "frozen namespace".into(),
         SourceNews::Namespace { .. } => "namespace".into(),

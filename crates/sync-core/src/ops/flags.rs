@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, Parser};
 
@@ -39,6 +39,10 @@ pub struct CommonArgs {
     #[arg(value_parser = grace)]
     delete_grace: Duration,
 
+    /// Follow on-conflict: adopt, which overwrites objects that are not ours; without it such a source is refused there
+    #[arg(long, env = "MW_SYNC_ALLOW_ADOPT", value_parser = BoolishValueParser::new())]
+    allow_adopt: bool,
+
     /// Most writes at once to one cluster, 1 to 256
     #[arg(long, env = "MW_SYNC_MAX_IN_FLIGHT", value_name = "NUMBER", default_value_t = 32)]
     #[arg(value_parser = in_flight)]
@@ -62,8 +66,6 @@ pub struct CommonArgs {
 pub struct Common {
     /// What a replica looks like.
     pub rules: Rules,
-    /// How long replicas outlive their source.
-    pub delete_grace: Duration,
     /// Most writes at once to one cluster, 1 to 256.
     pub max_in_flight: usize,
     /// For [`telemetry::init`](super::telemetry::init).
@@ -88,9 +90,9 @@ impl CommonArgs {
                 rules.switches.push(key);
             }
         }
+        (rules.delete_grace, rules.allow_adopt) = (self.delete_grace, self.allow_adopt);
         Ok(Common {
             rules,
-            delete_grace: self.delete_grace,
             max_in_flight: self.max_in_flight,
             log_level: self.log_level,
             log_format: self.log_format,
@@ -186,6 +188,7 @@ fn in_flight(text: &str) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::rules::DELETE_GRACE;
 
     #[derive(Debug, Parser)]
     struct Tool {
@@ -203,7 +206,8 @@ mod tests {
         assert_eq!(common.rules.source_namespace, "operator");
         assert_eq!(common.rules.switches, ["mw-sync.io/sync", "mw-sync"]);
         assert!(common.rules.strip.strips("helm.sh/chart"));
-        assert_eq!((common.delete_grace, common.max_in_flight), (Duration::from_secs(30), 32));
+        assert_eq!((common.rules.delete_grace, common.max_in_flight), (DELETE_GRACE, 32));
+        assert!(!common.rules.allow_adopt);
         assert_eq!((common.log_level, common.log_format, common.context), (LogLevel::Info, LogFormat::Auto, None));
     }
 

@@ -87,7 +87,7 @@ impl Judge {
         let told = self.told.entry(key(object)).or_insert(fresh);
         match &reading {
             Reading::Plain => told.absent(now),
-            Reading::Off => told.off = true,
+            Reading::Off(_) => told.off = true,
             Reading::On(_) | Reading::Frozen(..) | Reading::Never(_) => told.off = false,
         }
         if !matches!(reading, Reading::Plain) {
@@ -137,7 +137,7 @@ impl Judge {
                 };
                 assert!(!stands.is_some_and(fits), "{order:?} although it is on");
             }
-            Some(Reading::Off) => {}
+            Some(Reading::Off(_)) => {}
             Some(Reading::Frozen(..) | Reading::Never(_)) => panic!("{order:?} although it is frozen"),
             None | Some(Reading::Plain) => {
                 if told.is_some_and(|told| told.off) {

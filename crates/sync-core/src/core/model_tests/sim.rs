@@ -113,7 +113,11 @@ impl Sim {
     }
 
     fn process(rules: &Arc<Rules>, seed: u64) -> (Core, Sources) {
-        let scope = if rules.role == Role::Agent { Scope::Namespaces } else { Scope::One(OPERATOR.to_owned()) };
+        let scope = if rules.role == Role::Agent {
+            Scope::Namespaces
+        } else {
+            Scope::One { namespace: OPERATOR.to_owned(), cluster: "prod".to_owned() }
+        };
         (Core::new(Arc::clone(rules), scope, 10, seed), Sources::new(GRACE))
     }
 

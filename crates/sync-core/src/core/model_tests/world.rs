@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use crate::contract::fingerprint::{payload_digest, type_digest};
 use crate::contract::object::{Content, Kind, Object, Rv, Uid};
 use crate::fault::Fault;
-use crate::index::feed::NamespaceSeen;
-use crate::order::{Metadata, Order, Reply, Step};
-use crate::plan::Destination;
+use crate::index::feed::{Labels, NamespaceSeen};
+use crate::order::{Looked, Metadata, Order, Reply, Step};
+use crate::plan::{Destination, Inside};
 
 /// Kind, namespace, name.
 pub(super) type Id = (Kind, String, String);
@@ -43,7 +44,7 @@ pub(super) fn seen(name: &str, ns: &Namespace) -> NamespaceSeen {
         (false, true) => Destination::Excluded,
         (false, false) => Destination::Open,
     };
-    NamespaceSeen { name: name.to_owned(), uid: ns.uid, rv: ns.rv, state }
+    NamespaceSeen { name: name.to_owned(), uid: ns.uid, rv: ns.rv, state, labels: Labels::new() }
 }
 
 pub(super) fn id_of(object: &Object) -> Id {
@@ -153,7 +154,7 @@ impl World {
                 let rv = self.put(from_json(&id, &value));
                 Ok(Reply::Written { uid: self.objects[&id].uid, rv })
             }
-            Step::Update(body) | Step::SwitchOff(body) => {
+            Step::Update(body) | Step::SwitchOff(body) | Step::Release(body) | Step::Adopt(body) => {
                 let old = there.ok_or(Fault::NotFound)?;
                 let mut value = to_json(&old);
                 for op in json_of(body).as_array().into_iter().flatten() {
@@ -174,11 +175,14 @@ impl World {
                 self.remove(&id);
                 Ok(Reply::Deleted)
             }
-            Step::Look => Ok(Reply::Looked(there.map(|object| Metadata {
-                uid: object.uid,
-                rv: object.rv,
-                labels: object.labels,
-                annotations: object.annotations,
+            Step::Look | Step::LookInside => Ok(Reply::Looked(there.map(|object| {
+                let Object { uid, rv, labels, annotations, content, .. } = object;
+                let inside = matches!(order.step, Step::LookInside).then(|| Inside {
+                    payload: payload_digest(&content),
+                    secret_type: type_digest(&content),
+                    immutable: content.immutable,
+                });
+                Looked { metadata: Metadata { uid, rv, labels, annotations }, inside }
             }))),
         }
     }
