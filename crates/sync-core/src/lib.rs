@@ -35,7 +35,8 @@
 //! | Is a source gone, and since when? Grace, confirming reads, incarnations of its namespace | [`index::sources`] |
 //! | What stands at a destination? Replies against events, by uid and version | [`index::pairs`] |
 //! | What is to be done about one source at one destination? | [`plan`]: every situation is a row of its table test |
-//! | Which pair comes next, how many at once? | [`queue`] |
+//! | Which pair comes next? | [`queue`] |
+//! | How many at once? | [`core`] (`limit.rs`) |
 //! | When is a pair tried again, when does a whole cluster pause? | [`core`] (`done.rs`) |
 //! | What follows from a failed request? | [`fault`] (the kinds), [`cluster::answer`] (which answer is which) |
 //! | What is said to people? | [`reason`], [`fault`] (words), [`core`] (`tally.rs`: counts), [`announce`] (Events) |
@@ -99,6 +100,7 @@
 //! | pauses between attempts to watch, size of a list's pages | `cluster/pace.rs` |
 //! | longest Retry-After that is honoured | `cluster/answer.rs` |
 //! | back-off of a pair and of a cluster | `core/mod.rs` |
+//! | latency that is no reason to send fewer at once | `core/limit.rs` |
 //! | shares of the lanes, slots of one destination, of retries and of new namespaces | [`queue`] |
 //! | events that watches may be ahead, time to end in | `engine.rs`, `source_feed.rs` |
 //! | grace, and how often an absence is confirmed again | [`ops::flags`], `index/sources.rs` |

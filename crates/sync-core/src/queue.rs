@@ -143,7 +143,7 @@ impl Queue {
                 continue;
             }
             let running = self.per_destination.entry(pair.dest).or_default();
-            if self.many_destinations && *running >= (self.slots / 8).max(1) {
+            if self.many_destinations && *running >= (slots / 8).max(1) {
                 place.phase = Phase::Parked;
                 self.parked.entry(pair.dest).or_default().push_back(pair);
                 continue;

@@ -127,7 +127,7 @@ impl Core {
         };
         let id = self.next_order;
         self.next_order += 1;
-        self.flights.insert(id, Flight { pair, lane, what, dest });
+        self.flights.insert(id, Flight { pair, lane, what, dest, sent: self.now });
         self.state(pair).ordered();
         Some(Order { id, kind, namespace, name, step })
     }

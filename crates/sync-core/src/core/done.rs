@@ -1,5 +1,7 @@
 //! What came of the orders.
 
+use std::time::Duration;
+
 use super::{
     AWAIT, Arc, BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, Core, Fault, Flight, Lane, Moment, Outcome, Pair, Reply,
     Scope, There, What,
@@ -15,17 +17,18 @@ impl Core {
         self.queue.done(flight.pair);
         match result {
             Ok(reply) => {
-                self.answered();
+                self.answered(now, flight.sent);
                 self.succeeded(now, flight, reply);
             }
             Err(fault) => self.failed(now, flight, fault),
         }
     }
 
-    /// The server answers.
-    fn answered(&mut self) {
+    /// The server answers, and a request that was sent then.
+    fn answered(&mut self, now: Moment, sent: Moment) {
         (self.cluster_fault, self.cluster_failures, self.paused_until) = (None, 0, None);
-        self.silent = None;
+        (self.silent, self.answered) = (None, Some(now));
+        self.limit.answered(now, sent);
     }
 
     fn succeeded(&mut self, now: Moment, flight: Flight, reply: Reply) {
@@ -104,7 +107,8 @@ impl Core {
     }
 
     fn failed(&mut self, now: Moment, flight: Flight, fault: Fault) {
-        let Flight { pair, lane, what, dest } = flight;
+        let Flight { pair, lane, what, dest, sent } = flight;
+        let in_flight = self.flights.len() + 1;
         if matches!(fault, Fault::NoAnswer(_))
             && let What::Write(desired, _) = &what
         {
@@ -114,13 +118,28 @@ impl Core {
             };
             self.state(pair).perhaps_wrote(shape);
         }
+        if let Fault::Throttled(asked) = fault {
+            self.limit.overloaded(now, sent, in_flight);
+            // Others were answered meanwhile: fewer at once is what is asked for, and this one later.
+            if self.answered.is_some_and(|answered| answered > sent) {
+                self.note_failure(pair, &fault);
+                return self.queue.push_later(pair, now.saturating_add(pause_asked(asked)));
+            }
+        }
         if self.is_of_the_cluster(&fault, pair) {
+            if matches!(fault, Fault::NoAnswer(_)) {
+                self.limit.overloaded(now, sent, in_flight);
+            }
             return self.cluster_failed(now, pair, lane, fault);
         }
-        if matches!(fault, Fault::NoAnswer(_)) {
-            self.silent = Some(pair.dest);
-        } else {
-            self.answered();
+        match fault {
+            Fault::NoAnswer(_) => self.silent = Some(pair.dest),
+            // The server answers, but only that it has too much to do.
+            Fault::Unavailable { code: 503 | 504, .. } => {
+                self.answered(now, sent);
+                self.limit.overloaded(now, sent, in_flight);
+            }
+            _ => self.answered(now, sent),
         }
         match &fault {
             Fault::NamespaceTerminating | Fault::NamespaceMissing => {
@@ -184,7 +203,7 @@ impl Core {
         if !self.is_paused(now) {
             self.cluster_failures = self.cluster_failures.saturating_add(1);
             let pause = match &fault {
-                Fault::Throttled(Some(pause)) => (*pause).clamp(BACKOFF_FIRST, BACKOFF_CLUSTER),
+                Fault::Throttled(asked @ Some(_)) => pause_asked(*asked),
                 _ => self.rng.backoff(BACKOFF_FIRST, self.cluster_failures, BACKOFF_CLUSTER),
             };
             self.paused_until = Some(now.saturating_add(pause));
@@ -193,4 +212,9 @@ impl Core {
         self.cluster_fault = Some(fault);
         self.queue.push(pair, lane);
     }
+}
+
+/// What a server asks for, within bounds.
+fn pause_asked(asked: Option<Duration>) -> Duration {
+    asked.unwrap_or_default().clamp(BACKOFF_FIRST, BACKOFF_CLUSTER)
 }

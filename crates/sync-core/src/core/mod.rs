@@ -6,6 +6,7 @@
 mod decide;
 mod done;
 mod feeds;
+mod limit;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
@@ -126,6 +127,7 @@ struct Flight {
     what: What,
     /// The namespace's incarnation.
     dest: Option<Uid>,
+    sent: Moment,
 }
 
 #[derive(Debug)]
@@ -159,6 +161,7 @@ pub struct Core {
     /// Boxed, because the nodes of the map may be half empty.
     pairs: BTreeMap<Pair, Box<PairState>>,
     queue: Queue,
+    limit: limit::Limit,
     flights: BTreeMap<u64, Flight>,
     next_id: u32,
     next_order: u64,
@@ -168,6 +171,8 @@ pub struct Core {
     cluster_failures: u8,
     /// Where the last request went unanswered, if none was answered since: one silent destination is not the cluster.
     silent: Option<DestId>,
+    /// When a request was last answered, whatever the answer said.
+    answered: Option<Moment>,
     asks: Vec<(SourceKey, bool)>,
     touched: BTreeSet<SourceId>,
 }
@@ -193,6 +198,7 @@ impl Core {
             shapes: Shapes::default(),
             pairs: BTreeMap::new(),
             queue: Queue::new(max_in_flight, many),
+            limit: limit::Limit::new(max_in_flight),
             flights: BTreeMap::new(),
             next_id: 0,
             next_order: 0,
@@ -200,6 +206,7 @@ impl Core {
             cluster_fault: None,
             cluster_failures: 0,
             silent: None,
+            answered: None,
             asks: Vec::new(),
             touched: BTreeSet::new(),
             scope,
@@ -233,7 +240,7 @@ impl Core {
         }
         self.paused_until = None;
         // After a failure of the whole cluster one request at a time, until one is answered: it is not to be pelted.
-        let limit = if self.cluster_failures > 0 { 1 } else { usize::MAX };
+        let limit = if self.cluster_failures > 0 { 1 } else { self.limit.get() };
         loop {
             let (pair, lane) = self.queue.pop(now, limit)?;
             if lane == Lane::Retry
@@ -243,6 +250,7 @@ impl Core {
             }
             let action = self.plan(pair);
             if let Some(order) = self.order(pair, lane, &action) {
+                self.limit.sent(self.flights.len());
                 return Some(order);
             }
             self.queue.done(pair);

@@ -212,6 +212,32 @@ fn what_a_server_asks_for_is_bounded() {
 }
 
 #[test]
+fn a_server_that_takes_some_gets_fewer_at_once_and_is_not_left_alone() {
+    let mut core = listed(&["a"], 100);
+    let orders: Vec<_> = std::iter::from_fn(|| core.next(at(0))).collect();
+    assert_eq!(orders.len(), 31, "one slot is for a new namespace");
+    let written = |n: u8| Ok(Reply::Written { uid: uid(n), rv: Rv(11) });
+    done(&mut core, at(1), &orders[0], written(1));
+    for order in &orders[1..] {
+        done(&mut core, at(2), order, Err(Fault::Throttled(Some(at(1)))));
+    }
+    assert!(core.cluster_fault().is_none());
+    // The others go on at once, half as many; those that were sent away come when the server has asked for them.
+    let orders: Vec<_> = std::iter::from_fn(|| core.next(at(2))).collect();
+    assert_eq!(orders.len(), 14);
+    orders.iter().for_each(|order| done(&mut core, at(2), order, written(1)));
+    assert_eq!(core.wake_at(), Some(at(3)));
+    // One that takes none is left alone.
+    let orders: Vec<_> = std::iter::from_fn(|| core.next(at(5))).collect();
+    for order in &orders {
+        done(&mut core, at(6), order, Err(Fault::Throttled(Some(at(1)))));
+    }
+    assert!(core.cluster_fault().is_some());
+    idle(&mut core, at(6));
+    assert_eq!(core.wake_at(), Some(at(7)));
+}
+
+#[test]
 fn orphans_are_asked_about_once_and_any_of_them_tells_whose_they_are() {
     let mut core = Core::new(rules(), Scope::Namespaces, 32, 1);
     core.on(at(0), Input::Sources(SourceNews::Namespace { uid: Some(uid(200)), deletes_frozen: false }));
