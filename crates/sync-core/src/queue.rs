@@ -30,6 +30,12 @@ impl Lane {
         [(Self::NewNamespace, 8), (Self::Changed, 4), (Self::Removed, 4), (Self::Drift, 2), (Self::Retry, 1)];
 }
 
+/// Retries have at most this part of the slots: where each of them waits for a webhook's deadline they would have
+/// all they may, all the time.
+const RETRIES: usize = 4;
+/// One destination has at most this part of the slots.
+const ONE_DESTINATION: usize = 8;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Waiting,
@@ -133,7 +139,7 @@ impl Queue {
                 return None;
             }
             let keep_free = self.many_destinations && free == 1 && slots > 1;
-            let retries_full = self.retries_in_flight >= (slots / 2).max(1);
+            let retries_full = self.retries_in_flight >= (slots / RETRIES).max(1);
             let may_run =
                 |lane: Lane| (lane == Lane::NewNamespace || !keep_free) && (lane != Lane::Retry || !retries_full);
             let lane = self.choose(may_run)?;
@@ -143,7 +149,7 @@ impl Queue {
                 continue;
             }
             let running = self.per_destination.entry(pair.dest).or_default();
-            if self.many_destinations && *running >= (slots / 8).max(1) {
+            if self.many_destinations && *running >= (slots / ONE_DESTINATION).max(1) {
                 place.phase = Phase::Parked;
                 self.parked.entry(pair.dest).or_default().push_back(pair);
                 continue;

@@ -106,13 +106,13 @@ fn one_slot_is_free_for_a_new_namespace() {
 }
 
 #[test]
-fn retries_take_at_most_half() {
-    let mut queue = Queue::new(9, true);
+fn retries_take_at_most_a_quarter() {
+    let mut queue = Queue::new(18, true);
     (0..20).for_each(|dest| queue.push(pair(1, dest), Lane::Retry));
     assert_eq!(std::iter::from_fn(|| pop(&mut queue)).count(), 4);
     queue.push(pair(2, 50), Lane::Drift);
     assert_eq!(pop(&mut queue), Some((pair(2, 50), Lane::Drift)));
-    // One slot alone is not half a slot.
+    // One slot alone is not a quarter of one.
     let mut probe = Queue::new(9, true);
     probe.push(pair(1, 1), Lane::Retry);
     assert!(probe.pop(NOW, 1).is_some());

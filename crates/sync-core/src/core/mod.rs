@@ -5,6 +5,8 @@
 
 mod decide;
 mod done;
+#[cfg(test)]
+mod fairness_tests;
 mod feeds;
 mod limit;
 #[cfg(test)]
