@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::contract::object::tests_support::object;
+use crate::contract::rules::Role;
 use crate::contract::source::{Reading, Source};
 use crate::contract::strip::StripList;
 use crate::index::feed::NamespaceSeen;
@@ -56,7 +57,13 @@ impl Busy {
     }
 
     fn namespace(n: usize) -> NamespaceSeen {
-        NamespaceSeen { name: format!("n{n}"), uid: uid(n + 1), rv: Rv(1), state: Destination::Open }
+        NamespaceSeen {
+            name: format!("n{n}"),
+            uid: uid(n + 1),
+            rv: Rv(1),
+            state: Destination::Open,
+            labels: Labels::new(),
+        }
     }
 
     fn source(&mut self, name: &str) {
