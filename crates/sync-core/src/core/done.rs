@@ -86,7 +86,13 @@ impl Core {
                 match state.there() {
                     // Known already, and still our request failed: not at once a second time.
                     There::Ours(_) => return self.again_later(now, pair),
-                    There::Foreign(_) => self.again_later(now, pair),
+                    There::Foreign(_) => {
+                        self.again_later(now, pair);
+                        // A retry begins with a look, and this was it.
+                        if lane == Lane::Retry {
+                            lane = Lane::Drift;
+                        }
+                    }
                     There::Awaited => self.queue.push_later(pair, now.saturating_add(AWAIT)),
                     There::Absent | There::Taken => {}
                 }

@@ -206,6 +206,31 @@ fn what_was_adopted_is_followed_and_released_in_the_end() {
 }
 
 #[test]
+fn what_has_become_equal_is_adopted_after_the_look_that_finds_it_so() {
+    let mut core = listed(&[], 1);
+    let a = want(&mut core, at(0), &[(keys::ON_CONFLICT, "adopt-equal")]);
+    let found = |rv, payload| {
+        let inside = Inside { payload, secret_type: a.fingerprint.secret_type, immutable: false };
+        let metadata = Metadata { uid: uid(1), rv: Rv(rv), labels: BTreeMap::new(), annotations: BTreeMap::new() };
+        Ok(Reply::Looked(Some(Looked { metadata, inside: Some(inside) })))
+    };
+    let create = order(&mut core, at(0), "create n0/a");
+    done(&mut core, at(0), &create, Err(Fault::AlreadyExists));
+    let look = order(&mut core, at(0), "look-inside n0/a");
+    let other = Content { data: [("b".to_owned(), "Mg==".to_owned())].into(), ..Content::default() };
+    done(&mut core, at(0), &look, found(15, crate::contract::fingerprint::payload_digest(&other)));
+    idle(&mut core, at(0));
+    assert_eq!(outcome(&core), Outcome::Refused(Reason::NotEqual));
+    let due = core.wake_at().unwrap();
+    let look = order(&mut core, due, "look-inside n0/a");
+    done(&mut core, due, &look, found(16, a.fingerprint.payload));
+    let adopt = order(&mut core, due, "adopt n0/a");
+    written(&mut core, due, &adopt, 1, 17);
+    idle(&mut core, at(1000));
+    assert_eq!(core.tally().synced, 1);
+}
+
+#[test]
 fn a_remote_cluster_is_selected_by_its_name_and_labels_as_they_change() {
     let rules = Rules::new(Role::Master, "operator", Some("m"), rules().strip.clone());
     let scope = Scope::One { namespace: "operator".into(), cluster: "prod-1".into() };
