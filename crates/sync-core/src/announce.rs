@@ -114,10 +114,10 @@ impl Announcer {
 
     fn check(&mut self, now: Moment, key: &SourceKey) {
         let Some(subject) = self.subjects.get(key) else { return };
-        if subject.said.as_ref() == Some(&subject.state()) || (subject.said.is_none() && subject.state().is_empty()) {
+        let state = subject.state();
+        if subject.said.as_ref() == Some(&state) || (subject.is_well() && subject.said_at.is_none()) {
             self.due.remove(key);
-            // All is well and has been said, or never was otherwise.
-            if subject.state().is_empty() {
+            if state.is_empty() {
                 self.subjects.remove(key);
             }
             return;
@@ -132,14 +132,18 @@ impl Announcer {
             let key = self.due.iter().find(|(_, at)| **at <= now).map(|(key, _)| key.clone())?;
             self.due.remove(&key);
             let Some(subject) = self.subjects.get_mut(&key) else { continue };
+            if subject.is_well() {
+                self.subjects.remove(&key);
+                continue;
+            }
             let state = subject.state();
             // An Event needs the object that it is about.
             let Some(uid) = subject.uid else { continue };
             let (reason, note, warning) = subject.text();
-            if state.is_empty() {
-                self.subjects.remove(&key);
-            } else {
-                (subject.said, subject.said_at) = (Some(state), Some(now));
+            (subject.said, subject.said_at) = ((!state.is_empty()).then_some(state), Some(now));
+            if subject.is_well() {
+                // Until then it is remembered when this was said.
+                self.due.insert(key.clone(), now.saturating_add(PAUSE));
             }
             return Some(Announcement { source: key, uid, reason, note: cut(&note), warning });
         }
@@ -152,6 +156,11 @@ impl Announcer {
 }
 
 impl Subject {
+    /// All is well and has been said, or never was otherwise.
+    fn is_well(&self) -> bool {
+        self.said.is_none() && self.own.is_none() && self.places.is_empty()
+    }
+
     /// What is wrong, without the counts, which change all the time.
     fn state(&self) -> Vec<(String, &'static str)> {
         match &self.own {

@@ -46,7 +46,20 @@ fn one_event_per_change_and_none_for_counts() {
     announcer.place(at(30), &key(), uid(), "", None);
     let event = announcer.next(at(30)).unwrap();
     assert_eq!((event.reason, event.warning), ("Synced", false));
+    assert_eq!((announcer.next(at(40)), announcer.wake_at()), (None, None));
     assert!(announcer.subjects.is_empty() && announcer.due.is_empty(), "nothing is kept of what is well");
+}
+
+#[test]
+fn what_goes_wrong_right_after_all_was_well_waits_its_turn() {
+    let mut announcer = Announcer::default();
+    announcer.place(at(0), &key(), uid(), "", trouble("Rejected", "a"));
+    assert!(announcer.next(at(0)).is_some());
+    announcer.place(at(20), &key(), uid(), "", None);
+    assert_eq!(announcer.next(at(20)).unwrap().reason, "Synced");
+    announcer.place(at(21), &key(), uid(), "", trouble("Rejected", "a"));
+    assert_eq!((announcer.next(at(29)), announcer.wake_at()), (None, Some(at(30))));
+    assert_eq!(announcer.next(at(30)).unwrap().reason, "Rejected");
 }
 
 #[test]
