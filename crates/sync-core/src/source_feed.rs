@@ -160,6 +160,8 @@ async fn run(
             events_under_way.push(announce(&config, &connection, announcement));
         }
         publish(&config, &sources, troubles.first(), &state);
+        // While no more may be written at once, an answer wakes us, and no Event that is due.
+        let next_event = announcer.wake_at().filter(|_| events_under_way.len() < EVENTS);
         tokio::select! {
             biased;
             () = shutdown.begun() => return,
@@ -185,7 +187,7 @@ async fn run(
                     Told::Watch(watch, result) => troubles.note(watch, result),
                 }
             }
-            () = clock.reach(earliest(sources.wake_at(), announcer.wake_at())) => {}
+            () = clock.reach(earliest(sources.wake_at(), next_event)) => {}
         }
     }
 }
