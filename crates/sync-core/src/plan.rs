@@ -152,6 +152,8 @@ pub struct View<'a> {
     pub may_adopt: MayAdopt,
     /// Admission changed what we wrote of this very version: writing it again would change nothing.
     pub mutated: bool,
+    /// Somebody keeps undoing what we write: nothing is written for now.
+    pub contested: bool,
 }
 
 /// Whether `on-conflict: adopt` is followed.
@@ -248,6 +250,7 @@ fn stay(there: There<'_>, why: Reason) -> Action {
 
 fn copy(view: &View<'_>, desired: &Arc<Desired>, there: There<'_>) -> Action {
     let replica = match there {
+        There::Absent if view.contested => return Action::Refuse(Reason::Contested),
         There::Absent => return Action::Create(Arc::clone(desired)),
         There::Taken if desired.options.on_conflict == OnConflict::Refuse => return Action::Look,
         There::Taken => return Action::LookInside,
@@ -267,6 +270,9 @@ fn copy(view: &View<'_>, desired: &Arc<Desired>, there: There<'_>) -> Action {
     }
     if view.mutated {
         return Action::Refuse(Reason::Mutated);
+    }
+    if view.contested {
+        return Action::Refuse(Reason::Contested);
     }
     let fixed = has.immutable && (has.payload != wants.payload || !wants.immutable);
     if fixed || has.secret_type != wants.secret_type {
@@ -326,6 +332,8 @@ fn remove(view: &View<'_>, there: There<'_>, said: Option<OnDelete>) -> Action {
         Action::Hold(Reason::SourceNamespaceLeaving)
     } else if replica.origin_uid.is_none() || replica.origin_uid != view.origin_uid {
         Action::Hold(Reason::Stranded)
+    } else if view.contested {
+        Action::Refuse(Reason::Contested)
     } else if stays {
         Action::Release(replica.into())
     } else {

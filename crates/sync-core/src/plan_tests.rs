@@ -41,6 +41,7 @@ fn view<'a>(role: Role, want: &'a Want, destination: Destination, there: There<'
         take_over: &[],
         may_adopt: MayAdopt::NotAllowed,
         mutated: false,
+        contested: false,
     }
 }
 
@@ -123,6 +124,12 @@ fn the_table() {
         ("foreign", agent(&on, There::Foreign(None)), "refuse ForeignObject"),
         ("ours, not shown yet", agent(&on, There::Awaited), "hold Unknown"),
         ("admission changed it", View { mutated: true, ..agent(&on, ours(&older)) }, "refuse Mutated"),
+        ("contested, equal", View { contested: true, ..agent(&on, ours(&equal)) }, "keep"),
+        ("contested, differs", View { contested: true, ..agent(&on, ours(&older)) }, "refuse Contested"),
+        ("contested, type differs", View { contested: true, ..agent(&on, ours(&of_type)) }, "refuse Contested"),
+        ("contested, deleted", View { contested: true, ..agent(&on, There::Absent) }, "refuse Contested"),
+        ("contested, off", View { contested: true, ..agent(&Want::Off(None), ours(&equal)) }, "refuse Contested"),
+        ("contested, off and gone", View { contested: true, ..agent(&Want::Off(None), There::Absent) }, "keep"),
         ("earlier incarnation, source back", agent(&on, ours(&earlier)), "update"),
         ("mark of incarnation lost", agent(&on, ours(&unmarked)), "update"),
         ("master: equal", view(Master, &master_on, Open, ours(&master_equal)), "keep"),

@@ -24,6 +24,8 @@ pub enum Reason {
     NeverReplicated,
     /// Admission there changes what we write.
     Mutated,
+    /// Somebody else keeps changing or deleting the replica.
+    Contested,
     /// The replica was made by an earlier incarnation of the source namespace.
     Stranded,
     /// The source was switched off or went; its replicas go when the grace is over.
@@ -47,6 +49,7 @@ impl Reason {
             Self::Frozen => "Frozen",
             Self::NeverReplicated => "NeverReplicated",
             Self::Mutated => "Mutated",
+            Self::Contested => "Contested",
             Self::Stranded => "Stranded",
             Self::Leaving => "Leaving",
             Self::SourceVanished => "SourceVanished",
@@ -68,6 +71,7 @@ impl Reason {
             Self::Frozen => "correct the annotation of the source",
             Self::NeverReplicated => "remove the annotation",
             Self::Mutated => "exempt our field manager from the webhook or policy that changes the copy",
+            Self::Contested => "find out who keeps changing or deleting the copy; we try again within 30 minutes",
             Self::Stranded => "bring the source back to take its copies over, or delete them by hand",
             Self::Leaving => "switch it on again within the grace to keep its copies",
             Self::SourceVanished => "wait for the master to restore it, or delete the copies by hand",

@@ -10,17 +10,7 @@ use crate::support::{Kind, annotated, shared_agent, uid, version};
 async fn a_copy_that_was_edited_or_deleted_is_restored() -> Result<()> {
     let shared = shared_agent().await?;
     let world = &shared.world;
-    world.namespace("drift").await?;
-    let mut source = annotated(Kind::Secret, "drift", &json!({"a": "MQ=="}));
-    source["metadata"]["labels"] = json!({"team": "a"});
-    world.create(&source).await?;
-    let there = (Kind::Secret, "drift", "drift");
-    let first = world.until_there(Kind::Secret, "drift", "drift").await;
-    let equal = |copy: &Value| {
-        let (now, then) = (&copy["metadata"], &first["metadata"]);
-        copy["data"] == first["data"] && now["labels"] == then["labels"] && now["annotations"] == then["annotations"]
-    };
-    for edit in [
+    let edits = [
         json!({"data": {"a": "Mg=="}}),
         json!({"data": {"more": "Mg=="}}),
         json!({"data": null}),
@@ -29,15 +19,30 @@ async fn a_copy_that_was_edited_or_deleted_is_restored() -> Result<()> {
         json!({"metadata": {"labels": {"mw-sync.io/source": null}}}),
         json!({"metadata": {"annotations": {"mw-sync.io/copied": "label:other"}}}),
         json!({"metadata": {"annotations": {"mw-sync.io/origin-uid": null}}}),
-    ] {
-        let edited = world.merge(Kind::Secret, "drift", "drift", &edit).await?;
+    ];
+    let mut source = annotated(Kind::Secret, "drift", &json!({"a": "MQ=="}));
+    source["metadata"]["labels"] = json!({"team": "a"});
+    world.create(&source).await?;
+    // Each in a place of its own: the fourth edit of one copy would not be undone at once.
+    for (n, edit) in edits.iter().enumerate() {
+        let namespace = format!("drift-{n}");
+        world.namespace(&namespace).await?;
+        let there = (Kind::Secret, &*namespace, "drift");
+        let first = world.until_there(Kind::Secret, &namespace, "drift").await;
+        let equal = |copy: &Value| {
+            let (now, then) = (&copy["metadata"], &first["metadata"]);
+            copy["data"] == first["data"]
+                && now["labels"] == then["labels"]
+                && now["annotations"] == then["annotations"]
+        };
+        let edited = world.merge(Kind::Secret, &namespace, "drift", edit).await?;
         assert!(!equal(&edited), "{edit} is an edit");
         let restored = world.until(there, format!("is restored after {edit}"), equal).await;
         assert_eq!(uid(&restored), uid(&first));
+        world.delete(Kind::Secret, &namespace, "drift").await?;
+        let anew = world.until(there, "is there again", |copy| uid(copy) != uid(&first)).await;
+        assert!(equal(&anew), "{anew:#}");
     }
-    world.delete(Kind::Secret, "drift", "drift").await?;
-    let anew = world.until(there, "is there again", |copy| uid(copy) != uid(&first)).await;
-    assert!(equal(&anew), "{anew:#}");
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use testbed::{Cluster, eventually};
 use crate::support::{Kind, SOON, annotated, shared_agent};
 
 /// Type, reason and note of each Event on a Secret of the source namespace.
-async fn events(cluster: &Cluster, name: &str) -> Result<Vec<(String, String, String)>> {
+pub(super) async fn events(cluster: &Cluster, name: &str) -> Result<Vec<(String, String, String)>> {
     let of = format!("--field-selector=involvedObject.kind=Secret,involvedObject.name={name}");
     let list = cluster.kubectl(&["-n", "operator", "get", "events", &of, "-o", "json"]).await?;
     let list: Value = serde_json::from_str(&list)?;

@@ -12,5 +12,6 @@ mod idle;
 mod lifecycle;
 mod marks;
 mod namespaces;
+mod rivals;
 mod secrecy;
 mod thousand;

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use tracing::warn;
 
 use crate::contract::keys;
-use crate::contract::marks::Sighting;
+use crate::contract::marks::{MANAGER_LIMIT, Sighting};
 use crate::contract::object::{Content, Kind, Object, Rv, Uid};
 use crate::contract::rules::Rules;
 use crate::contract::source::{Source, Switch};
@@ -49,6 +49,16 @@ struct Meta {
     #[serde(deserialize_with = "texts")]
     annotations: BTreeMap<String, String>,
     deletion_timestamp: Option<String>,
+    #[serde(deserialize_with = "nullable")]
+    managed_fields: Vec<Managed>,
+}
+
+/// Who set some fields of an object; which they are does not matter.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Managed {
+    manager: Option<String>,
+    time: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -101,6 +111,16 @@ impl Item {
     pub(super) fn into_metadata(self) -> Option<Metadata> {
         let Meta { uid, resource_version, labels, annotations, .. } = self.metadata;
         Some(Metadata { uid: Uid::parse(&uid?)?, rv: Rv::parse(&resource_version?)?, labels, annotations })
+    }
+
+    /// The last field manager besides this one.
+    fn last_manager_but(&mut self, us: &str) -> Option<String> {
+        let managers = std::mem::take(&mut self.metadata.managed_fields).into_iter();
+        // RFC 3339, always in UTC: their order as texts is that in time.
+        let others = managers.filter(|managed| managed.manager.as_deref().is_some_and(|name| name != us));
+        let mut name = others.max_by(|a, b| a.time.cmp(&b.time))?.manager?;
+        name.truncate(name.floor_char_boundary(MANAGER_LIMIT));
+        Some(name)
     }
 
     /// `metadata.uid`
@@ -172,7 +192,12 @@ pub fn source(rules: Rules, kind: Kind) -> impl Fn(&RawValue) -> Option<Source> 
 
 /// For a watch on our replicas: the bytes are dropped here.
 pub fn replica(rules: Rules, kind: Kind) -> impl Fn(&RawValue) -> Option<Sighting> + Send + Sync + 'static {
-    move |json| understood(kind.as_str(), json, |item| Some(Sighting::read(&rules, item.into_object(kind)?)))
+    move |json| {
+        understood(kind.as_str(), json, |mut item| {
+            let manager = item.last_manager_but(rules.role.field_manager());
+            Some(Sighting { manager, ..Sighting::read(&rules, item.into_object(kind)?) })
+        })
+    }
 }
 
 /// For a watch on namespaces.
@@ -279,6 +304,24 @@ mod tests {
         }
         assert!(namespace(&raw(&json!([1]))).is_none());
         assert!(namespace(&raw(&json!({ "metadata": { "name": 1 } }))).is_none());
+    }
+
+    #[test]
+    fn who_touched_a_replica_last() {
+        let managed = |manager: Value, time: &str| {
+            json!({ "manager": manager, "operation": "Update", "time": format!("2026-01-01T00:00:{time}Z"),
+                "fieldsType": "FieldsV1", "fieldsV1": { "f:data": {} } })
+        };
+        let last = |fields: Value| {
+            let json = json!({ "metadata": { "managedFields": fields } });
+            item(&json).last_manager_but("mw-sync-agent")
+        };
+        let (us, a, b) = (json!("mw-sync-agent"), json!("kubectl-edit"), json!("fluxcd"));
+        assert_eq!(last(json!([managed(a.clone(), "07"), managed(us.clone(), "09"), managed(b, "05")])).unwrap(), a);
+        for none in [json!([managed(us, "09")]), json!([]), Value::Null, json!([managed(Value::Null, "01")])] {
+            assert_eq!(last(none), None);
+        }
+        assert_eq!(last(json!([managed(json!("ä".repeat(128)), "07")])).unwrap(), "ä".repeat(32));
     }
 
     #[test]

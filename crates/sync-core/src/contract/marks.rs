@@ -22,7 +22,12 @@ pub struct Sighting {
     pub uid: Uid,
     /// Its resourceVersion.
     pub rv: Rv,
+    /// The last field manager besides us, at most [`MANAGER_LIMIT`] bytes of its name.
+    pub manager: Option<String>,
 }
+
+/// Longest name of a field manager that is kept; API servers take 128.
+pub const MANAGER_LIMIT: usize = 64;
 
 /// What we keep of a replica of ours.
 #[derive(Clone, Debug)]
@@ -102,7 +107,7 @@ impl Sighting {
                 shape,
             }
         });
-        Self { namespace: object.namespace, source, ours, uid: object.uid, rv: object.rv }
+        Self { namespace: object.namespace, source, ours, uid: object.uid, rv: object.rv, manager: None }
     }
 }
 

@@ -36,6 +36,7 @@ impl Core {
                 false => MayAdopt::NotAllowed,
             },
             mutated: known.is_some_and(|known| known.mutated),
+            contested: self.rivals.holds(self.now, pair).is_some(),
         })
     }
 

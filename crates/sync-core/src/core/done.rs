@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     AWAIT, Arc, BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, Core, Fault, Flight, Lane, Moment, Outcome, Pair, Reply,
-    Scope, There, What,
+    Scope, There, Want, What,
 };
 use crate::contract::keys;
 use crate::contract::marks::{self, End};
@@ -38,10 +38,18 @@ impl Core {
         match (what, reply) {
             (What::Write(desired, end), Reply::Written { uid, rv }) => {
                 let shape = self.shapes.intern((*desired.shape).clone());
+                let present =
+                    matches!(&source.want, Some(Want::On(now) | Want::Frozen(now)) if Arc::ptr_eq(now, &desired));
                 let (fingerprint, origin_uid) = (desired.fingerprint.clone(), Some(desired.origin_uid));
                 let state = self.state(pair);
                 state.failures = 0;
                 state.wrote(Replica { uid, rv, fingerprint, shape, origin_uid, end }, shown);
+                match (present, std::mem::replace(&mut state.stood, present)) {
+                    (true, true) => self.rivals.restored(now, pair),
+                    (true, false) => self.rivals.written(pair),
+                    // Something else is wanted meanwhile.
+                    (false, _) => {}
+                }
             }
             (What::SwitchOff(_), Reply::Written { uid, rv }) => {
                 let state = self.state(pair);
@@ -62,6 +70,8 @@ impl Core {
                 if then_create {
                     // Nothing stands there now, and nobody should notice.
                     lane = Lane::NewNamespace;
+                } else {
+                    self.rivals.deleted(now, pair);
                 }
             }
             (What::Look, Reply::Looked(None)) => self.state(pair).looked_nothing(),

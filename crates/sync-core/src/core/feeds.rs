@@ -1,8 +1,8 @@
 //! What the watches bring.
 
 use super::{
-    BTreeSet, Core, Destination, Feed, Kind, Labels, Lane, NamespaceSeen, Pair, Scope, Sighting, SourceId, SourceNews,
-    Want,
+    BTreeSet, Core, Destination, Feed, Kind, Labels, Lane, NamespaceSeen, Outcome, Pair, Scope, Sighting, SourceId,
+    SourceNews, Want,
 };
 use crate::contract::object::Rv;
 use crate::index::pairs::DestId;
@@ -19,8 +19,9 @@ impl Core {
                     (source.asked, source.forgotten) = (false, false);
                 }
                 for state in self.pairs.range_mut(Pair::all_of(id)).map(|(_, state)| state) {
-                    state.mutated = false;
+                    (state.mutated, state.stood) = (false, false);
                 }
+                self.rivals.source_changed(id);
                 self.touch_source(id, lane);
             }
             SourceNews::Forgotten(key) => {
@@ -120,6 +121,9 @@ impl Core {
         if relabelled {
             dest.labels.clone_from(&namespace.labels);
         }
+        if before != (dest.state, dest.uid) {
+            self.rivals.dest_changed(id);
+        }
         if before != (dest.state, dest.uid) || relabelled {
             let lane = match namespace.state {
                 // Also one that is selected from now on: whoever labels it waits as for a new one.
@@ -192,6 +196,7 @@ impl Core {
                 if let Some(state) = self.pairs.get_mut(&pair) {
                     state.gone(sighting.uid);
                     self.touch(pair, Lane::Drift);
+                    self.is_touched(pair, None);
                 }
             }
             Feed::InitDone(list) => self.replicas_listed(kind, list),
@@ -233,6 +238,14 @@ impl Core {
         });
         if self.state(pair).seen(&sighting, replica) {
             self.touch(pair, Lane::Drift);
+            self.is_touched(pair, sighting.manager.as_deref());
+        }
+    }
+
+    /// Notes who it was, if what stands there is not as it was and should be.
+    fn is_touched(&mut self, pair: Pair, manager: Option<&str>) {
+        if self.known(pair).is_some_and(|state| state.stood && state.outcome != Outcome::Synced) {
+            self.rivals.touched(self.now, pair, manager);
         }
     }
 

@@ -13,6 +13,7 @@ mod limit;
 mod model_tests;
 #[cfg(test)]
 mod option_tests;
+mod rivals;
 mod settle;
 #[cfg(test)]
 mod situation_tests;
@@ -164,6 +165,7 @@ pub struct Core {
     pairs: BTreeMap<Pair, Box<PairState>>,
     queue: Queue,
     limit: limit::Limit,
+    rivals: rivals::Rivals,
     flights: BTreeMap<u64, Flight>,
     next_id: u32,
     next_order: u64,
@@ -201,6 +203,7 @@ impl Core {
             pairs: BTreeMap::new(),
             queue: Queue::new(max_in_flight, many),
             limit: limit::Limit::new(max_in_flight),
+            rivals: rivals::Rivals::default(),
             flights: BTreeMap::new(),
             next_id: 0,
             next_order: 0,

@@ -154,7 +154,8 @@ fn is_tidy(core: &Core) {
     }
 }
 
-const LONG: Duration = Duration::from_secs(1500);
+/// Longer than anything is put off: what is contested is tried again after half an hour.
+const LONG: Duration = Duration::from_secs(2400);
 
 fn run(sim: &mut Sim) {
     for _ in 0..20 {

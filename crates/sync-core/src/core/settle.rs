@@ -2,6 +2,7 @@
 
 use super::{Action, Core, Destination, Outcome, Pair, PairState, Selected, There};
 use crate::index::pairs::{DestId, SourceId};
+use crate::reason::Reason;
 
 impl Core {
     /// An action that needs no request.
@@ -22,9 +23,13 @@ impl Core {
                 state.failures = 0;
                 if matches!(action, Action::Keep) {
                     state.stop_doubting();
+                    state.stood |= outcome == Outcome::Synced;
                 }
             }
             self.queue.forget(pair);
+        }
+        if let (Action::Refuse(Reason::Contested), Some(until)) = (action, self.rivals.holds(self.now, pair)) {
+            self.queue.push_later(pair, until);
         }
         self.set_outcome(pair, outcome);
         if let Some(until) = self.known(pair).and_then(PairState::stays_until).filter(|until| *until > self.now) {

@@ -1,5 +1,8 @@
 //! Races that the model test meets too seldom, one at a time.
 
+#[path = "rivals_tests.rs"]
+mod rivals_tests;
+
 use super::*;
 use crate::contract::object::{Object, tests_support::object};
 use crate::contract::rules::Role;

@@ -141,7 +141,11 @@ impl Core {
                     Outcome::Failed(reason) => (reason, ""),
                 };
                 let namespace = self.dests.get(&pair.dest)?.name.to_string();
-                let message = source.tally.messages.get(reason).cloned().unwrap_or_default();
+                let message = if reason == Reason::Contested.as_str() {
+                    self.rivals.says(*pair)
+                } else {
+                    source.tally.messages.get(reason).cloned().unwrap_or_default()
+                };
                 Some(Place { namespace, reason, message, todo })
             });
             for (n, place) in wrong.enumerate() {

@@ -96,6 +96,8 @@ pub struct PairState {
     heard: bool,
     /// Admission changed what we wrote of the present version of the source.
     pub mutated: bool,
+    /// What is wanted at present has stood there: if it has to be written again, somebody else was there.
+    pub stood: bool,
     /// The replica says that its source was a master's replica.
     pub upstream: bool,
     /// Failures in a row.

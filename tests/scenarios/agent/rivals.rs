@@ -1,0 +1,138 @@
+//! Others that keep touching our copies: no war with them.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use testbed::{Cluster, Mark, eventually};
+
+use super::events::events;
+use crate::support::{AGENT, Kind, SOON, annotated, shared_agent};
+
+/// How often the agent has updated this object since then.
+async fn updates(cluster: &Cluster, mark: Mark, namespace: &str, name: &str) -> Result<usize> {
+    let updates = cluster.audit().since(mark).await?.user(AGENT).namespace(namespace).verb("patch");
+    Ok(updates.filter(|entry| entry.name == name).count())
+}
+
+/// Waits until an Event on the source has this reason and text.
+async fn until_said(cluster: &Cluster, source: &str, reason: &str, text: &str) {
+    eventually(SOON, format!("an Event {reason} with {text:?}"), async || {
+        let events = events(cluster, source).await?;
+        ensure!(events.iter().any(|(_, said, note)| said == reason && note.contains(text)), "{events:?}");
+        Ok(())
+    })
+    .await;
+}
+
+/// Promises 9 and 10: three times it is restored, then it is contested, which is said with who it was.
+#[tokio::test]
+async fn a_copy_that_is_changed_again_and_again_is_contested() -> Result<()> {
+    let shared = shared_agent().await?;
+    let (cluster, world) = (&shared.cluster, &shared.world);
+    world.namespace("rivals-edit").await?;
+    world.create(&annotated(Kind::Secret, "rivals-edit", &json!({"a": "MQ=="}))).await?;
+    world.until_there(Kind::Secret, "rivals-edit", "rivals-edit").await;
+    let mark = cluster.audit().mark().await?;
+    let theirs = async || {
+        let patch = "{\"data\":{\"a\":\"eA==\"}}";
+        let of = ["-n", "rivals-edit", "patch", "secret", "rivals-edit", "--field-manager=their-controller"];
+        cluster.kubectl(&[&of[..], &["--type=merge", "-p", patch]].concat()).await
+    };
+    for _ in 0..3 {
+        theirs().await?;
+        world.until_data(Kind::Secret, "rivals-edit", "rivals-edit", &json!({"a": "MQ=="})).await;
+    }
+    theirs().await?;
+    until_said(cluster, "rivals-edit", "Contested", "\"their-controller\"").await;
+    world.until_data(Kind::Secret, "rivals-edit", "rivals-edit", &json!({"a": "eA=="})).await;
+    assert_eq!(updates(cluster, mark, "rivals-edit", "rivals-edit").await?, 3);
+    // A new version of the source is written there, once.
+    world.merge(Kind::Secret, "operator", "rivals-edit", &json!({"data": {"a": "Mg=="}})).await?;
+    world.until_data(Kind::Secret, "rivals-edit", "rivals-edit", &json!({"a": "Mg=="})).await;
+    theirs().await?;
+    until_said(cluster, "rivals-edit", "Contested", "\"their-controller\"").await;
+    assert_eq!(updates(cluster, mark, "rivals-edit", "rivals-edit").await?, 4);
+    // And an explicit `no` takes it away.
+    world.annotate(Kind::Secret, "rivals-edit", &json!({"mw-sync": "no"})).await?;
+    world.until_gone(Kind::Secret, "rivals-edit", "rivals-edit").await;
+    Ok(())
+}
+
+/// Promise 9: a script that deletes whatever stands there.
+#[tokio::test]
+async fn a_copy_that_is_deleted_in_a_loop_is_contested() -> Result<()> {
+    let shared = shared_agent().await?;
+    let (cluster, world) = (&shared.cluster, &shared.world);
+    world.namespace("rivals-loop").await?;
+    world.create(&annotated(Kind::Secret, "rivals-loop", &json!({"a": "MQ=="}))).await?;
+    let (begin, mut said, mut deleted) = (Instant::now(), None::<Instant>, 0);
+    // Time enough for a hundred more.
+    while said.is_none_or(|said| said.elapsed() < Duration::from_secs(5)) {
+        if world.find(Kind::Secret, "rivals-loop", "rivals-loop").await?.is_some() {
+            world.delete(Kind::Secret, "rivals-loop", "rivals-loop").await?;
+            deleted += 1;
+        }
+        if said.is_none() && events(cluster, "rivals-loop").await?.iter().any(|(_, reason, _)| reason == "Contested") {
+            said = Some(Instant::now());
+        }
+        ensure!(begin.elapsed() < SOON, "never contested");
+    }
+    assert_eq!(deleted, 4, "the first and three restorations");
+    world.annotate(Kind::Secret, "rivals-loop", &json!({"mw-sync": "no"})).await?;
+    Ok(())
+}
+
+/// Changes copies of `rivals-policy` as they are written, in the namespace of that name.
+fn policy() -> Value {
+    let changes = r#"[JSONPatch{op: "add", path: "/data/theirs", value: "eA=="}]"#;
+    json!({"apiVersion": "v1", "kind": "List", "items": [
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy",
+            "metadata": {"name": "rivals-policy"},
+            "spec": {
+                "failurePolicy": "Fail", "reinvocationPolicy": "Never",
+                "matchConstraints": {
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "rivals-policy"}},
+                    "resourceRules": [{
+                        "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
+                        "resources": ["secrets"]
+                    }]
+                },
+                "matchConditions": [{"name": "name", "expression": "object.metadata.name == 'rivals-policy'"}],
+                "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": changes}}]
+            }
+        },
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicyBinding",
+            "metadata": {"name": "rivals-policy"}, "spec": {"policyName": "rivals-policy"}
+        }
+    ]})
+}
+
+/// Promises 9 and 10: what admission changes is written once per version of the source.
+#[tokio::test]
+async fn a_copy_that_admission_changes_is_not_written_for_ever() -> Result<()> {
+    let shared = shared_agent().await?;
+    let (cluster, world) = (&shared.cluster, &shared.world);
+    world.namespace("rivals-policy").await?;
+    cluster.kubectl_stdin(&["apply", "-f", "-"], policy().to_string()).await?;
+    let probe = json!({"apiVersion": "v1", "kind": "Secret", "data": {"a": "MQ=="},
+        "metadata": {"name": "rivals-policy", "namespace": "rivals-policy"}});
+    eventually(SOON, "the policy is in force", async || {
+        let made = world.create(&probe).await?;
+        world.delete(Kind::Secret, "rivals-policy", "rivals-policy").await?;
+        ensure!(made["data"]["theirs"] == "eA==", "it is not");
+        Ok(())
+    })
+    .await;
+    let mark = cluster.audit().mark().await?;
+    world.create(&annotated(Kind::Secret, "rivals-policy", &json!({"a": "MQ=="}))).await?;
+    until_said(cluster, "rivals-policy", "Mutated", "exempt our field manager").await;
+    world.merge(Kind::Secret, "operator", "rivals-policy", &json!({"data": {"a": "Mg=="}})).await?;
+    world.until_data(Kind::Secret, "rivals-policy", "rivals-policy", &json!({"a": "Mg==", "theirs": "eA=="})).await;
+    assert_eq!(updates(cluster, mark, "rivals-policy", "rivals-policy").await?, 1, "one write for each version");
+    world.annotate(Kind::Secret, "rivals-policy", &json!({"mw-sync": "no"})).await?;
+    world.until_gone(Kind::Secret, "rivals-policy", "rivals-policy").await;
+    Ok(())
+}
