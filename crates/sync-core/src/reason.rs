@@ -30,6 +30,8 @@ pub enum Reason {
     Stranded,
     /// The source was switched off or went; its replicas go when the grace is over.
     Leaving,
+    /// The source changes all the time.
+    SourceBusy,
     /// The source was a master's replica and vanished without having been switched off.
     SourceVanished,
     /// The source namespace is Terminating or missing: nothing is deleted.
@@ -52,6 +54,7 @@ impl Reason {
             Self::Contested => "Contested",
             Self::Stranded => "Stranded",
             Self::Leaving => "Leaving",
+            Self::SourceBusy => "SourceBusy",
             Self::SourceVanished => "SourceVanished",
             Self::SourceNamespaceLeaving => "SourceNamespaceLeaving",
         }
@@ -74,6 +77,7 @@ impl Reason {
             Self::Contested => "find out who keeps changing or deleting the copy; we try again within 30 minutes",
             Self::Stranded => "bring the source back to take its copies over, or delete them by hand",
             Self::Leaving => "switch it on again within the grace to keep its copies",
+            Self::SourceBusy => "find out who keeps changing the source; until then its copies follow every 10 s",
             Self::SourceVanished => "wait for the master to restore it, or delete the copies by hand",
             Self::SourceNamespaceLeaving => "bring the source namespace back; until then nothing is deleted",
         }

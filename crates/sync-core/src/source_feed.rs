@@ -22,6 +22,7 @@ use crate::engine::Clock;
 use crate::fault::Fault;
 use crate::index::feed::{Feed, Moment, NamespaceSeen, Seen};
 use crate::index::news::{Confirmation, Remark, SourceNews};
+use crate::index::pace::EVERY;
 use crate::index::sources::Sources;
 use crate::ops::shutdown::Shutdown;
 use crate::reason::Reason;
@@ -269,6 +270,10 @@ fn remarked(announcer: &mut Announcer, now: Moment, remark: Remark, grace: Durat
             (source, Some(uid), Reason::Frozen, note, true)
         }
         Remark::Never(source, uid, why) => (source, Some(uid), Reason::NeverReplicated, why.to_string(), true),
+        Remark::Busy(source, uid) => {
+            let note = format!("it changes all the time; its copies follow every {} s", EVERY.as_secs());
+            (source, uid, Reason::SourceBusy, note, true)
+        }
         Remark::Leaving(source, uid, Reason::Leaving) => {
             let note = format!("its copies are deleted in {} s unless it is switched on again", grace.as_secs());
             (source, uid, Reason::Leaving, note, false)

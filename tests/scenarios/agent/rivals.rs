@@ -136,3 +136,35 @@ async fn a_copy_that_admission_changes_is_not_written_for_ever() -> Result<()> {
     world.until_gone(Kind::Secret, "rivals-policy", "rivals-policy").await;
     Ok(())
 }
+
+/// Promises 9 and 10: a script that keeps writing a source makes no storm of writes.
+#[tokio::test]
+async fn a_source_that_changes_all_the_time_is_written_now_and_then() -> Result<()> {
+    let shared = shared_agent().await?;
+    let (cluster, world) = (&shared.cluster, &shared.world);
+    world.namespace("rivals-busy").await?;
+    world.create(&annotated(Kind::ConfigMap, "rivals-busy", &json!({"n": "0"}))).await?;
+    world.until_there(Kind::ConfigMap, "rivals-busy", "rivals-busy").await;
+    let mark = cluster.audit().mark().await?;
+    let (begin, mut n) = (Instant::now(), 0_u64);
+    while begin.elapsed() < Duration::from_secs(25) {
+        n += 1;
+        world.merge(Kind::ConfigMap, "operator", "rivals-busy", &json!({"data": {"n": n.to_string()}})).await?;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // The last one arrives too.
+    world.until_data(Kind::ConfigMap, "rivals-busy", "rivals-busy", &json!({"n": n.to_string()})).await;
+    let written = updates(cluster, mark, "rivals-busy", "rivals-busy").await?;
+    let most = 3 + usize::try_from(begin.elapsed().as_secs())? / 10;
+    assert!((2..=most).contains(&written), "{n} changes are written {written} times in {:?}", begin.elapsed());
+    eventually(SOON, "an Event says that it is busy", async || {
+        let of = "--field-selector=involvedObject.kind=ConfigMap,involvedObject.name=rivals-busy";
+        let list = cluster.kubectl(&["-n", "operator", "get", "events", of]).await?;
+        ensure!(list.contains("SourceBusy"), "{list}");
+        anyhow::Ok(())
+    })
+    .await;
+    world.annotate(Kind::ConfigMap, "rivals-busy", &json!({"mw-sync": "no"})).await?;
+    world.until_gone(Kind::ConfigMap, "rivals-busy", "rivals-busy").await;
+    Ok(())
+}

@@ -33,6 +33,8 @@ pub enum Remark {
     Never(SourceKey, Uid, Never),
     /// Its switch or it itself went.
     Leaving(SourceKey, Option<Uid>, Reason),
+    /// It changes all the time.
+    Busy(SourceKey, Option<Uid>),
     /// None of these any more.
     Fine(SourceKey, Option<Uid>),
 }

@@ -8,11 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::entry::{Entry, how, same};
 use super::feed::{Feed, Moment, NamespaceSeen, Seen, SourceNamespace};
 use super::news::{Confirmation, Remark, SourceNews};
-use crate::contract::desired::Desired;
 use crate::contract::object::{Kind, PerKind, SourceKey, Uid};
-use crate::contract::options::OnDelete;
 use crate::contract::source::{Reading, Source};
 use crate::plan::{Destination, Want};
 use crate::reason::Reason;
@@ -21,24 +20,6 @@ use crate::reason::Reason;
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// Before a confirmation that failed is tried again: doubled each time, up to the second.
 const CONFIRM_AGAIN: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(300)];
-
-#[derive(Debug)]
-struct Entry {
-    uid: Option<Uid>,
-    /// `None` once it is gone.
-    reading: Option<Reading>,
-    /// The last reading was an explicit `no`, or the absence is confirmed: copies go.
-    off: bool,
-    /// What the `no` said becomes of the copies.
-    how: Option<OnDelete>,
-    /// It is, or was, a master's replica.
-    from_master: bool,
-    /// When the grace is over or the next confirmation or the forgetting is due.
-    due: Option<Moment>,
-    confirming: bool,
-    attempts: u32,
-    told: Option<Want>,
-}
 
 /// How far the watch on one kind is.
 #[derive(Debug, Default)]
@@ -173,17 +154,7 @@ impl Sources {
         let plain = matches!(reading, Reading::Plain);
         let Some(entry) = self.entries.get_mut(&key) else {
             if !plain {
-                let entry = Entry {
-                    uid: Some(uid),
-                    off: matches!(reading, Reading::Off(_)),
-                    how: how(&reading),
-                    reading: Some(reading),
-                    from_master,
-                    due: None,
-                    confirming: false,
-                    attempts: 0,
-                    told: None,
-                };
+                let entry = Entry::new(Some(uid), Some(reading), from_master);
                 self.entries.insert(key.clone(), entry);
                 self.tell(now, &key);
             }
@@ -208,17 +179,7 @@ impl Sources {
     /// An engine has replicas of a source that was not named. `upstream`: they say that it was a master's replica.
     pub fn ask(&mut self, now: Moment, key: &SourceKey, upstream: bool) {
         if self.complete && !self.entries.contains_key(key) {
-            let entry = Entry {
-                uid: None,
-                reading: None,
-                off: false,
-                how: None,
-                from_master: upstream,
-                due: None,
-                confirming: false,
-                attempts: 0,
-                told: None,
-            };
+            let entry = Entry::new(None, None, upstream);
             self.entries.insert(key.clone(), entry);
             self.tell(now, key);
         }
@@ -229,6 +190,8 @@ impl Sources {
         // Replicas carry the uid of the source namespace: without it none can be made.
         let Some(namespace) = self.namespace.is() else { return };
         let Some(entry) = self.entries.get_mut(key) else { return };
+        // That of a pause is none of a grace.
+        let since = entry.due.filter(|_| !entry.held && !entry.busy);
         let desired = |template: &crate::contract::desired::Template| Arc::new(template.desired(namespace.uid));
         let (want, due) = match &entry.reading {
             Some(Reading::On(template)) => (Want::On(desired(template)), None),
@@ -236,14 +199,18 @@ impl Sources {
             Some(Reading::Never(_)) => (Want::Never, None),
             Some(Reading::Off(how)) => (Want::Off(Some(*how)), None),
             Some(Reading::Plain) | None if entry.off => {
-                (Want::Off(entry.how), Some(entry.due.unwrap_or_else(|| now.saturating_add(FORGET_AFTER))))
+                (Want::Off(entry.how), Some(since.unwrap_or_else(|| now.saturating_add(FORGET_AFTER))))
             }
             // A master switches off what it takes away; whatever else happened here is an accident or a hand.
             Some(Reading::Plain) | None if entry.from_master => (Want::Leaving(Reason::SourceVanished), None),
             Some(Reading::Plain) | None => {
-                (Want::Leaving(Reason::Leaving), Some(entry.due.unwrap_or_else(|| now.saturating_add(self.grace))))
+                (Want::Leaving(Reason::Leaving), Some(since.unwrap_or_else(|| now.saturating_add(self.grace))))
             }
         };
+        let may_be_busy = matches!(want, Want::On(_) | Want::Frozen(_));
+        let (want, due) = entry.paced(now, want, due);
+        let was_busy = entry.busy;
+        entry.busy = may_be_busy && (entry.busy || entry.held);
         let old_due = std::mem::replace(&mut entry.due, due);
         if old_due != due {
             if let Some(at) = old_due {
@@ -256,10 +223,13 @@ impl Sources {
         if due.is_none() {
             entry.attempts = 0;
         }
+        let uid = entry.uid;
+        if entry.busy && !was_busy && !matches!(entry.told, Some(Want::Frozen(_))) {
+            self.remarks.push(Remark::Busy(key.clone(), uid));
+        }
         if entry.told.as_ref().is_some_and(|told| same(told, &want)) {
             return;
         }
-        let uid = entry.uid;
         let troubled = matches!(entry.told, Some(Want::Frozen(_) | Want::Never | Want::Leaving(_)));
         match (&entry.reading, &want, uid) {
             (Some(Reading::Frozen(_, why)), _, Some(uid)) => {
@@ -268,8 +238,10 @@ impl Sources {
             (Some(Reading::Never(why)), _, Some(uid)) => {
                 self.remarks.push(Remark::Never(key.clone(), uid, why.clone()));
             }
+            (_, Want::Leaving(Reason::SourceBusy), _) => {}
             (_, Want::Leaving(why), _) => self.remarks.push(Remark::Leaving(key.clone(), uid, *why)),
-            _ if troubled => self.remarks.push(Remark::Fine(key.clone(), uid)),
+            _ if entry.busy && troubled => self.remarks.push(Remark::Busy(key.clone(), uid)),
+            _ if troubled || (was_busy && !entry.busy) => self.remarks.push(Remark::Fine(key.clone(), uid)),
             _ => {}
         }
         entry.told = Some(want.clone());
@@ -282,7 +254,14 @@ impl Sources {
             self.due.remove(&(at, key.clone()));
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             entry.due = None;
-            if entry.off {
+            if entry.held {
+                self.tell(now, &key);
+            } else if entry.busy {
+                entry.busy = false;
+                if !matches!(entry.told, Some(Want::Frozen(_))) {
+                    self.remarks.push(Remark::Fine(key, entry.uid));
+                }
+            } else if entry.off {
                 self.entries.remove(&key);
                 self.news.push(SourceNews::Forgotten(key));
             } else if entry.confirming {
@@ -356,25 +335,6 @@ impl Sources {
             all.push(SourceNews::Complete);
         }
         all
-    }
-}
-
-fn how(reading: &Reading) -> Option<OnDelete> {
-    match reading {
-        Reading::Off(how) => Some(*how),
-        Reading::Plain | Reading::On(_) | Reading::Frozen(..) | Reading::Never(_) => None,
-    }
-}
-
-/// Whether nothing is wanted that was not wanted before: an equal source that was applied again changes nothing.
-fn same(old: &Want, new: &Want) -> bool {
-    let equal = |a: &Desired, b: &Desired| a.fingerprint == b.fingerprint && a.options == b.options;
-    match (old, new) {
-        (Want::On(a), Want::On(b)) | (Want::Frozen(a), Want::Frozen(b)) => equal(a, b),
-        (Want::Never, Want::Never) => true,
-        (Want::Off(a), Want::Off(b)) => a == b,
-        (Want::Leaving(a), Want::Leaving(b)) => a == b,
-        _ => false,
     }
 }
 

@@ -1,5 +1,8 @@
 //! What engines are told, and when.
 
+#[path = "busy_tests.rs"]
+mod busy_tests;
+
 use proptest::prelude::*;
 
 use super::*;
