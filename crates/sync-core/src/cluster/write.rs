@@ -36,10 +36,14 @@ pub async fn execute(client: &kube::Client, field_manager: &str, order: &Order) 
     match step {
         Step::Create(body) => {
             let path = managed(&path::of_kind(*kind, namespace)?);
-            written(client, request(Method::POST, &path, JSON, body)?).await
+            written(&request::send(client, request(Method::POST, &path, JSON, body)?, LIMITS).await?)
         }
-        Step::Update(body) | Step::SwitchOff(body) | Step::Release(body) | Step::Adopt(body) => {
-            written(client, request(Method::PATCH, &managed(&object), JSON_PATCH, body)?).await
+        Step::Update(body) | Step::Adopt(body) => {
+            let request = request(Method::PATCH, &managed(&object), JSON_PATCH, body)?;
+            written(&request::send(client, request, LIMITS).await?)
+        }
+        Step::SwitchOff(body) | Step::Release(body) => {
+            farewell(client, request(Method::PATCH, &managed(&object), JSON_PATCH, body)?, *kind, name).await
         }
         Step::Delete(body) => delete(client, request(Method::DELETE, &object, JSON, body)?, *kind, name).await,
         Step::Look => {
@@ -54,9 +58,18 @@ pub async fn execute(client: &kube::Client, field_manager: &str, order: &Order) 
     }
 }
 
-async fn written(client: &kube::Client, request: Request<Body>) -> Result<Reply, Fault> {
-    let Metadata { uid, rv, .. } = metadata(&request::send(client, request, LIMITS).await?)?;
+fn written(body: &[u8]) -> Result<Reply, Fault> {
+    let Metadata { uid, rv, .. } = metadata(body)?;
     Ok(Reply::Written { uid, rv })
+}
+
+/// The write before a delete, or instead of one: what is gone needs neither.
+async fn farewell(client: &kube::Client, request: Request<Body>, kind: Kind, name: &str) -> Result<Reply, Fault> {
+    match request::ask(client, request, LIMITS).await {
+        Ok(body) => written(&body),
+        Err(refusal) if refusal.is_missing(kind.plural(), name) => Ok(Reply::Deleted),
+        Err(refusal) => Err(refusal.fault),
+    }
 }
 
 async fn delete(client: &kube::Client, request: Request<Body>, kind: Kind, name: &str) -> Result<Reply, Fault> {
@@ -164,23 +177,27 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_missing_object_itself_counts_as_deleted() {
-        let (look, delete) = (order("a", Step::Look), order("a", Step::Delete(Bytes::from_static(b"{}"))));
+        let body = || Bytes::from_static(b"{}");
+        let look = order("a", Step::Look);
+        let ends = [Step::Delete(body()), Step::SwitchOff(body()), Step::Release(body())].map(|step| order("a", step));
         let status =
             |details: Value| json!({ "kind": "Status", "code": 404, "reason": "NotFound", "details": details });
         let gone = status(json!({ "kind": "secrets", "name": "a" }));
-        assert!(matches!(answered(404, gone.clone(), &delete).await, Ok(Reply::Deleted)));
+        for end in &ends {
+            assert!(matches!(answered(404, gone.clone(), end).await, Ok(Reply::Deleted)), "{end:?}");
+        }
         assert!(matches!(answered(404, gone, &look).await, Ok(Reply::Looked(None))));
         for (details, fault) in [
             (json!({ "kind": "secrets", "name": "b" }), Fault::NotFound),
             (json!({ "kind": "namespaces", "name": "app" }), Fault::NamespaceMissing),
             (json!({}), Fault::NotFound),
         ] {
-            for order in [&look, &delete] {
+            for order in ends.iter().chain([&look]) {
                 assert_eq!(answered(404, status(details.clone()), order).await.unwrap_err(), fault);
             }
         }
         let page = client(|_| std::future::ready(text_response(404, "<html>404 Not Found</html>")));
-        assert_eq!(execute(&page, "m", &delete).await.unwrap_err(), Fault::Odd(404));
+        assert_eq!(execute(&page, "m", &ends[0]).await.unwrap_err(), Fault::Odd(404));
     }
 
     #[tokio::test]

@@ -180,12 +180,10 @@ impl Core {
     fn lost_race(&mut self, now: Moment, pair: Pair, what: &What, fault: &Fault) {
         let state = self.state(pair);
         let first = state.failures == 0;
-        match (what, fault) {
-            (What::Delete { uid, .. } | What::SwitchOff(uid) | What::Release(uid), Fault::NotFound) => {
-                state.deleted(*uid);
-            }
-            // The event that brings the version to guard with is on its way.
-            (What::Delete { .. } | What::SwitchOff(_) | What::Release(_), _) if !state.has_heard() => {
+        match what {
+            // The event that brings the version to guard with is on its way. A 404 that names this object is no fault
+            // here; one that does not is somebody else's, and says nothing of it.
+            What::Delete { .. } | What::SwitchOff(_) | What::Release(_) if !state.has_heard() => {
                 self.set_outcome(pair, Outcome::Failed(fault.reason()));
                 return self.again_later(now, pair);
             }

@@ -292,9 +292,9 @@ impl Core {
         self.sources_complete && self.dests_complete && self.listings.all(|listing| listing.complete)
     }
 
-    /// Why the whole cluster fails at present, if it does.
+    /// Why the whole cluster fails at present, if it does: where nothing is to be done any more, nothing fails.
     pub fn cluster_fault(&self) -> Option<&Fault> {
-        self.cluster_fault.as_ref()
+        self.cluster_fault.as_ref().filter(|_| self.queue.has_waiting() || self.queue.in_flight() > 0)
     }
 
     /// How many orders are under way.

@@ -276,6 +276,33 @@ fn a_forgotten_source_is_off_until_its_last_replica_is_gone() {
 }
 
 #[test]
+fn a_cluster_is_not_said_to_fail_when_nothing_is_to_be_done_there_any_more() {
+    let (mut core, a) = (listed(&["a"], 1), desired("a", &[]));
+    let create = order(&mut core, at(0), "create n0/a");
+    done(&mut core, at(0), &create, Err(Fault::Unauthorised));
+    assert_eq!(core.cluster_fault(), Some(&Fault::Unauthorised));
+    let due = core.wake_at().unwrap();
+    let create = order(&mut core, due, "create n0/a");
+    assert!(core.cluster_fault().is_some(), "while it is tried again");
+    done(&mut core, at(2), &create, Err(Fault::Unauthorised));
+    core.on(at(3), Input::Sources(SourceNews::Want(a.key.clone(), Want::Off(None))));
+    let due = core.wake_at().unwrap();
+    idle(&mut core, due);
+    assert_eq!(core.cluster_fault(), None);
+}
+
+#[test]
+fn a_404_that_does_not_name_the_object_does_not_say_that_it_is_gone() {
+    let (mut core, a) = (listed(&[], 1), desired("a", &[]));
+    shows(&mut core, Feed::Applied(replica(&a, "n0", 1, 11)));
+    core.on(at(0), Input::Sources(SourceNews::Want(a.key.clone(), Want::Off(None))));
+    let delete = order(&mut core, at(0), "delete n0/a");
+    done(&mut core, at(0), &delete, Err(Fault::NotFound));
+    let due = core.wake_at().unwrap();
+    order(&mut core, due, "delete n0/a");
+}
+
+#[test]
 fn a_conflict_on_a_delete_is_tried_again_in_the_version_that_the_watch_shows() {
     let (mut core, a) = (listed(&[], 1), desired("a", &[]));
     shows(&mut core, Feed::Applied(replica(&a, "n0", 1, 11)));

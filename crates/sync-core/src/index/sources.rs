@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::entry::{Entry, how, same};
 use super::feed::{Feed, Moment, NamespaceSeen, Seen, SourceNamespace};
 use super::news::{Confirmation, Remark, SourceNews};
+use crate::contract::desired::Template;
 use crate::contract::object::{Kind, PerKind, SourceKey, Uid};
 use crate::contract::source::{Reading, Source};
 use crate::plan::{Destination, Want};
@@ -34,7 +35,10 @@ struct Listing {
 pub struct Sources {
     grace: Duration,
     namespace: Seen<SourceNamespace>,
+    /// The present list has shown it.
     namespace_listed: bool,
+    /// Its first list is complete; before that what is shown may be past.
+    namespace_known: bool,
     complete: bool,
     entries: BTreeMap<SourceKey, Entry>,
     lists: PerKind<Listing>,
@@ -51,6 +55,7 @@ impl Sources {
             grace,
             namespace: Seen::Unknown,
             namespace_listed: false,
+            namespace_known: false,
             complete: false,
             entries: BTreeMap::new(),
             lists: PerKind::default(),
@@ -71,8 +76,17 @@ impl Sources {
                 self.set_namespace(now, Seen::Is(seen(ns)));
             }
             Feed::Applied(ns) => self.set_namespace(now, Seen::Is(seen(ns))),
-            Feed::InitDone(_) if self.namespace_listed => {}
-            Feed::Gone(_) | Feed::InitDone(_) => self.set_namespace(now, Seen::Absent),
+            Feed::Gone(_) => {
+                self.namespace_listed = false;
+                self.set_namespace(now, Seen::Absent);
+            }
+            Feed::InitDone(_) => {
+                self.namespace_known = true;
+                if !self.namespace_listed {
+                    self.set_namespace(now, Seen::Absent);
+                }
+                self.check_complete();
+            }
         }
     }
 
@@ -123,7 +137,8 @@ impl Sources {
     }
 
     fn check_complete(&mut self) {
-        if !self.complete && self.lists.all(|list| list.complete) && self.namespace.is().is_some() {
+        let known = self.namespace_known && self.lists.all(|list| list.complete);
+        if !self.complete && known && self.namespace.is().is_some() {
             self.complete = true;
             self.news.push(SourceNews::Complete);
         }
@@ -187,15 +202,18 @@ impl Sources {
 
     /// Decides what is wanted of a source and tells it if that is news.
     fn tell(&mut self, now: Moment, key: &SourceKey) {
-        // Replicas carry the uid of the source namespace: without it none can be made.
-        let Some(namespace) = self.namespace.is() else { return };
+        let namespace = self.namespace.is();
         let Some(entry) = self.entries.get_mut(key) else { return };
         // That of a pause is none of a grace.
         let since = entry.due.filter(|_| !entry.held && !entry.busy);
-        let desired = |template: &crate::contract::desired::Template| Arc::new(template.desired(namespace.uid));
+        let desired = |template: &Template| Some(Arc::new(template.desired(namespace?.uid)));
         let (want, due) = match &entry.reading {
-            Some(Reading::On(template)) => (Want::On(desired(template)), None),
-            Some(Reading::Frozen(template, _)) => (Want::Frozen(desired(template)), None),
+            Some(Reading::On(template) | Reading::Frozen(template, _)) => {
+                // Replicas carry the uid of the source namespace: without it none can be made.
+                let Some(desired) = desired(template) else { return };
+                let frozen = matches!(entry.reading, Some(Reading::Frozen(..)));
+                (if frozen { Want::Frozen(desired) } else { Want::On(desired) }, None)
+            }
             Some(Reading::Never(_)) => (Want::Never, None),
             Some(Reading::Off(how)) => (Want::Off(Some(*how)), None),
             Some(Reading::Plain) | None if entry.off => {

@@ -134,6 +134,30 @@ fn the_lists_in_order() {
 }
 
 #[test]
+fn what_a_list_shows_of_the_source_namespace_counts_when_the_list_is_complete() {
+    let mut sources = Sources::new(GRACE);
+    for kind in Kind::ALL {
+        sources.on_source(at(0), kind, Feed::Init);
+        sources.on_source(at(0), kind, Feed::InitDone(Rv(1)));
+    }
+    sources.on_namespace(at(0), Feed::Init);
+    sources.on_namespace(at(0), Feed::Listed(namespace(1, false)));
+    sources.on_namespace(at(0), Feed::Gone(namespace(1, false)));
+    sources.on_namespace(at(0), Feed::Listed(namespace(2, false)));
+    assert!(!sources.is_complete());
+    sources.on_namespace(at(0), Feed::InitDone(Rv(2)));
+    assert!(sources.is_complete());
+}
+
+#[test]
+fn a_source_that_goes_after_its_namespace_is_wanted_no_more() {
+    let mut sources = listed(&[plain("yes")]);
+    sources.on_namespace(at(1), Feed::Gone(namespace(1, true)));
+    news(&mut sources);
+    assert_eq!(gone(&mut sources, at(2)), ["leaving Leaving"]);
+}
+
+#[test]
 fn an_explicit_no_acts_at_once() {
     let mut sources = listed(&[plain("yes")]);
     news(&mut sources);
