@@ -8,13 +8,15 @@ use serde_json::{Value, json};
 use testbed::{Mark, Process, eventually};
 
 use crate::IN_FLIGHT;
+use crate::copies::Copies;
+use crate::log::said;
 use crate::report::{AgentRun, Span, Spans};
 use crate::world::{NAME, World, docker_config, secrets, send};
 
 const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Starts it, has the source copied, updated and taken away again; the latter does not count.
-pub(crate) async fn run(world: &World) -> Result<AgentRun> {
+pub(crate) async fn run(world: &World, copies: &Copies) -> Result<AgentRun> {
     let args = ["--log-format=text".to_owned(), format!("--max-in-flight={IN_FLIGHT}")];
     let agent = Process::spawn(world.agent, args, [("KUBECONFIG", &world.agent_kubeconfig)])?;
     said(&agent, "all sources are known", 1).await;
@@ -28,8 +30,8 @@ pub(crate) async fn run(world: &World) -> Result<AgentRun> {
     said(&agent, &all, 1).await;
     let create = span(world, mark).await?;
     let cpu_create = agent.cpu_seconds()? - cpu;
-    world.check(&docker_config("first")).await?;
-    world.learn().await?;
+    Copies::check(world, &docker_config("first")).await?;
+    copies.learn(world).await?;
 
     let cpu = agent.cpu_seconds()?;
     let mark = world.cluster.audit().mark().await?;
@@ -37,11 +39,11 @@ pub(crate) async fn run(world: &World) -> Result<AgentRun> {
     said(&agent, &all, 2).await;
     let update = span(world, mark).await?;
     let cpu_update = agent.cpu_seconds()? - cpu;
-    world.check(&docker_config("again")).await?;
+    Copies::check(world, &docker_config("again")).await?;
 
     change(world, &json!({ "metadata": { "annotations": { "mw-sync": "no" } } })).await?;
     eventually(DEADLINE, "all copies are gone", async || {
-        let left = world.copies().await?.len();
+        let left = Copies::all(world).await?.len();
         ensure!(left == 0, "{left} are left");
         Ok(())
     })
@@ -55,17 +57,6 @@ pub(crate) async fn run(world: &World) -> Result<AgentRun> {
 async fn change(world: &World, patch: &Value) -> Result<()> {
     let path = format!("{}/{NAME}", secrets("operator"));
     send(&world.connection, Method::PATCH, &path, patch.to_string().into()).await.map(drop)
-}
-
-/// Waits until the log has so many lines with this text: asking the server would slow it down.
-async fn said(agent: &Process, text: &str, times: usize) {
-    eventually(DEADLINE, format!("the agent says {text:?}"), async || {
-        let log = agent.stderr();
-        let lines = log.lines().filter(|line| line.contains(text)).count();
-        ensure!(lines >= times && agent.is_running(), "{log}");
-        Ok(())
-    })
-    .await;
 }
 
 /// From the request that changed the source, the first of ours, to the agent's last write.

@@ -9,7 +9,9 @@
 #![allow(clippy::indexing_slicing, clippy::print_stderr, clippy::print_stdout)]
 
 mod agent;
+mod copies;
 mod floor;
+mod log;
 mod report;
 mod world;
 
@@ -18,6 +20,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
+use copies::Copies;
+use floor::Floor;
 use report::Report;
 use world::World;
 
@@ -37,9 +41,10 @@ pub(crate) struct Options {
     /// End with status 1 if a budget is missed
     #[arg(long)]
     strict: bool,
-    /// In each round, the floor once more with one watch on what it writes: what the agent's own watch costs
+    /// In each round, the floor twice more: with one watch on what it writes, as the agent has one, and then by the
+    /// agent's JSON Patches too: what of the difference is the server's
     #[arg(long)]
-    watched: bool,
+    explain: bool,
     /// What cargo adds
     #[arg(long, hide = true)]
     bench: bool,
@@ -56,19 +61,27 @@ fn main() -> Result<ExitCode> {
 
 async fn measure(options: &Options) -> Result<ExitCode> {
     let world = World::start(options.namespaces).await?;
+    let copies = Copies::default();
     let mut report = Report::default();
     for round in 0..=options.pairs {
         // The agent of the first round makes the objects whose bodies the floor sends from then on.
-        let agent = if round == 0 { Some(agent::run(&world).await?) } else { None };
-        let floor = floor::run(&world, false).await?;
-        let watched = if options.watched { Some(floor::run(&world, true).await?) } else { None };
+        let agent = if round == 0 { Some(agent::run(&world, &copies).await?) } else { None };
+        let floor = floor::run(&world, &copies, Floor::Plain).await?;
+        let explained = if options.explain {
+            Some([
+                floor::run(&world, &copies, Floor::Watched).await?,
+                floor::run(&world, &copies, Floor::Patched).await?,
+            ])
+        } else {
+            None
+        };
         let agent = match agent {
             Some(agent) => agent,
-            None => agent::run(&world).await?,
+            None => agent::run(&world, &copies).await?,
         };
-        println!("{}", report::line(round, &floor, watched.as_ref(), &agent));
+        println!("{}", report::line(round, &floor, explained.as_ref(), &agent));
         if round > 0 {
-            report.add(floor, watched, agent);
+            report.add(floor, explained, agent);
         }
     }
     let met = report.print(options.namespaces);

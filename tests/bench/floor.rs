@@ -7,26 +7,42 @@ use http_body_util::BodyExt as _;
 use kube::client::Body;
 use testbed::Requests;
 
+use crate::copies::Copies;
 use crate::report::{Span, Spans};
 use crate::world::{NAME, World, docker_config, secrets, send_all};
 
+/// What the floor has in common with the agent, to tell what that costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Floor {
+    /// Nothing: the floor of the budget.
+    Plain,
+    /// A watch on what it writes.
+    Watched,
+    /// The watch, and updates by JSON Patches that test our marks.
+    Patched,
+}
+
 /// Creates the copies, updates them, and deletes them again; the latter does not count.
-pub(crate) async fn run(world: &World, watched: bool) -> Result<Spans> {
-    let watch = if watched { Some(tokio::spawn(watch(world).await?)) } else { None };
+pub(crate) async fn run(world: &World, copies: &Copies, floor: Floor) -> Result<Spans> {
+    let watch = if floor == Floor::Plain { None } else { Some(tokio::spawn(watch(world).await?)) };
     let connection = &world.connection;
     let objects = || world.namespaces.iter().map(|namespace| format!("{}/{NAME}", secrets(namespace)));
 
     let mark = world.cluster.audit().mark().await?;
-    let body = world.body(docker_config("floor"))?;
+    let body = copies.body(docker_config("floor"))?;
     let paths = world.namespaces.iter().map(|namespace| secrets(namespace));
     send_all(connection, &Method::POST, paths.map(|path| (path, body.clone()))).await?;
     let create = span(world.cluster.audit().since(mark).await?)?;
 
     let mark = world.cluster.audit().mark().await?;
-    let body = world.body(docker_config("other"))?;
-    send_all(connection, &Method::PUT, objects().map(|path| (path, body.clone()))).await?;
+    let (method, body) = if floor == Floor::Patched {
+        (Method::PATCH, copies.patch(&docker_config("other"))?)
+    } else {
+        (Method::PUT, copies.body(docker_config("other"))?)
+    };
+    send_all(connection, &method, objects().map(|path| (path, body.clone()))).await?;
     let update = span(world.cluster.audit().since(mark).await?)?;
-    world.check(&docker_config("other")).await?;
+    Copies::check(world, &docker_config("other")).await?;
 
     send_all(connection, &Method::DELETE, objects().map(|path| (path, Bytes::new()))).await?;
     if let Some(watch) = watch {

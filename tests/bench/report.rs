@@ -51,14 +51,15 @@ impl Span {
 #[derive(Default)]
 pub(crate) struct Report {
     floors: Vec<Spans>,
-    watched: Vec<Spans>,
+    /// With a watch, and with a watch and patches.
+    explained: Vec<[Spans; 2]>,
     agents: Vec<AgentRun>,
 }
 
 impl Report {
-    pub(crate) fn add(&mut self, floor: Spans, watched: Option<Spans>, agent: AgentRun) {
+    pub(crate) fn add(&mut self, floor: Spans, explained: Option<[Spans; 2]>, agent: AgentRun) {
         self.floors.push(floor);
-        self.watched.extend(watched);
+        self.explained.extend(explained);
         self.agents.push(agent);
     }
 
@@ -82,10 +83,10 @@ impl Report {
         let met = ratio <= BUDGET;
         println!("{name}:");
         println!("  floor      {}", spread(&floors, "s"));
-        if !self.watched.is_empty() {
-            let watched: Vec<_> = self.watched.iter().map(|spans| span(spans).seconds()).collect();
-            let over: Vec<_> = agents.iter().zip(&watched).map(|(agent, floor)| agent / floor).collect();
-            println!("  watched    {}; the agent's ratio to it {}", spread(&watched, "s"), spread(&over, ""));
+        for (n, what) in ["watched", "patched"].into_iter().enumerate().filter(|_| !self.explained.is_empty()) {
+            let times: Vec<_> = self.explained.iter().map(|both| span(&both[n]).seconds()).collect();
+            let over: Vec<_> = agents.iter().zip(&times).map(|(agent, floor)| agent / floor).collect();
+            println!("  {what}    {}; the agent's ratio to it {}", spread(&times, "s"), spread(&over, ""));
         }
         println!("  agent      {}", spread(&agents, "s"));
         println!("  ratio      {}", spread(&ratios, ""));
@@ -97,11 +98,13 @@ impl Report {
 }
 
 /// One round in one line.
-pub(crate) fn line(round: u32, floor: &Spans, watched: Option<&Spans>, agent: &AgentRun) -> String {
+pub(crate) fn line(round: u32, floor: &Spans, explained: Option<&[Spans; 2]>, agent: &AgentRun) -> String {
     let one = |of: fn(&Spans) -> &Span| {
         let (low, high) = (of(floor).seconds(), of(&agent.spans).seconds());
-        let watched = watched.map_or_else(String::new, |watched| format!(" (watched {:.3})", of(watched).seconds()));
-        format!("floor {low:.3} s{watched}, agent {high:.3} s, ratio {:.3}", high / low)
+        let explained = explained.map_or_else(String::new, |[watched, patched]| {
+            format!(" (watched {:.3}, patched {:.3})", of(watched).seconds(), of(patched).seconds())
+        });
+        format!("floor {low:.3} s{explained}, agent {high:.3} s, ratio {:.3}", high / low)
     };
     let name = if round == 0 { "warm-up".to_owned() } else { format!("pair {round}") };
     format!("{name:>8}: create: {}; update: {}", one(|spans| &spans.create), one(|spans| &spans.update))

@@ -1,9 +1,8 @@
 //! The cluster, its namespaces, and who may do what in it.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use futures::{TryStreamExt as _, stream};
 use http::{Method, Request, header};
@@ -44,7 +43,6 @@ pub(crate) struct World {
     pub(crate) connection: Connection,
     pub(crate) agent: &'static Path,
     pub(crate) agent_kubeconfig: PathBuf,
-    template: Mutex<Option<Value>>,
 }
 
 /// Where the Secrets of a namespace are.
@@ -60,7 +58,11 @@ pub(crate) fn docker_config(password: &str) -> Value {
 
 /// One request with its JSON answer.
 pub(crate) async fn send(connection: &Connection, method: Method, path: &str, body: Bytes) -> Result<Bytes> {
-    let content = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
+    let content = match (method == Method::PATCH, body.first()) {
+        (true, Some(b'[')) => "application/json-patch+json",
+        (true, _) => "application/merge-patch+json",
+        (false, _) => "application/json",
+    };
     let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, content);
     let request = request.header(header::ACCEPT, "application/json").body(Body::from(body))?;
     Ok(request::send(&connection.write, request, Limits::PAGE).await?)
@@ -118,48 +120,7 @@ impl World {
                 namespaces.push(name.to_owned());
             }
         }
-        Ok(Self { cluster, namespaces, connection, agent, agent_kubeconfig, template: Mutex::default() })
-    }
-
-    /// The copies that are there now.
-    pub(crate) async fn copies(&self) -> Result<Vec<Value>> {
-        let path = "/api/v1/secrets?labelSelector=mw-sync.io/managed-by%3Dagent";
-        let list: Value = serde_json::from_slice(&send(&self.connection, Method::GET, path, Bytes::new()).await?)?;
-        Ok(list["items"].as_array().cloned().unwrap_or_default())
-    }
-
-    /// Fails unless every namespace has its copy, with this payload.
-    pub(crate) async fn check(&self, payload: &Value) -> Result<()> {
-        let copies = self.copies().await?;
-        let right = copies.iter().filter(|copy| copy["data"] == *payload).count();
-        ensure!(
-            (right, copies.len()) == (self.namespaces.len(), self.namespaces.len()),
-            "{right} of {} copies are right, for {} namespaces",
-            copies.len(),
-            self.namespaces.len()
-        );
-        Ok(())
-    }
-
-    /// Remembers what the agent has written, less what the server adds.
-    pub(crate) async fn learn(&self) -> Result<()> {
-        let mut copy = self.copies().await?.into_iter().next().context("no copy to learn from")?;
-        let metadata = &mut copy["metadata"];
-        let kept = json!({ "name": NAME, "labels": metadata["labels"], "annotations": metadata["annotations"] });
-        *metadata = kept;
-        // Items of a list do not say what they are.
-        copy["apiVersion"] = "v1".into();
-        copy["kind"] = "Secret".into();
-        *self.template.lock().unwrap_or_else(PoisonError::into_inner) = Some(copy);
-        Ok(())
-    }
-
-    /// The body that the agent would send, with this payload.
-    pub(crate) fn body(&self, payload: Value) -> Result<Bytes> {
-        let template = self.template.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut body = template.context("the agent comes first")?;
-        body["data"] = payload;
-        Ok(body.to_string().into())
+        Ok(Self { cluster, namespaces, connection, agent, agent_kubeconfig })
     }
 
     pub(crate) async fn stop(self) {

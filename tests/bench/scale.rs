@@ -1,0 +1,163 @@
+//! A hundred sources to a thousand namespaces: how long a new namespace waits behind 100,000 writes, what the agent's
+//! memory holds then, what 20,000 Secrets that are none of its business add, and what a restart costs.
+//!
+//! Times are the API server's own, from its audit log, as in the other benchmark.
+
+// A program for people, and one that shall fail loudly.
+#![allow(clippy::indexing_slicing, clippy::print_stderr, clippy::print_stdout)]
+
+mod log;
+mod world;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use clap::Parser;
+use http::Method;
+use jiff::Timestamp;
+use serde_json::json;
+use testbed::{Process, Requests};
+use tokio::time::sleep;
+
+use log::said;
+use world::{World, docker_config, secrets, send, send_all};
+
+/// Writes under way at once, on both sides.
+const IN_FLIGHT: usize = 64;
+const MIB: f64 = (1 << 20) as f64;
+const AGENT: &str = "system:serviceaccount:operator:mw-sync-agent";
+
+/// Measures an agent with many sources and many namespaces.
+#[derive(Debug, Parser)]
+#[command(name = "cargo bench --bench scale --")]
+struct Options {
+    /// How many namespaces there are at first
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    namespaces: u32,
+    /// How many sources
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    sources: u32,
+    /// How many namespaces are created while the fan-out runs, one a second
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    new: u32,
+    /// How many Secrets that are no sources are created afterwards
+    #[arg(long, default_value_t = 20_000)]
+    unrelated: u32,
+    /// What cargo adds
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> Result<ExitCode> {
+    let options = Options::parse();
+    if !options.bench {
+        println!("nothing measured: this is for `cargo bench --bench scale`");
+        return Ok(ExitCode::SUCCESS);
+    }
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(measure(&options))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn measure(options: &Options) -> Result<()> {
+    let world = World::start(options.namespaces).await?;
+    create_secrets(&world, "operator", "source", options.sources, true).await?;
+    let places = world.namespaces.len() as u32 + options.new;
+    let replicas = places * options.sources;
+
+    let mark = world.cluster.audit().mark().await?;
+    let agent = start(&world).await?;
+    let mut new = Vec::new();
+    for n in 0..options.new {
+        sleep(Duration::from_secs(1)).await;
+        let name = format!("new-{n:04}");
+        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+        // The audit log does not name what is created; it is the same clock.
+        new.push((name, Timestamp::now()));
+        send(&world.connection, Method::POST, "/api/v1/namespaces", namespace.to_string().into()).await?;
+    }
+    said(&agent, &format!("synced={places}\n"), options.sources as usize).await;
+    let requests = world.cluster.audit().since(mark).await?;
+    report_fan_out(&requests, options, &new)?;
+
+    println!("agent, {replicas} replicas:");
+    println!("  peak RSS   {:.1} MiB", agent.peak_rss()? as f64 / MIB);
+    let before = settled_rss(&agent).await?;
+    println!("  RSS        {:.1} MiB (budget 64 MiB)", before / MIB);
+
+    create_secrets(&world, "tenant-00000", "unrelated", options.unrelated, false).await?;
+    let after = settled_rss(&agent).await?;
+    println!("  {} unrelated Secrets add {:.2} MiB (budget 1 MiB)", options.unrelated, (after - before) / MIB);
+    stop(&agent).await?;
+
+    let mark = world.cluster.audit().mark().await?;
+    let agent = start(&world).await?;
+    said(&agent, &format!("synced={places}\n"), options.sources as usize).await;
+    let rss = settled_rss(&agent).await?;
+    let requests = world.cluster.audit().since(mark).await?.user(AGENT);
+    println!("restarted:");
+    println!("  RSS        {:.1} MiB, at its peak {:.1} MiB", rss / MIB, agent.peak_rss()? as f64 / MIB);
+    println!("  requests   {} writes of {} in all", requests.clone().writes().count(), requests.count());
+    stop(&agent).await?;
+    world.stop().await;
+    Ok(())
+}
+
+async fn start(world: &World) -> Result<Process> {
+    let args = ["--log-format=text".to_owned(), format!("--max-in-flight={IN_FLIGHT}")];
+    Process::spawn(world.agent, args, [("KUBECONFIG", &world.agent_kubeconfig)])
+}
+
+async fn stop(agent: &Process) -> Result<()> {
+    agent.terminate();
+    ensure!(agent.wait_exit(Duration::from_secs(10)).await?.success(), "{}", agent.log_tail(20));
+    Ok(())
+}
+
+/// What is resident when nothing has been done for a while.
+async fn settled_rss(agent: &Process) -> Result<f64> {
+    sleep(Duration::from_secs(5)).await;
+    Ok(agent.rss()? as f64)
+}
+
+async fn create_secrets(world: &World, namespace: &str, name: &str, count: u32, on: bool) -> Result<()> {
+    let annotations = if on { json!({ "mw-sync": "yes" }) } else { json!({}) };
+    let bodies = (0..count).map(|n| {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/dockerconfigjson",
+            "metadata": { "name": format!("{name}-{n:05}"), "annotations": annotations },
+            "data": docker_config(&format!("{name}-{n}")),
+        });
+        (secrets(namespace), Bytes::from(secret.to_string()))
+    });
+    send_all(&world.connection, &Method::POST, bodies).await
+}
+
+/// The whole, and how long each new namespace waited for its last copy.
+fn report_fan_out(requests: &Requests, options: &Options, new: &[(String, Timestamp)]) -> Result<()> {
+    let writes = requests.clone().user(AGENT).resource("secrets").writes();
+    let mut last: BTreeMap<&str, Timestamp> = BTreeMap::new();
+    let (mut begin, mut end) = (Timestamp::MAX, Timestamp::MIN);
+    for write in writes.entries() {
+        let (received, answered) = (write.received.parse()?, write.at.parse()?);
+        (begin, end) = (Timestamp::min(begin, received), Timestamp::max(end, answered));
+        let of = last.entry(&write.namespace).or_insert(answered);
+        *of = (*of).max(answered);
+    }
+    let seconds = end.duration_since(begin).as_secs_f64();
+    println!("\n{} sources to {} namespaces, {IN_FLIGHT} in flight", options.sources, last.len());
+    println!("  {} writes in {seconds:.1} s, {:.0} a second", writes.count(), writes.count() as f64 / seconds);
+
+    let mut waits = Vec::new();
+    for (name, created) in new {
+        let complete = last.get(name.as_str()).with_context(|| format!("nothing in {name}"))?;
+        ensure!(*created < end, "{name} came after the fan-out: fewer --new, or more --sources");
+        waits.push(complete.duration_since(*created).as_millis());
+    }
+    waits.sort_unstable();
+    let at = |part: f64| waits[((waits.len() as f64 * part).ceil() as usize).clamp(1, waits.len()) - 1];
+    println!("  {} new namespaces meanwhile, complete after ms: median {}, p99 {}", waits.len(), at(0.5), at(0.99));
+    Ok(())
+}
