@@ -84,6 +84,22 @@ fn the_grace_of_a_busy_source_is_a_whole_one() {
 }
 
 #[test]
+fn a_freeze_is_never_delayed() {
+    let mut sources = listed(&[plain("yes")]);
+    news(&mut sources);
+    (1..=5).for_each(|n| drop(apply(&mut sources, at(0), data(n))));
+    let typo = source("perhaps", |object| drop(object.content.data.insert("k".into(), "6".into())));
+    sources.on_source(at(1), Kind::Secret, Feed::Applied(typo));
+    let frozen = sources.take_news();
+    let [SourceNews::Want(_, Want::Frozen(desired))] = &frozen[..] else { panic!("{frozen:?}") };
+    assert_eq!(desired.content.data["k"], "2", "the data are late");
+    sources.tick(at(10));
+    let frozen = sources.take_news();
+    let [SourceNews::Want(_, Want::Frozen(desired))] = &frozen[..] else { panic!("{frozen:?}") };
+    assert_eq!(desired.content.data["k"], "6");
+}
+
+#[test]
 fn frozen_is_not_forgotten_for_being_busy() {
     let mut sources = listed(&[plain("yes")]);
     for n in 0..20 {

@@ -1,5 +1,7 @@
 //! What is kept of one source, and what is told of it when it changes too often.
 
+use std::sync::Arc;
+
 use super::feed::Moment;
 use super::pace::Pace;
 use crate::contract::desired::Desired;
@@ -64,9 +66,11 @@ impl Entry {
             Err(at) => {
                 self.held = true;
                 // It was switched off and on again: what is not deleted yet stays.
-                let instead = match &self.told {
-                    None | Some(Want::Off(_)) => Want::Leaving(Reason::SourceBusy),
-                    Some(told) => told.clone(),
+                let instead = match (&self.told, &want) {
+                    (None | Some(Want::Off(_)), _) => Want::Leaving(Reason::SourceBusy),
+                    // What cannot be understood makes and deletes nothing from now on; only what stands is late.
+                    (Some(Want::On(old)), Want::Frozen(_)) => Want::Frozen(Arc::clone(old)),
+                    (Some(told), _) => told.clone(),
                 };
                 (instead, Some(at))
             }
