@@ -86,6 +86,21 @@ pub struct Entry {
 #[must_use]
 pub struct Requests(Vec<Entry>);
 
+impl Entry {
+    /// How many seconds after `earlier` this request came; less than a day.
+    #[must_use]
+    pub fn seconds_after(&self, earlier: &Self) -> f64 {
+        const DAY: f64 = 86_400.0;
+        (second_of_the_day(&self.received) - second_of_the_day(&earlier.received)).rem_euclid(DAY)
+    }
+}
+
+/// Of an RFC 3339 time in UTC.
+fn second_of_the_day(time: &str) -> f64 {
+    let clock = time.split_once('T').map_or("", |(_, clock)| clock).trim_end_matches('Z');
+    clock.split(':').fold(0.0_f64, |sum, part| sum.mul_add(60.0, part.parse::<f64>().expect("a number")))
+}
+
 impl<'c> AuditLog<'c> {
     pub(crate) fn new(cluster: &'c Cluster) -> Self {
         Self { cluster }

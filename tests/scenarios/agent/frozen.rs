@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::support::{Kind, annotated, shared_agent, uid};
+use crate::support::{Kind, annotated, asking, shared_agent, uid};
 
 /// DESIGN section 3, "Frozen": data follows, nothing is created, nothing is deleted.
 #[tokio::test]
@@ -96,5 +96,51 @@ async fn some_types_and_names_are_never_copied() -> Result<()> {
     let after = world.until_there(Kind::ConfigMap, "never", "kube-root-ca.crt").await;
     assert!(after["metadata"]["labels"].is_null(), "{after:#}");
     world.annotate(Kind::ConfigMap, "kube-root-ca.crt", &json!({"mw-sync": null})).await?;
+    Ok(())
+}
+
+/// DESIGN section 3 and promise 10: the Event names the annotation, shows the value, and says what was expected.
+#[tokio::test]
+async fn what_freezes_a_source_is_an_event_that_says_what_to_write() -> Result<()> {
+    let shared = shared_agent().await?;
+    let world = &shared.world;
+    world.namespace("bad").await?;
+    let bad = [
+        ("mw-sync", "perhaps", "write yes (also true, on, 1) or no (also false, off, 0)"),
+        ("mw-sync.io/sync", "", "write yes"),
+        ("mw-sync.io/namespaces", "Team-*", "'T' cannot be part of a name; write names or globs, separated by commas"),
+        ("mw-sync.io/namespaces", "a,,b", "an entry is empty; write names or globs"),
+        ("mw-sync.io/clusters", "!", "an entry is empty; write names or globs"),
+        ("mw-sync.io/namespace-selector", "env in prod", "should come a list in parentheses; write a label selector"),
+        ("mw-sync.io/cluster-selector", "env=prod,", "should come a label key; write a label selector"),
+        ("mw-sync.io/on-conflict", "force", "write refuse, adopt-equal or adopt"),
+        ("mw-sync.io/on-delete", "keep", "write delete or retain"),
+        ("mw-sync.io/copy-annotations", "mw-sync.io/origin", "is ours and is never copied"),
+        ("mw-sync.io/copy-annotations", "a b", "\"a b\" is no annotation key; write keys, separated by commas"),
+        ("mw-sync.io/image-pull-secret", "default", "only a Secret of type kubernetes.io/dockerconfigjson"),
+        ("mw-sync.io/nmespaces", "a", "is not known to this version (is mw-sync.io/namespaces meant?)"),
+        ("mw-sync.io/of-tomorrow", "a", "is not known to this version: correct the key or remove it"),
+    ];
+    let name = |n: usize| format!("bad-{n}");
+    for (n, (key, value, _)) in bad.iter().enumerate() {
+        world.create(&asking(Kind::Secret, &name(n), &json!({}), &json!({*key: value}))).await?;
+    }
+    for (n, (key, value, expected)) in bad.iter().enumerate() {
+        let unknown = expected.contains("not known");
+        let subject = if unknown { format!("annotation {key} ") } else { format!("annotation {key} is {value:?}: ") };
+        let said = world.until_said(Kind::Secret, &name(n), "Frozen", &[&subject, expected]).await;
+        assert!(said.kind == "Warning" && said.note.contains("none is created or deleted"), "{said:?}");
+    }
+    world.create(&annotated(Kind::Secret, "bad-fence", &json!({}))).await?;
+    world.until_there(Kind::Secret, "bad", "bad-fence").await;
+    for n in 0..bad.len() {
+        assert!(world.copies(Kind::Secret, &name(n)).await?.is_empty(), "{:?}", bad.get(n));
+    }
+    // Corrected, each is a source as any.
+    for (n, (key, ..)) in bad.iter().enumerate() {
+        let thaw = json!({*key: if *key == "mw-sync" { json!("yes") } else { Value::Null }});
+        world.annotate(Kind::Secret, &name(n), &thaw).await?;
+        world.until_there(Kind::Secret, "bad", &name(n)).await;
+    }
     Ok(())
 }

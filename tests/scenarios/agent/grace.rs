@@ -43,21 +43,13 @@ async fn copies_go_after_the_grace_confirmed_by_one_look() -> Result<()> {
         assert_eq!(asked.clone().verb("get").namespace("operator").count(), 1, "{:#?}", asked.counts());
         assert_eq!(asked.clone().verb("get").count(), 1, "only the source is looked at: {:#?}", asked.counts());
         let deletes = asked.verb("delete");
-        let first = deletes.each().map(|entry| entry.received.clone()).min().expect("there were some");
-        let changed = changed.each().next().expect("we changed it").received.clone();
-        let waited = seconds(&first) - seconds(&changed);
-        let waited = if waited < 0.0 { waited + 86_400.0 } else { waited };
+        let first = deletes.each().min_by_key(|entry| &entry.received).expect("there were some");
+        let waited = first.seconds_after(changed.each().next().expect("we changed it"));
         assert!(waited >= Shared::GRACE.as_secs_f64(), "after {waited} s already");
     }
     // The ConfigMap that lost its annotation is still its owner's.
     world.get(Kind::ConfigMap, "operator", "going-plain").await?;
     Ok(())
-}
-
-/// The second of the day of an RFC 3339 time in UTC.
-fn seconds(time: &str) -> f64 {
-    let clock = time.split_once('T').map_or("", |(_, clock)| clock).trim_end_matches('Z');
-    clock.split(':').fold(0.0_f64, |sum, part| sum.mul_add(60.0, part.parse::<f64>().expect("a number")))
 }
 
 /// Promise 8, with a grace that never ends within a test, so that no time is measured.

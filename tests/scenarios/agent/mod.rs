@@ -1,5 +1,7 @@
 //! The agent, by theme. Each test cites the promises of DESIGN section 4 that it holds.
 
+mod adoption;
+mod annotations;
 mod big;
 mod drift;
 mod events;
@@ -7,11 +9,14 @@ mod follow;
 mod foreign;
 mod frozen;
 mod grace;
+mod grammar;
 mod help;
 mod idle;
 mod lifecycle;
 mod marks;
 mod namespaces;
+mod retain;
 mod rivals;
 mod secrecy;
+mod selection;
 mod thousand;

@@ -6,23 +6,12 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use testbed::{Cluster, Mark, eventually};
 
-use super::events::events;
 use crate::support::{AGENT, Kind, SOON, annotated, shared_agent};
 
 /// How often the agent has updated this object since then.
 async fn updates(cluster: &Cluster, mark: Mark, namespace: &str, name: &str) -> Result<usize> {
     let updates = cluster.audit().since(mark).await?.user(AGENT).namespace(namespace).verb("patch");
     Ok(updates.filter(|entry| entry.name == name).count())
-}
-
-/// Waits until an Event on the source has this reason and text.
-async fn until_said(cluster: &Cluster, source: &str, reason: &str, text: &str) {
-    eventually(SOON, format!("an Event {reason} with {text:?}"), async || {
-        let events = events(cluster, source).await?;
-        ensure!(events.iter().any(|(_, said, note)| said == reason && note.contains(text)), "{events:?}");
-        Ok(())
-    })
-    .await;
 }
 
 /// Promises 9 and 10: three times it is restored, then it is contested, which is said with who it was.
@@ -44,14 +33,14 @@ async fn a_copy_that_is_changed_again_and_again_is_contested() -> Result<()> {
         world.until_data(Kind::Secret, "rivals-edit", "rivals-edit", &json!({"a": "MQ=="})).await;
     }
     theirs().await?;
-    until_said(cluster, "rivals-edit", "Contested", "\"their-controller\"").await;
+    world.until_said(Kind::Secret, "rivals-edit", "Contested", &["\"their-controller\""]).await;
     world.until_data(Kind::Secret, "rivals-edit", "rivals-edit", &json!({"a": "eA=="})).await;
     assert_eq!(updates(cluster, mark, "rivals-edit", "rivals-edit").await?, 3);
     // A new version of the source is written there, once.
     world.merge(Kind::Secret, "operator", "rivals-edit", &json!({"data": {"a": "Mg=="}})).await?;
     world.until_data(Kind::Secret, "rivals-edit", "rivals-edit", &json!({"a": "Mg=="})).await;
     theirs().await?;
-    until_said(cluster, "rivals-edit", "Contested", "\"their-controller\"").await;
+    world.until_said(Kind::Secret, "rivals-edit", "Contested", &["\"their-controller\""]).await;
     assert_eq!(updates(cluster, mark, "rivals-edit", "rivals-edit").await?, 4);
     // And an explicit `no` takes it away.
     world.annotate(Kind::Secret, "rivals-edit", &json!({"mw-sync": "no"})).await?;
@@ -63,7 +52,7 @@ async fn a_copy_that_is_changed_again_and_again_is_contested() -> Result<()> {
 #[tokio::test]
 async fn a_copy_that_is_deleted_in_a_loop_is_contested() -> Result<()> {
     let shared = shared_agent().await?;
-    let (cluster, world) = (&shared.cluster, &shared.world);
+    let world = &shared.world;
     world.namespace("rivals-loop").await?;
     world.create(&annotated(Kind::Secret, "rivals-loop", &json!({"a": "MQ=="}))).await?;
     let (begin, mut said, mut deleted) = (Instant::now(), None::<Instant>, 0);
@@ -73,7 +62,9 @@ async fn a_copy_that_is_deleted_in_a_loop_is_contested() -> Result<()> {
             world.delete(Kind::Secret, "rivals-loop", "rivals-loop").await?;
             deleted += 1;
         }
-        if said.is_none() && events(cluster, "rivals-loop").await?.iter().any(|(_, reason, _)| reason == "Contested") {
+        if said.is_none()
+            && world.events(Kind::Secret, "rivals-loop").await?.iter().any(|said| said.reason == "Contested")
+        {
             said = Some(Instant::now());
         }
         ensure!(begin.elapsed() < SOON, "never contested");
@@ -128,7 +119,7 @@ async fn a_copy_that_admission_changes_is_not_written_for_ever() -> Result<()> {
     .await;
     let mark = cluster.audit().mark().await?;
     world.create(&annotated(Kind::Secret, "rivals-policy", &json!({"a": "MQ=="}))).await?;
-    until_said(cluster, "rivals-policy", "Mutated", "exempt our field manager").await;
+    world.until_said(Kind::Secret, "rivals-policy", "Mutated", &["exempt our field manager"]).await;
     world.merge(Kind::Secret, "operator", "rivals-policy", &json!({"data": {"a": "Mg=="}})).await?;
     world.until_data(Kind::Secret, "rivals-policy", "rivals-policy", &json!({"a": "Mg==", "theirs": "eA=="})).await;
     assert_eq!(updates(cluster, mark, "rivals-policy", "rivals-policy").await?, 1, "one write for each version");

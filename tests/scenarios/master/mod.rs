@@ -3,9 +3,13 @@
 //! Clusters are shared; each scenario has a source namespace, a ServiceAccount and a destination of its own name.
 
 mod api;
+mod carried;
 mod conditions;
 mod copies;
 mod fleet;
 mod isolation;
+mod options;
+mod selection;
 mod stage;
 mod start;
+mod take_over;

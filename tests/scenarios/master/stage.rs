@@ -9,6 +9,7 @@ use testbed::{Binaries, Cluster, Kubeconfig, Process, SharedCluster, eventually}
 use tokio::sync::OnceCell;
 
 use super::api;
+use crate::support::{Kind, World};
 
 /// Enough on a machine that does ten other things.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
@@ -32,6 +33,7 @@ fn manifest(file: &str, name: &str) -> Result<String> {
     let text = text.replace("name: operator", &format!("name: {name}"));
     let text = text.replace("resourceNames: [operator]", &format!("resourceNames: [{name}]"));
     // ClusterRoles have no namespace.
+    let text = text.replace("name: mw-sync-agent", &format!("name: mw-sync-agent-{name}"));
     Ok(text.replace("name: mw-sync-master", &format!("name: mw-sync-master-{name}")))
 }
 
@@ -73,12 +75,32 @@ impl<'c> Stage<'c> {
         format!("system:serviceaccount:{}:mw-sync-remote", self.name)
     }
 
-    /// Starts the master.
+    /// Starts the master, with a grace of 2 s.
     pub(crate) async fn master(&self, args: &[&str]) -> Result<Process> {
+        self.master_with(&[&["--delete-grace=2s"], args].concat()).await
+    }
+
+    /// Starts the master with its own grace.
+    pub(crate) async fn master_with(&self, args: &[&str]) -> Result<Process> {
         let namespace = format!("--source-namespace={}", self.name);
-        let fixed = [namespace.as_str(), "--allow-addresses=127.0.0.1", "--delete-grace=2s"];
+        let fixed = [namespace.as_str(), "--allow-addresses=127.0.0.1"];
         let program = Binaries::build().await?.master();
         Process::spawn(program, fixed.iter().chain(args), [("KUBECONFIG", &self.kubeconfig)])
+    }
+
+    /// Installs and starts an agent in a remote cluster, whose source namespace is the master's destination.
+    pub(crate) async fn agent(&self, remote: &Cluster, args: &[&str]) -> Result<Process> {
+        apply(remote, "agent.yaml", self.name).await?;
+        let account = format!("mw-sync-agent-{}", self.name);
+        let kubeconfig = remote.kubeconfig_for_service_account(self.name, &account).await?;
+        let namespace = format!("--source-namespace={}", self.name);
+        let program = Binaries::build().await?.agent();
+        Process::spawn(program, [namespace.as_str()].iter().chain(args), [("KUBECONFIG", kubeconfig)])
+    }
+
+    /// The user that such an agent is.
+    pub(crate) fn agent_user(&self) -> String {
+        format!("system:serviceaccount:{0}:mw-sync-agent-{0}", self.name)
     }
 
     /// The namespace and the rights in a remote cluster, as the head of `remote-access.yaml` says; returns the access.
@@ -129,6 +151,12 @@ impl<'c> Stage<'c> {
         Ok(())
     }
 
+    /// Sets labels of a RemoteCluster; null takes one away.
+    pub(crate) async fn relabel(&self, name: &str, labels: Value) -> Result<()> {
+        let path = api::remote_cluster(self.name, name);
+        api::merge(self.management, &path, &json!({ "metadata": { "labels": labels } })).await
+    }
+
     /// Changes the spec of a RemoteCluster.
     pub(crate) async fn change(&self, name: &str, spec: Value) -> Result<()> {
         api::merge(self.management, &api::remote_cluster(self.name, name), &json!({ "spec": spec })).await
@@ -153,6 +181,29 @@ impl<'c> Stage<'c> {
     pub(crate) async fn source(&self, name: &str, value: &str) -> Result<()> {
         api::create(self.management, &api::secret(self.name, ""), &api::opaque(name, value)).await?;
         api::annotate(self.management, &self.path(name), Some("yes")).await
+    }
+
+    /// Makes a source of one key that asks for this.
+    pub(crate) async fn asking(&self, name: &str, value: &str, options: Value) -> Result<()> {
+        let mut source = api::opaque(name, value);
+        source["metadata"]["annotations"] = options;
+        source["metadata"]["annotations"]["mw-sync"] = "yes".into();
+        api::create(self.management, &api::secret(self.name, ""), &source).await
+    }
+
+    /// Sets annotations of a source; null takes one away.
+    pub(crate) async fn annotate(&self, name: &str, annotations: Value) -> Result<()> {
+        api::merge(self.management, &self.path(name), &json!({ "metadata": { "annotations": annotations } })).await
+    }
+
+    /// Changes the value of a source.
+    pub(crate) async fn set(&self, name: &str, value: &str) -> Result<()> {
+        api::merge(self.management, &self.path(name), &json!({ "stringData": { "key": value } })).await
+    }
+
+    /// Waits until there is an Event with this reason and these words on a source.
+    pub(crate) async fn until_said(&self, name: &str, reason: &str, words: &[&str]) {
+        World::of(self.management).until_said_in(self.name, Kind::Secret, name, reason, words).await;
     }
 
     /// Path of a Secret of the source namespace, and of its copy.

@@ -22,8 +22,20 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// `--delete-grace` of its agent.
+    /// `--delete-grace` of [`shared_agent`].
     pub(crate) const GRACE: Duration = Duration::from_secs(3);
+
+    /// Installs and starts the agent unless another test has. Its log is at `trace`, so that a look for what must not
+    /// be in it sees all.
+    async fn with(name: &'static str, agent: &'static OnceCell<Process>, flags: &[&str]) -> Result<Self> {
+        let cluster = shared(name).await?;
+        let begin = async || {
+            let kubeconfig = install(&cluster).await?;
+            spawn(&kubeconfig, &[flags, &["--log=trace"]].concat()).await
+        };
+        let agent = agent.get_or_try_init(begin).await?;
+        Ok(Self { world: World::of(&cluster), agent, cluster: cluster.clone() })
+    }
 }
 
 impl Drop for Shared {
@@ -34,16 +46,17 @@ impl Drop for Shared {
     }
 }
 
-/// The shared cluster, its agent running. Its log is at `trace`, so that a look for what must not be in it sees all.
+/// The shared cluster whose agent has a short grace and may not adopt.
 pub(crate) async fn shared_agent() -> Result<Shared> {
     static AGENT: OnceCell<Process> = OnceCell::const_new();
-    let cluster = shared("agent").await?;
-    let begin = async || {
-        let kubeconfig = install(&cluster).await?;
-        spawn(&kubeconfig, &["--delete-grace=3s", "--log=trace"]).await
-    };
-    let agent = AGENT.get_or_try_init(begin).await?;
-    Ok(Shared { world: World::of(&cluster), agent, cluster: cluster.clone() })
+    Shared::with("agent", &AGENT, &["--delete-grace=3s"]).await
+}
+
+/// The shared cluster whose agent may adopt, stays out of `kept-out-*`, and has a grace that never ends within a test.
+pub(crate) async fn adopting_agent() -> Result<Shared> {
+    static AGENT: OnceCell<Process> = OnceCell::const_new();
+    let flags = ["--delete-grace=1h", "--allow-adopt", "--exclude-namespaces=kept-out-*"];
+    Shared::with("adopting", &AGENT, &flags).await
 }
 
 /// Applies what a person applies, and returns the kubeconfig of the agent's ServiceAccount.
@@ -61,6 +74,15 @@ pub(crate) async fn spawn(kubeconfig: &Path, flags: &[&str]) -> Result<Process> 
 /// [`install`] and [`spawn`].
 pub(crate) async fn start(cluster: &Cluster, flags: &[&str]) -> Result<Process> {
     spawn(&install(cluster).await?, flags).await
+}
+
+/// A source with these data, and what else it asks for.
+pub(crate) fn asking(kind: Kind, name: &str, data: &Value, options: &Value) -> Value {
+    let mut source = annotated(kind, name, data);
+    for (key, value) in options.as_object().into_iter().flatten() {
+        source["metadata"]["annotations"][key] = value.clone();
+    }
+    source
 }
 
 /// A source with these data: of a Secret in base64, of a ConfigMap as they are.

@@ -1,10 +1,11 @@
 //! What several themes need: the agent as `deploy/` installs it, and short ways to look at a cluster and change it.
 
+mod events;
 mod installed;
 mod thousand;
 mod world;
 
-pub(crate) use installed::{AGENT, Shared, annotated, install, shared_agent, spawn, start};
+pub(crate) use installed::{AGENT, Shared, adopting_agent, annotated, asking, install, shared_agent, spawn, start};
 pub(crate) use thousand::{Thousand, thousand};
 pub(crate) use world::{Kind, World, uid, version};
 

@@ -95,9 +95,34 @@ impl World {
 
     /// All objects of a name, in all namespaces but `operator`.
     pub(crate) async fn copies(&self, kind: Kind, name: &str) -> Result<Vec<Value>> {
-        let uri = format!("/api/v1/{}?fieldSelector=metadata.name={name},metadata.namespace!=operator", kind.plural());
-        let mut list = self.send(Method::GET, &uri, "application/json", &Value::Null).await?;
+        let of = format!("metadata.name={name},metadata.namespace!=operator");
+        self.list(&format!("/api/v1/{}?fieldSelector={of}", kind.plural())).await
+    }
+
+    /// The namespaces where there is an object of this name, but for `operator`, sorted.
+    pub(crate) async fn places(&self, kind: Kind, name: &str) -> Result<Vec<String>> {
+        let copies = self.copies(kind, name).await?;
+        let names = copies.iter().filter_map(|copy| copy["metadata"]["namespace"].as_str());
+        let mut names: Vec<_> = names.map(str::to_owned).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// What a list has.
+    pub(crate) async fn list(&self, uri: &str) -> Result<Vec<Value>> {
+        let mut list = self.send(Method::GET, uri, "application/json", &Value::Null).await?;
         Ok(list["items"].as_array_mut().map(std::mem::take).unwrap_or_default())
+    }
+
+    /// Creates a namespace with labels.
+    pub(crate) async fn labelled(&self, name: &str, labels: &Value) -> Result<Value> {
+        let metadata = json!({"name": name, "labels": labels});
+        self.create(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})).await
+    }
+
+    /// Sets labels of a namespace; null takes one away.
+    pub(crate) async fn relabel(&self, name: &str, labels: &Value) -> Result<Value> {
+        self.merge(Kind::Namespace, "", name, &json!({"metadata": {"labels": labels}})).await
     }
 
     /// Changes an object by a merge patch.
