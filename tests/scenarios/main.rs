@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 mod agent;
+mod chaos;
 mod cluster_client;
 mod flags;
 mod manifests;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use crate::cluster::Cluster;
@@ -18,6 +19,20 @@ apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
+- level: Metadata
+";
+
+/// The same, with the bodies of what changes Secrets and ConfigMaps: who wrote which version of what.
+pub(crate) const POLICY_WITH_BODIES: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+omitManagedFields: true
+rules:
+- level: RequestResponse
+  verbs: [create, update, patch, delete, deletecollection]
+  resources:
+  - resources: [secrets, configmaps]
 - level: Metadata
 ";
 
@@ -79,6 +94,13 @@ pub struct Entry {
     pub received: String,
     /// When this stage was reached, likewise.
     pub at: String,
+    /// The id of the token that was shown, as in [`Kubeconfig::token_id`](crate::Kubeconfig::token_id).
+    pub token_id: String,
+    /// The request's body; null unless the cluster was started
+    /// [`with_bodies_in_audit`](crate::ClusterOptions::with_bodies_in_audit).
+    pub request: Value,
+    /// The answer's body, likewise.
+    pub response: Value,
 }
 
 /// Requests out of an audit log. Each filter keeps the matching ones.
@@ -263,12 +285,26 @@ struct Line {
     response_status: ResponseStatus,
     request_received_timestamp: String,
     stage_timestamp: String,
+    #[serde(default)]
+    request_object: Value,
+    #[serde(default)]
+    response_object: Value,
 }
 
 #[derive(Deserialize)]
 struct User {
     #[serde(default)]
     username: String,
+    #[serde(default)]
+    extra: BTreeMap<String, Vec<String>>,
+}
+
+impl User {
+    /// `JTI=` and the claim of a ServiceAccount's token.
+    fn token_id(&mut self) -> Option<String> {
+        let id = self.extra.remove("authentication.kubernetes.io/credential-id")?.pop()?;
+        id.strip_prefix("JTI=").map(str::to_owned)
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -289,7 +325,7 @@ struct ResponseStatus {
 
 impl From<Line> for Entry {
     fn from(line: Line) -> Self {
-        let Line { audit_id, stage, request_uri, verb, user, user_agent, object_ref, response_status, .. } = line;
+        let Line { audit_id, stage, request_uri, verb, mut user, user_agent, object_ref, response_status, .. } = line;
         let ObjectRef { api_group, resource, subresource, namespace, name } = object_ref;
         Self {
             id: audit_id,
@@ -301,11 +337,14 @@ impl From<Line> for Entry {
             namespace,
             name,
             user_agent,
+            token_id: user.token_id().unwrap_or_default(),
             username: user.username,
             code: response_status.code,
             request_uri,
             received: line.request_received_timestamp,
             at: line.stage_timestamp,
+            request: line.request_object,
+            response: line.response_object,
         }
     }
 }

@@ -36,11 +36,12 @@ pub struct ClusterOptions {
     api_server_args: Vec<String>,
     controller_manager: bool,
     fsync: bool,
+    audit_policy: &'static str,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { api_server_args: Vec::new(), controller_manager: true, fsync: false }
+        Self { api_server_args: Vec::new(), controller_manager: true, fsync: false, audit_policy: audit::POLICY }
     }
 }
 
@@ -56,6 +57,12 @@ impl ClusterOptions {
     /// `kube-root-ca.crt`. Starts a second earlier and leaves the machine to what is measured.
     pub fn without_controller_manager(mut self) -> Self {
         self.controller_manager = false;
+        self
+    }
+
+    /// The audit log has the bodies of requests that change Secrets and ConfigMaps, and of their answers.
+    pub fn with_bodies_in_audit(mut self) -> Self {
+        self.audit_policy = audit::POLICY_WITH_BODIES;
         self
     }
 
@@ -114,7 +121,7 @@ impl Cluster {
              {manager_token},system:kube-controller-manager,manager,system:masters\n"
         );
         fs::write(dir.join("users.csv"), tokens)?;
-        fs::write(dir.join("audit.yaml"), audit::POLICY)?;
+        fs::write(dir.join("audit.yaml"), options.audit_policy)?;
         let parts = Mutex::default();
         let mut cluster = Self { options, programs, authority, admin_token, etcd_port: 0, port: 0, parts, scratch };
         cluster.first_start_etcd().await?;

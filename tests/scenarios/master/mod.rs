@@ -10,6 +10,6 @@ mod fleet;
 mod isolation;
 mod options;
 mod selection;
-mod stage;
+pub(crate) mod stage;
 mod start;
 mod take_over;

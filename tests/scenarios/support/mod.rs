@@ -7,7 +7,7 @@ mod world;
 
 pub(crate) use installed::{AGENT, Shared, adopting_agent, annotated, asking, install, shared_agent, spawn, start};
 pub(crate) use thousand::{Thousand, thousand};
-pub(crate) use world::{Kind, World, uid, version};
+pub(crate) use world::{Kind, World, code, uid, version};
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use testbed::{Cluster, eventually};
 use super::SOON;
 
 /// The kinds that scenarios handle.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Kind {
     Secret,
     ConfigMap,
@@ -86,11 +86,16 @@ impl World {
     pub(crate) async fn find(&self, kind: Kind, namespace: &str, name: &str) -> Result<Option<Value>> {
         match self.get(kind, namespace, name).await {
             Ok(object) => Ok(Some(object)),
-            Err(error) => match error.downcast_ref::<kube::Error>() {
-                Some(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-                _ => Err(error),
-            },
+            Err(error) if code(&error) == Some(404) => Ok(None),
+            Err(error) => Err(error),
         }
+    }
+
+    /// All objects of a kind.
+    pub(crate) async fn all(&self, kind: Kind) -> Result<Vec<Value>> {
+        let uri = format!("/api/v1/{}", kind.plural());
+        let mut list = self.send(Method::GET, &uri, "application/json", &Value::Null).await?;
+        Ok(list["items"].as_array_mut().map(std::mem::take).unwrap_or_default())
     }
 
     /// All objects of a name, in all namespaces but `operator`.
@@ -142,6 +147,14 @@ impl World {
         self.send(Method::DELETE, &uri, "application/json", &Value::Null).await
     }
 
+    /// Deletes an object if it is still this one in this version.
+    pub(crate) async fn delete_exactly(&self, kind: Kind, namespace: &str, name: &str, object: &Value) -> Result<()> {
+        let uri = format!("{}/{name}", kind.path(namespace));
+        let exactly = json!({"uid": uid(object), "resourceVersion": version(object)});
+        let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": exactly});
+        self.send(Method::DELETE, &uri, "application/json", &options).await.map(drop)
+    }
+
     /// Takes the hold off a namespace that is being deleted, as the controller manager does when it is empty.
     pub(crate) async fn finalize(&self, namespace: &str) -> Result<()> {
         if let Some(mut object) = self.find(Kind::Namespace, "", namespace).await? {
@@ -185,6 +198,14 @@ impl World {
             Ok(())
         })
         .await;
+    }
+}
+
+/// The code of an API server's refusal.
+pub(crate) fn code(error: &anyhow::Error) -> Option<u16> {
+    match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) => Some(status.code),
+        _ => None,
     }
 }
 

@@ -1,0 +1,209 @@
+//! How the world must look in the end, worked out from people's objects alone: nothing here is the engine's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use super::objects::{Manager, Place};
+use crate::support::{Kind, World, uid};
+
+/// What stands in a cluster.
+pub(super) struct Snapshot {
+    namespaces: Vec<Value>,
+    pub(super) objects: BTreeMap<Place, Value>,
+}
+
+impl Snapshot {
+    pub(super) async fn of(world: &World) -> Result<Self> {
+        let mut objects = BTreeMap::new();
+        for kind in [Kind::Secret, Kind::ConfigMap] {
+            objects.extend(world.all(kind).await?.into_iter().map(|object| (Place::of(kind, &object), object)));
+        }
+        Ok(Self { namespaces: world.all(Kind::Namespace).await?, objects })
+    }
+
+    fn namespace(&self, name: &str) -> Option<&Value> {
+        self.namespaces.iter().find(|namespace| namespace["metadata"]["name"] == name)
+    }
+}
+
+/// What the annotations of a source ask for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Wish {
+    Copies,
+    /// None: by a `no`, or because there is no switch or no source.
+    None,
+    /// What stands follows; whether anything stands is history.
+    AsItIs,
+    /// Of a type that is never copied: what stands is history.
+    Anything,
+}
+
+/// Some if it can be read.
+fn switch(value: &str) -> Option<bool> {
+    match value.to_lowercase().as_str() {
+        "yes" | "true" | "on" | "1" => Some(true),
+        "no" | "false" | "off" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+fn switches(object: &Value) -> Vec<Option<bool>> {
+    let values = ["mw-sync.io/sync", "mw-sync"].map(|key| object["metadata"]["annotations"][key].as_str());
+    values.into_iter().flatten().map(switch).collect()
+}
+
+fn wish(source: Option<&Value>) -> Wish {
+    let Some(source) = source else { return Wish::None };
+    let switches = switches(source);
+    let typo = !source["metadata"]["annotations"]["mw-sync.io/typo"].is_null();
+    if switches.contains(&Some(false)) || (switches.is_empty() && !typo) {
+        Wish::None
+    } else if source["type"] == "helm.sh/release.v1" {
+        Wish::Anything
+    } else if typo || switches.contains(&None) {
+        Wish::AsItIs
+    } else {
+        Wish::Copies
+    }
+}
+
+/// Where sources are and where their copies belong.
+pub(super) struct Sync<'s> {
+    pub(super) manager: Manager,
+    pub(super) sources: &'s Snapshot,
+    pub(super) copies: &'s Snapshot,
+}
+
+impl Sync<'_> {
+    /// Everything that is not as it must be. `theirs` tells what is a person's.
+    pub(super) fn differences(&self, theirs: impl Fn(&Place) -> bool) -> Result<Vec<String>> {
+        let operator = self.sources.namespace("operator").context("the source namespace is there")?;
+        let sources = self.sources.objects.keys().filter(|place| place.namespace == "operator");
+        let marked = self.copies.objects.iter().filter(|(place, there)| self.marked(place, there));
+        let names: BTreeSet<_> =
+            sources.chain(marked.map(|(place, _)| place)).map(|place| (place.kind, &*place.name)).collect();
+        let mut differences = Vec::new();
+        for namespace in &self.copies.namespaces {
+            let name = namespace["metadata"]["name"].as_str().unwrap_or_default();
+            let is_destination = (name == "operator") == (self.manager == Manager::Master);
+            if !is_destination || !namespace["metadata"]["deletionTimestamp"].is_null() {
+                continue;
+            }
+            let out = self.manager == Manager::Agent && switches(namespace).contains(&Some(false));
+            for (kind, source) in &names {
+                let place = Place::new(*kind, name, source);
+                if let Some(why) = self.difference(&place, out, uid(operator), theirs(&place)) {
+                    let there = self.copies.objects.get(&place);
+                    differences.push(format!("{} {place}: {why}\n  there: {}", self.manager.label(), brief(there)));
+                }
+            }
+        }
+        Ok(differences)
+    }
+
+    fn marked(&self, place: &Place, object: &Value) -> bool {
+        self.manager.owns(&place.name, &object["metadata"])
+    }
+
+    fn difference(&self, place: &Place, out: bool, operator: &str, theirs: bool) -> Option<String> {
+        let source = self.sources.objects.get(&Place::new(place.kind, "operator", &place.name));
+        let there = self.copies.objects.get(place);
+        // Whether people's objects are as they have left them is asked elsewhere.
+        if theirs {
+            return None;
+        }
+        let ours = there.filter(|there| self.marked(place, there));
+        // Another incarnation's waits for its source.
+        let current = ours.filter(|ours| ours["metadata"]["annotations"]["mw-sync.io/origin-uid"] == operator);
+        // Its source was a master's. If that was lost rather than switched off, it stays; which it was is history.
+        let upstream = current.filter(|ours| !ours["metadata"]["annotations"]["mw-sync.io/upstream"].is_null());
+        if out {
+            return current.map(|_| "the namespace has opted out".to_owned());
+        }
+        match (wish(source), source, ours) {
+            (Wish::Copies, Some(_), None) => Some("a copy is missing".to_owned()),
+            (Wish::Copies, Some(source), Some(ours)) => self.unequal(source, ours, operator),
+            (Wish::AsItIs, Some(source), Some(ours)) if can_update(source, ours) => {
+                self.unequal(source, ours, operator)
+            }
+            (Wish::None, _, _) if upstream.is_some() && source.is_none_or(|source| switches(source).is_empty()) => None,
+            (Wish::None, _, _) => current.map(|_| "no copy is wanted".to_owned()),
+            (Wish::Copies | Wish::AsItIs | Wish::Anything, _, _) => None,
+        }
+    }
+
+    /// How a copy differs from its source.
+    fn unequal(&self, source: &Value, copy: &Value, operator: &str) -> Option<String> {
+        let (wanted, mut is) = (self.wanted(source, operator), reduced(copy));
+        for map in ["labels", "annotations"] {
+            if let Some(is) = is[map].as_object_mut() {
+                // What others may add to a copy, unless the source has it too.
+                is.retain(|key, _| !["theirs", "note", "mw-sync"].contains(&&**key) || !wanted[map][key].is_null());
+            }
+        }
+        (wanted != is).then(|| format!("it differs from its source\n  wanted: {}", brief(Some(&wanted))))
+    }
+
+    fn wanted(&self, source: &Value, operator: &str) -> Value {
+        let name = source["metadata"]["name"].as_str().unwrap_or_default();
+        let mut labels = source["metadata"]["labels"].clone();
+        if let Some(labels) = labels.as_object_mut() {
+            labels.retain(|key, _| key != "helm.sh/chart" && !key.starts_with("mw-sync.io/"));
+        }
+        let mut copied: Vec<_> = labels.as_object().into_iter().flatten().map(|(k, _)| format!("label:{k}")).collect();
+        let mut annotations = json!({});
+        let marks = &source["metadata"];
+        if self.manager == Manager::Master {
+            annotations["mw-sync.io/sync"] = "yes".into();
+        } else if marks["labels"]["mw-sync.io/managed-by"] == "master"
+            && let Some(origin) = marks["annotations"]["mw-sync.io/origin"].as_str()
+        {
+            annotations["mw-sync.io/upstream"] = origin.into();
+        }
+        copied.extend(annotations.as_object().into_iter().flatten().map(|(key, _)| format!("annotation:{key}")));
+        labels["mw-sync.io/managed-by"] = self.manager.label().into();
+        labels["mw-sync.io/source"] = name.into();
+        annotations["mw-sync.io/origin"] = self.manager.origin(name).into();
+        annotations["mw-sync.io/origin-uid"] = operator.into();
+        annotations["mw-sync.io/copied"] = copied.join(",").into();
+        let mut wanted = reduced(source);
+        (wanted["labels"], wanted["annotations"]) = (labels, annotations);
+        wanted
+    }
+}
+
+/// Whether a copy can become like its source without being made anew.
+fn can_update(source: &Value, copy: &Value) -> bool {
+    let (source, copy) = (reduced(source), reduced(copy));
+    let same = |key: &str| source[key] == copy[key];
+    let fixed = copy["immutable"] == true && !(same("data") && same("binaryData") && same("immutable"));
+    same("type") && !fixed
+}
+
+/// What counts of an object.
+fn reduced(object: &Value) -> Value {
+    let map = |value: &Value| if value.is_null() { json!({}) } else { value.clone() };
+    let metadata = &object["metadata"];
+    json!({
+        "data": map(&object["data"]), "binaryData": map(&object["binaryData"]), "type": object["type"],
+        "immutable": object["immutable"] == true,
+        "labels": map(&metadata["labels"]), "annotations": map(&metadata["annotations"])
+    })
+}
+
+/// Without what is long.
+fn brief(object: Option<&Value>) -> String {
+    let Some(object) = object else { return "nothing".to_owned() };
+    let mut object = object.clone();
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    for (_, value) in object.get_mut("data").and_then(Value::as_object_mut).into_iter().flatten() {
+        if let Some(text) = value.as_str().filter(|text| text.len() > 40) {
+            *value = format!("{} characters", text.len()).into();
+        }
+    }
+    object.to_string()
+}
