@@ -194,7 +194,7 @@ impl Core {
                 };
                 let pair = Pair { source: *source, dest: *dest };
                 if let Some(state) = self.pairs.get_mut(&pair) {
-                    state.gone(sighting.uid);
+                    state.gone(sighting.uid, sighting.rv);
                     self.touch(pair, Lane::Drift);
                     self.is_touched(pair, None);
                 }

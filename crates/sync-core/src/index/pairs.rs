@@ -111,7 +111,7 @@ impl PairState {
     pub fn there(&self) -> There<'_> {
         match (self.doubt, &self.replica) {
             (Doubt::Taken, _) => There::Taken,
-            (Doubt::Foreign, _) => There::Foreign(self.passing.as_ref().and_then(|passing| passing.foreign.as_ref())),
+            (Doubt::Foreign, _) => There::Foreign(self.foreign()),
             (Doubt::Labelled, _) => There::Foreign(None),
             (Doubt::Awaited, _) => There::Awaited,
             (Doubt::None, Some(replica)) => There::Ours(replica),
@@ -134,6 +134,15 @@ impl PairState {
 
     fn tombstone(&self) -> Option<(Uid, Rv)> {
         self.passing.as_ref()?.tombstone
+    }
+
+    fn foreign(&self) -> Option<&Foreign> {
+        self.passing.as_ref()?.foreign.as_ref()
+    }
+
+    /// The version in which a look has found this object to be somebody else's.
+    fn looked_at(&self, uid: Uid) -> Option<Rv> {
+        self.foreign().filter(|found| found.guard.uid == uid).map(|found| found.guard.rv)
     }
 
     fn awaited(&self) -> Option<(Uid, Rv)> {
@@ -167,6 +176,10 @@ impl PairState {
         {
             return false;
         }
+        // A look has found it as it is since.
+        if self.doubt == Doubt::Foreign && self.looked_at(sighting.uid) > Some(sighting.rv) {
+            return false;
+        }
         self.heard = true;
         // At equality the event: it shows what admission made of our write.
         if let (Some(new), Some(known)) = (&replica, &self.replica)
@@ -189,8 +202,8 @@ impl PairState {
         true
     }
 
-    /// A watch has shown that this object is gone, or has lost the label of our replicas.
-    pub fn gone(&mut self, uid: Uid) {
+    /// A watch has shown that this object is gone, or has lost the label of our replicas, with this version.
+    pub fn gone(&mut self, uid: Uid, rv: Rv) {
         self.heard = true;
         if self.tombstone().is_some_and(|(dead, _)| dead == uid) {
             return self.pass(|passing| passing.tombstone = None);
@@ -198,6 +211,8 @@ impl PairState {
         match self.doubt {
             Doubt::Awaited if self.awaited().is_some_and(|(awaited, _)| awaited != uid) => {}
             Doubt::None | Doubt::Taken => {}
+            // A look has found it without the label already.
+            Doubt::Foreign if self.looked_at(uid) >= Some(rv) => {}
             // Whatever stood there is gone or no longer as it was: a create tells.
             Doubt::Awaited | Doubt::Foreign | Doubt::Labelled => self.doubt = Doubt::None,
         }

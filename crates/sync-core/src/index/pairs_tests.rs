@@ -95,12 +95,12 @@ fn the_table() {
             },
             "ours 8",
         ),
-        ("gone", |s| s.gone(uid(1)), "absent"),
-        ("an earlier object gone", |s| s.gone(uid(2)), "ours 5"),
+        ("gone", |s| s.gone(uid(1), Rv(90)), "absent"),
+        ("an earlier object gone", |s| s.gone(uid(2), Rv(90)), "ours 5"),
         (
             "gone before the reply to an update",
             |s| {
-                s.gone(uid(1));
+                s.gone(uid(1), Rv(90));
                 s.wrote(known(1, 7, "b"), Rv(8));
             },
             "absent",
@@ -108,9 +108,9 @@ fn the_table() {
         (
             "created and gone before the reply",
             |s| {
-                s.gone(uid(1));
+                s.gone(uid(1), Rv(90));
                 shows(s, 2, 7, "b");
-                s.gone(uid(2));
+                s.gone(uid(2), Rv(90));
                 s.wrote(known(2, 7, "b"), Rv(8));
             },
             "absent",
@@ -118,7 +118,7 @@ fn the_table() {
         (
             "marks off and on again before the reply",
             |s| {
-                s.gone(uid(1));
+                s.gone(uid(1), Rv(90));
                 shows(s, 1, 9, "b");
             },
             "ours 9",
@@ -145,7 +145,7 @@ fn the_table() {
             |s| {
                 s.deleted(uid(1));
                 s.wrote(known(2, 9, "a"), Rv(5));
-                s.gone(uid(1));
+                s.gone(uid(1), Rv(90));
             },
             "ours 9",
         ),
@@ -176,7 +176,7 @@ fn the_table() {
             "foreign by the watch, gone",
             |s| {
                 shows_foreign(s, 1, 6);
-                s.gone(uid(1));
+                s.gone(uid(1), Rv(90));
             },
             "absent",
         ),
@@ -239,6 +239,30 @@ fn the_table() {
             },
             "foreign",
         ),
+        (
+            "foreign by a look, and only then shown to have lost our label",
+            |s| {
+                s.looked_foreign(foreign(6));
+                s.gone(uid(77), Rv(6));
+            },
+            "foreign",
+        ),
+        (
+            "foreign by a look, and only then shown as it was before",
+            |s| {
+                s.looked_foreign(foreign(6));
+                assert!(!shows(s, 77, 5, "a"));
+            },
+            "foreign",
+        ),
+        (
+            "foreign by a look, and gone after that",
+            |s| {
+                s.looked_foreign(foreign(6));
+                s.gone(uid(77), Rv(7));
+            },
+            "absent",
+        ),
         ("looked: ours, to be shown", |s| s.looked_ours(uid(1), Rv(7), Rv(5)), "awaited"),
         (
             "awaited, older event",
@@ -260,7 +284,7 @@ fn the_table() {
             "awaited, gone",
             |s| {
                 s.looked_ours(uid(1), Rv(7), Rv(5));
-                s.gone(uid(1));
+                s.gone(uid(1), Rv(90));
             },
             "absent",
         ),
@@ -268,7 +292,7 @@ fn the_table() {
             "awaited, an earlier one gone",
             |s| {
                 s.looked_ours(uid(2), Rv(7), Rv(5));
-                s.gone(uid(1));
+                s.gone(uid(1), Rv(90));
             },
             "awaited",
         ),
@@ -284,7 +308,7 @@ fn the_table() {
         (
             "looked: ours, shown and gone since",
             |s| {
-                s.gone(uid(1));
+                s.gone(uid(1), Rv(90));
                 s.looked_ours(uid(1), Rv(5), Rv(6));
             },
             "absent",
