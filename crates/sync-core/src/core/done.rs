@@ -149,7 +149,7 @@ impl Core {
             return self.cluster_failed(now, pair, lane, fault);
         }
         match fault {
-            Fault::NoAnswer(_) => self.silent = Some(pair.dest),
+            Fault::NoAnswer(_) => self.silent = self.dests.get(&pair.dest).map(|dest| Arc::clone(&dest.name)),
             // The server answers, but only that it has too much to do.
             Fault::Unavailable { code: 503 | 504, .. } => {
                 self.answered(now, sent);
@@ -206,7 +206,8 @@ impl Core {
             Fault::NamespaceMissing | Fault::NamespaceTerminating => !many,
             // A webhook may be silent on one namespace only: it takes two to be the cluster.
             Fault::NoAnswer(_) => {
-                !many || self.cluster_failures > 0 || self.silent.is_some_and(|other| other != pair.dest)
+                let here = self.dests.get(&pair.dest).map(|dest| &dest.name);
+                !many || self.cluster_failures > 0 || self.silent.as_ref().is_some_and(|other| Some(other) != here)
             }
             other => other.is_of_the_cluster(),
         }

@@ -173,8 +173,9 @@ pub struct Core {
     paused_until: Option<Moment>,
     cluster_fault: Option<Fault>,
     cluster_failures: u8,
-    /// Where the last request went unanswered, if none was answered since: one silent destination is not the cluster.
-    silent: Option<DestId>,
+    /// Where the last request went unanswered, if none was answered since: one silent destination is not the cluster. By
+    /// name, for one that is made anew is the same.
+    silent: Option<Arc<str>>,
     /// When a request was last answered, whatever the answer said.
     answered: Option<Moment>,
     asks: Vec<(SourceKey, bool)>,

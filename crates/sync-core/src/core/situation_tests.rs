@@ -204,6 +204,18 @@ fn one_silent_namespace_is_not_the_cluster_and_two_are() {
 }
 
 #[test]
+fn a_silent_namespace_that_is_made_anew_is_still_one() {
+    let mut core = listed(&["a"], 1);
+    for uid in [100, 150] {
+        let create = order(&mut core, at(0), "create n0/a");
+        done(&mut core, at(10), &create, no_answer());
+        assert!(core.cluster_fault().is_none(), "{uid}");
+        core.on(at(20), Input::Dest(Feed::Gone(namespace("n0", uid, Destination::Leaving))));
+        core.on(at(30), Input::Dest(Feed::Applied(namespace("n0", uid + 50, Destination::Open))));
+    }
+}
+
+#[test]
 fn what_a_server_asks_for_is_bounded() {
     for (asked, least, most) in [(0, 1, 1), (7, 7, 7), (1_000_000, 60, 60)] {
         let mut core = listed(&["a"], 1);
