@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use clap::Parser;
+use sync_core::contract::options::patterns;
 use sync_core::contract::patterns::Patterns;
 use sync_core::contract::rules::Role;
 use sync_core::ops::flags::{self, Common, CommonArgs};
@@ -15,7 +16,7 @@ struct Args {
     common: CommonArgs,
 
     /// Namespaces that never get copies, whatever sources say: names and globs, separated by commas, e.g. kube-*
-    #[arg(long, env = "MW_SYNC_EXCLUDE_NAMESPACES", value_name = "NAMES", value_parser = Patterns::parse)]
+    #[arg(long, env = "MW_SYNC_EXCLUDE_NAMESPACES", value_name = "NAMES", value_parser = patterns)]
     exclude_namespaces: Option<Patterns>,
 }
 
@@ -60,7 +61,7 @@ mod tests {
         };
         assert_eq!(excluded("kube-*,ops").unwrap(), (true, false));
         let error = excluded("Kube").unwrap_err();
-        assert!(error.to_string().contains("'K' cannot be part of a name"), "{error}");
+        assert!(error.to_string().contains("'K' cannot be part of a name; write names or globs"), "{error}");
         assert_eq!(error.exit_code(), 2);
     }
 

@@ -161,7 +161,11 @@ impl Reader<'_> {
     }
 }
 
-fn patterns(text: &str) -> Result<Patterns, String> {
+/// Reads a list of names, of an option or a flag.
+///
+/// # Errors
+/// With what is wrong, and what should stand there.
+pub fn patterns(text: &str) -> Result<Patterns, String> {
     Patterns::parse(text).map_err(|error| format!("{error}; {NAMES}"))
 }
 

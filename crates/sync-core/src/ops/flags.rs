@@ -3,13 +3,14 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
+use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, Parser};
 
 use super::telemetry::{LogFormat, LogLevel};
 use crate::contract::keys;
 use crate::contract::rules::{Role, Rules};
+use crate::contract::source::Switch;
 use crate::contract::strip::StripList;
 
 /// Longest grace, in seconds: it lives in memory, so that each restart begins it anew.
@@ -40,7 +41,7 @@ pub struct CommonArgs {
     delete_grace: Duration,
 
     /// Follow on-conflict: adopt, which overwrites objects that are not ours; without it such a source is refused there
-    #[arg(long, env = "MW_SYNC_ALLOW_ADOPT", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "MW_SYNC_ALLOW_ADOPT", value_parser = yes_or_no)]
     allow_adopt: bool,
 
     /// Most writes at once to one cluster, 1 to 256
@@ -163,6 +164,12 @@ fn switch_key(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Reads what a variable says of a flag without a value, in the words of the switch on a source.
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    let switch = Switch::parse(text).ok_or("expected yes (also true, on, 1) or no (also false, off, 0)")?;
+    Ok(switch == Switch::Yes)
+}
+
 /// Reads `500ms`, `30s`, `2m` or `1h`.
 fn grace(text: &str) -> Result<Duration, String> {
     let expected = || "expected a number with its unit ms, s, m or h, e.g. 30s, and at most 24h".to_owned();
@@ -228,6 +235,13 @@ mod tests {
         for bad in ["", "30", "s", "-1s", "1.5s", "30 s", "1d", "1S", "25h", "99999999999999999h", "1m30s", "+1s"] {
             assert!(grace(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_variable_switches_a_flag_on_or_off() {
+        assert_eq!((yes_or_no("Yes"), yes_or_no("0")), (Ok(true), Ok(false)));
+        assert!(yes_or_no("perhaps").is_err_and(|text| text.contains("yes (also true")));
+        assert!(common(&["--allow-adopt"]).unwrap().rules.allow_adopt);
     }
 
     #[test]
