@@ -75,7 +75,10 @@ impl Reason {
             Self::NeverReplicated => "remove the annotation",
             Self::Mutated => "exempt our field manager from the webhook or policy that changes the copy",
             Self::Contested => "find out who keeps changing or deleting the copy; we try again within 30 minutes",
-            Self::Stranded => "bring the source back to take its copies over, or delete them by hand",
+            Self::Stranded => {
+                "bring the source back (a master needs --take-over with the uid in mw-sync.io/origin-uid of the copy), or \
+                 delete the copy by hand"
+            }
             Self::Leaving => "switch it on again within the grace to keep its copies",
             Self::SourceBusy => "find out who keeps changing the source; until then its copies follow every 10 s",
             Self::SourceVanished => "wait for the master to restore it, or delete the copies by hand",

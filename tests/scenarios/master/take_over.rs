@@ -74,7 +74,9 @@ async fn a_rebuilt_management_cluster_deletes_nothing_and_takes_over_by_uid() ->
     unchanged().await?;
     // A source that comes back does not take it over unasked: another cluster may use our name.
     stage.source("comes-back", "2").await?;
-    stage.until_said("comes-back", "Stranded", &["cluster there: 1 of 1 copies are not in place"]).await;
+    stage
+        .until_said("comes-back", "Stranded", &["cluster there: 1 of 1 ", "--take-over", "mw-sync.io/origin-uid"])
+        .await;
     unchanged().await?;
     end(&master).await?;
 
