@@ -51,12 +51,12 @@ async fn a_bad_value_of_any_flag_ends_it_with_status_2_and_says_what_to_write() 
         for (flag, variable, value, expected) in BAD.iter().filter(|(flag, ..)| flags.contains(flag)) {
             assert!(variables.contains(variable), "{variable} in {help}");
             known.extend([flag.to_string(), variable.to_string()]);
-            let by_flag = format!("{flag}={value}");
-            // Outside a pod and without a kubeconfig there is nowhere to go.
-            let none = [("KUBECONFIG", ""), ("HOME", "/nowhere")];
-            let ways: [(&[&str], Option<(&str, &str)>); 2] = [(&[&by_flag], None), (&[], Some((variable, value)))];
-            for (args, env) in ways {
-                let env: Vec<_> = none.into_iter().chain(env).collect();
+            for by_flag in [true, false] {
+                let typed = format!("{flag}={value}");
+                let args: &[&str] = if by_flag { &[&typed] } else { &[] };
+                // Outside a pod and without a kubeconfig there is nowhere to go.
+                let mut env = vec![("KUBECONFIG", ""), ("HOME", "/nowhere")];
+                env.extend((!by_flag).then_some((*variable, *value)));
                 let (status, stdout, stderr) = run(program, args, &env).await?;
                 assert_eq!((status, stdout.as_str()), (Some(2), ""), "{flag}: {stderr}");
                 let says = stderr.contains(flag) && stderr.contains(expected);
