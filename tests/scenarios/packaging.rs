@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use sync_core::contract::keys;
+use sync_core::contract::object::Kind;
+use sync_core::contract::options::Options;
 use testbed::{Binaries, Process};
 
 const README: &str = include_str!("../../README.md");
@@ -33,6 +36,19 @@ fn the_readme_has_every_reason_and_what_to_do() {
             let row = row.unwrap_or_else(|| panic!("README.md has no row for the reason {reason}"));
             assert_eq!(row.split(" | ").filter(|cell| cell.len() > 3).count(), 3, "reason, meaning, what to do: {row}");
         }
+    }
+}
+
+#[test]
+fn the_readme_has_every_option_with_an_example_that_can_be_read() {
+    for key in keys::OPTIONS.iter().filter(|key| **key != keys::SYNC) {
+        let row = README.lines().find(|line| line.starts_with(&format!("| `{key}` | `")));
+        let row = row.unwrap_or_else(|| panic!("README.md has no row with an example for {key}"));
+        let example = row.split('`').nth(3).unwrap_or_default();
+        let annotations = [((*key).to_owned(), example.to_owned())].into();
+        let (options, bad) = Options::read(Kind::Secret, Some(keys::PULL_SECRET_TYPES[0]), &annotations);
+        assert_eq!(bad, None);
+        assert_ne!(options, Options::default(), "{key} as it is without: {example}");
     }
 }
 

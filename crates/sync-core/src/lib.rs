@@ -28,13 +28,17 @@
 //! | question | where |
 //! |---|---|
 //! | What does a source ask for? Is it frozen, or never replicated? | [`contract::source`] |
+//! | What does an option mean, and what is said of a value that means nothing? | [`contract::options`] |
+//! | Which names and labels does a selection select? | [`contract::patterns`], [`contract::selector`] |
 //! | What does a replica look like? Which labels does it carry? | [`contract::desired`], [`contract::strip`] |
-//! | Whose is an object? | [`contract::marks`] |
+//! | Whose is an object? How does a replica end, deleted or released? | [`contract::marks`] |
 //! | Are two replicas equal? | [`contract::fingerprint`] |
 //! | What is in a request's body, and what guards it? | [`contract::body`] |
 //! | Is a source gone, and since when? Grace, confirming reads, incarnations of its namespace | [`index::sources`] |
 //! | What stands at a destination? Replies against events, by uid and version | [`index::pairs`] |
 //! | What is to be done about one source at one destination? | [`plan`]: every situation is a row of its table test |
+//! | What of all that is known does that depend on, and which request follows? | [`core`] (`decide.rs`) |
+//! | Is a destination selected, and how long does a replica stay that is not? | [`core`] (`decide.rs`, `settle.rs`) |
 //! | Which pair comes next? | [`queue`] |
 //! | How many at once? | [`core`] (`limit.rs`) |
 //! | When is a pair tried again, when does a whole cluster pause? | [`core`] (`done.rs`) |
@@ -73,18 +77,26 @@
 //!
 //! In this order, each step with its tests:
 //!
-//! 1. [`contract::keys`]: the key, and `KNOWN_ON_SOURCE`, or sources that carry it are frozen.
-//! 2. [`contract::source`]: parse it, once; what cannot be parsed is a `Freeze` with a text that says what to write.
-//!    Rows for each value and for nonsense; the property test there must still hold.
+//! 1. [`contract::keys`]: the key, and into `OPTIONS`, or sources that carry it are frozen. `OPTIONS_OF_MASTER` if no
+//!    agent reads it: a master's replica carries all others. A mark that may stand on a source, because a master's
+//!    replica is one, goes into `MARKS_ON_SOURCE` instead.
+//! 2. [`contract::options`]: a field of `Options` with a default, and its parser; what cannot be parsed is a `BadOption`
+//!    with a text that says what to write, and [`contract::source`] makes a `Freeze` of it. Rows for each value and for
+//!    nonsense; the property tests there must still hold.
 //! 3. [`contract::desired`], if a replica shall look different: it must be in the fingerprint too, or a change is not
-//!    seen. The test that a replica reads back as what was wanted is in [`contract::marks`].
-//! 4. [`plan`]: if it decides about a destination, it belongs into `Want` or `View`, and into rows of `plan_tests.rs`.
-//!    A new reason goes into [`reason::Reason`], with what to do about it, and into README.md (a test asks for it).
+//!    seen. The test that a replica reads back as what was wanted is in [`contract::marks`]. What must hold when the
+//!    source is gone is remembered on the replica ([`contract::marks::End`]).
+//! 4. [`plan`]: if it decides about a destination, it is in `Desired::options` already or belongs into `View`
+//!    (`core/decide.rs` fills it), and into rows of `plan_tests.rs`. A new action needs a body in [`contract::body`] and
+//!    a step in [`order`]. A new reason goes into [`reason::Reason`], with what to do about it, and into README.md (a
+//!    test asks for it).
 //! 5. [`core`] (`feeds.rs`): which pairs may become wrong when it changes? A pair that is not touched is not looked at.
-//! 6. A scenario in `tests/scenarios`, on a real API server, that cites the promise it is about; and the contract in
-//!    README.md.
+//!    What happens over time is a line of `option_tests.rs`.
+//! 6. A scenario in `tests/scenarios`, on a real API server, that names the key and cites the promise it is about; and
+//!    the contract in README.md, with an example (a test reads it).
 //!
-//! A flag is added in [`ops::flags`] (both controllers) or in the `args.rs` of one, and in README.md.
+//! A flag is added in [`ops::flags`] (both controllers) or in the `args.rs` of one, in README.md, and with a bad value in
+//! `tests/scenarios/flags.rs` (tests ask for both). What it decides about a replica is in [`contract::rules`].
 //!
 //! # Limits and timeouts
 //!
@@ -103,7 +115,7 @@
 //! | latency that is no reason to send fewer at once | `core/limit.rs` |
 //! | shares of the lanes, slots of one destination, of retries and of new namespaces | [`queue`] |
 //! | events that watches may be ahead, time to end in | `engine.rs`, `source_feed.rs` |
-//! | grace, and how often an absence is confirmed again | [`ops::flags`], `index/sources.rs` |
+//! | grace, and how often an absence is confirmed again | [`contract::rules`], [`ops::flags`], `index/sources.rs` |
 //! | time between two Events, their length | `announce.rs` |
 //! | length of a server's message | [`fault::message`] |
 
