@@ -19,7 +19,7 @@ const NOTE: usize = 1000;
 /// What troubles the copies of a source in one cluster, or everywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// From the lists in [`Reason`](crate::reason::Reason) and [`Fault`](crate::fault::Fault).
+    /// From the lists in [`Reason`] and [`Fault`](crate::fault::Fault).
     pub reason: &'static str,
     /// For people: how many, the first few, what to do.
     pub note: String,

@@ -20,4 +20,5 @@ mod retain;
 mod rivals;
 mod secrecy;
 mod selection;
+mod spellings;
 mod thousand;

@@ -9,6 +9,7 @@ mod copies;
 mod fleet;
 mod isolation;
 mod options;
+mod restarts;
 mod selection;
 pub(crate) mod stage;
 mod start;

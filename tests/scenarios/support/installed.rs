@@ -56,6 +56,8 @@ pub(crate) async fn shared_agent() -> Result<Shared> {
 pub(crate) async fn adopting_agent() -> Result<Shared> {
     static AGENT: OnceCell<Process> = OnceCell::const_new();
     let flags = ["--delete-grace=1h", "--allow-adopt", "--exclude-namespaces=kept-out-*"];
+    let further = ["--sync-annotation=example.com/copy", "--strip-labels=*.corp.example/"];
+    let flags = [&flags[..], &further].concat();
     Shared::with("adopting", &AGENT, &flags).await
 }
 
