@@ -12,18 +12,18 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::sync::watch as state;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use crate::announce::Trouble;
 use crate::cluster::connection::Connection;
 use crate::cluster::query::Query;
-use crate::cluster::watch::watch;
+use crate::cluster::watch::{News, watch};
 use crate::cluster::{wire, write};
 use crate::contract::object::{Kind, SourceKey};
 use crate::contract::rules::Rules;
-use crate::core::{Core, Input, Place, Scope, Settled, Tally};
+use crate::core::{Core, Input, NameNews, NameWatch, Place, Scope, Settled, Tally};
 use crate::fault::Fault;
 use crate::index::feed::{Labels, Moment};
 use crate::ops::shutdown::Shutdown;
@@ -36,6 +36,9 @@ use crate::watches::{Told, Troubles};
 const AHEAD: usize = 256;
 /// How long requests that are under way may take to end when we are told to stop; Kubernetes gives 30 s in all.
 const DRAIN: Duration = Duration::from_secs(4);
+
+/// The watches on names have seeds of their own.
+const NAME_SEEDS: u64 = 1 << 16;
 
 /// What an engine is for.
 #[derive(Clone, Debug)]
@@ -103,6 +106,7 @@ pub async fn run(
     let mut core = Core::new(Arc::clone(&config.rules), config.scope.clone(), config.max_in_flight, config.seed);
     core.on(clock.now(), Input::Labels(labels.borrow_and_update().clone()));
     let (sender, mut events) = mpsc::channel(AHEAD);
+    let mut names = NameWatches::new(&config, &connection, sender.clone());
     // They end with this function.
     let _watches = match start_watches(&config, &connection, sender) {
         Ok(watches) => watches,
@@ -120,6 +124,7 @@ pub async fn run(
         for (key, upstream) in core.take_asks() {
             sources.ask(key, upstream);
         }
+        core.take_name_watches().into_iter().for_each(|watch| names.order(watch));
         reports.publish(&mut core, &sources, config.scope.cluster(), &state);
         tokio::select! {
             biased;
@@ -167,10 +172,7 @@ fn start_watches(
 ) -> Result<JoinSet<()>, Fault> {
     let mut tasks = JoinSet::new();
     let (client, rules) = (&connection.watch, &config.rules);
-    let namespace = match &config.scope {
-        Scope::Namespaces => None,
-        Scope::One { namespace, .. } => Some(namespace.as_str()),
-    };
+    let namespace = config.scope.namespace();
     for (n, kind) in (1..).zip(Kind::ALL) {
         let query = Query::replicas(rules, kind, namespace)?;
         let decode = wire::replica(Rules::clone(rules), kind);
@@ -182,6 +184,51 @@ fn start_watches(
         tasks.spawn(watch(client.clone(), Query::namespaces(), config.seed, wire::namespace, wrap, events));
     }
     Ok(tasks)
+}
+
+/// The watches on one name each that are under way. They end with this value.
+struct NameWatches<'a> {
+    config: &'a EngineConfig,
+    connection: &'a Connection,
+    events: mpsc::Sender<Told<Input>>,
+    tasks: JoinSet<()>,
+    running: BTreeMap<u64, AbortHandle>,
+}
+
+impl<'a> NameWatches<'a> {
+    fn new(config: &'a EngineConfig, connection: &'a Connection, events: mpsc::Sender<Told<Input>>) -> Self {
+        Self { config, connection, events, tasks: JoinSet::new(), running: BTreeMap::new() }
+    }
+
+    fn order(&mut self, watch: NameWatch) {
+        while self.tasks.try_join_next().is_some() {}
+        match watch {
+            NameWatch::Start(id, key) => self.start(id, &key),
+            NameWatch::Stop(id) => {
+                if let Some(task) = self.running.remove(&id) {
+                    task.abort();
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, id: u64, key: &SourceKey) {
+        let EngineConfig { rules, scope, seed, .. } = self.config;
+        // Of one that cannot be watched the core hears nothing, and looks again now and then.
+        let Ok(query) = Query::name(rules, key, scope.namespace()) else { return };
+        let wrap = move |news| {
+            let news = match news {
+                News::Feed(feed) => NameNews::Feed(feed),
+                News::Trouble(_) => NameNews::Lost,
+                News::Well => NameNews::Well,
+            };
+            Told::Input(Input::Name(id, news))
+        };
+        let seed = seed.wrapping_add(NAME_SEEDS.wrapping_add(id));
+        let client = self.connection.watch.clone();
+        let task = self.tasks.spawn(watch(client, query, seed, wire::foreign, wrap, self.events.clone()));
+        self.running.insert(id, task);
+    }
 }
 
 /// What people are told of this cluster.

@@ -40,6 +40,9 @@
 //! | What of all that is known does that depend on, and which request follows? | [`core`] (`decide.rs`) |
 //! | Is a destination selected, and how long does a replica stay that is not? | [`core`] (`decide.rs`, `settle.rs`) |
 //! | Which pair comes next? | [`queue`] |
+//! | What is in the way, and when is it gone? Watches on one name each | [`core`] (`names.rs`) |
+//! | Who keeps undoing what we write? | [`core`] (`rivals.rs`) |
+//! | How often may a source change? | [`index::pace`] |
 //! | How many at once? | [`core`] (`limit.rs`) |
 //! | When is a pair tried again, when does a whole cluster pause? | [`core`] (`done.rs`) |
 //! | What follows from a failed request? | [`fault`] (the kinds), [`cluster::answer`] (which answer is which) |
@@ -112,6 +115,9 @@
 //! | pauses between attempts to watch, size of a list's pages | `cluster/pace.rs` |
 //! | longest Retry-After that is honoured | `cluster/answer.rs` |
 //! | back-off of a pair and of a cluster | `core/mod.rs` |
+//! | names that are watched for what is in the way | `core/names.rs` |
+//! | restorations before a replica is contested, pauses after it | `core/rivals.rs` |
+//! | changes of a source that pass at once, time between others | [`index::pace`] |
 //! | latency that is no reason to send fewer at once | `core/limit.rs` |
 //! | shares of the lanes, slots of one destination, of retries and of new namespaces | [`queue`] |
 //! | events that watches may be ahead, time to end in | `engine.rs`, `source_feed.rs` |

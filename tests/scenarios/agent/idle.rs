@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::json;
-use testbed::{Cluster, ClusterOptions};
+use testbed::{Cluster, ClusterOptions, eventually};
 
-use crate::support::{AGENT, Kind, World, annotated, start};
+use crate::support::{AGENT, Kind, SOON, World, annotated, start};
 
 /// Promise 4: after the last event there is none at all, watches that are begun anew included.
 #[tokio::test]
 async fn an_idle_minute_brings_no_request() -> Result<()> {
     let cluster = Cluster::start(ClusterOptions::default().without_controller_manager()).await?;
     let world = World::of(&cluster);
+    let begin = cluster.audit().mark().await?;
     let agent = start(&cluster, &[]).await?;
     for (kind, name) in [(Kind::Secret, "one"), (Kind::Secret, "two"), (Kind::ConfigMap, "one")] {
         world.create(&annotated(kind, name, &json!({}))).await?;
@@ -36,11 +37,36 @@ async fn an_idle_minute_brings_no_request() -> Result<()> {
     world.until_gone(Kind::Secret, "kube-system", "two").await;
     world.until_gone(Kind::Secret, "kube-node-lease", "two").await;
 
+    // Something is in the way too, and stays there.
+    let theirs = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "taken", "namespace": "idle-a"}});
+    world.create(&theirs).await?;
+    world.create(&annotated(Kind::Secret, "taken", &json!({}))).await?;
+    eventually(SOON, "the refusal is said and its name watched", async || {
+        let log = agent.stderr();
+        let refused = log.lines().any(|line| line.contains("source=Secret/taken ") && line.contains("ForeignObject"));
+        let watches = cluster.audit().since(begin).await?.user(AGENT).verb("watch");
+        let watched = watches.filter(|entry| entry.request_uri.contains("metadata.name%3Dtaken"));
+        ensure!(refused && watched.count() > 0, "{log}");
+        anyhow::Ok(())
+    })
+    .await;
+    // The watch on the name begins with its list, and then there is no need to look again.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+
     let (mark, cpu) = (cluster.audit().mark().await?, agent.cpu_seconds()?);
     tokio::time::sleep(Duration::from_secs(60)).await;
     let cpu = agent.cpu_seconds()? - cpu;
     let requests = cluster.audit().since(mark).await?.user(AGENT);
     assert_eq!(requests.count(), 0, "{:#?}", requests.counts());
+    // It goes, which is noticed at once.
+    world.delete(Kind::Secret, "idle-a", "taken").await?;
+    world
+        .until((Kind::Secret, "idle-a", "taken"), "is a copy", |object| {
+            object["metadata"]["labels"]["mw-sync.io/managed-by"] == "agent"
+        })
+        .await;
+    let requests = cluster.audit().since(mark).await?.user(AGENT).namespace("idle-a");
+    assert_eq!(requests.count(), 1, "one create, no look: {:#?}", requests.counts());
     println!("an idle minute: no request, {cpu:.2} s of processor time, {} KiB resident", agent.rss()? / 1024);
     cluster.stop().await;
     Ok(())

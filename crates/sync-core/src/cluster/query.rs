@@ -4,7 +4,7 @@ use http::{Request, header};
 use kube::client::Body;
 
 use super::path;
-use crate::contract::object::{Kind, Rv};
+use crate::contract::object::{Kind, Rv, SourceKey};
 use crate::contract::rules::Rules;
 use crate::fault::Fault;
 
@@ -50,6 +50,16 @@ impl Query {
             None => format!("/api/v1/{}", kind.plural()),
         };
         Ok(Self { labels: Some(rules.replica_selector()), ..Self::all(path) })
+    }
+
+    /// Everything of this kind and name that does not carry the label of our replicas, in all namespaces or in one.
+    ///
+    /// # Errors
+    /// If the namespace's name cannot be one.
+    pub fn name(rules: &Rules, key: &SourceKey, namespace: Option<&str>) -> Result<Self, Fault> {
+        let query = Self::replicas(rules, key.kind, namespace)?;
+        let labels = Some(rules.replica_selector().replacen('=', "!=", 1));
+        Ok(Self { labels, fields: Some(format!("metadata.name={}", key.name)), metadata_only: true, ..query })
     }
 
     /// All namespaces. A Terminating one shows in its metadata.

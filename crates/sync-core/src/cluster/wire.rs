@@ -16,7 +16,7 @@ use crate::contract::object::{Content, Kind, Object, Rv, Uid};
 use crate::contract::rules::Rules;
 use crate::contract::source::{Source, Switch};
 use crate::fault::message;
-use crate::index::feed::NamespaceSeen;
+use crate::index::feed::{ForeignSeen, NamespaceSeen};
 use crate::order::Metadata;
 use crate::plan::Destination;
 
@@ -198,6 +198,14 @@ pub fn replica(rules: Rules, kind: Kind) -> impl Fn(&RawValue) -> Option<Sightin
             Some(Sighting { manager, ..Sighting::read(&rules, item.into_object(kind)?) })
         })
     }
+}
+
+/// For a watch on all objects of a name.
+pub fn foreign(json: &RawValue) -> Option<ForeignSeen> {
+    understood("object", json, |mut item| {
+        let namespace = item.metadata.namespace.take().filter(|namespace| !namespace.is_empty())?;
+        Some(ForeignSeen { namespace, metadata: item.into_metadata()? })
+    })
 }
 
 /// For a watch on namespaces.

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use super::{
-    AWAIT, Arc, BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, Core, Fault, Flight, Lane, Moment, Outcome, Pair, Reply,
-    Scope, There, Want, What,
+    AWAIT, Arc, BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, Core, Fault, Flight, Lane, Moment, Outcome, Pair,
+    PairState, Reply, Scope, There, Want, What,
 };
 use crate::contract::keys;
 use crate::contract::marks::{self, End};
+use crate::contract::object::SourceKey;
 use crate::order::{Looked, Metadata};
-use crate::plan::{Foreign, Guard, Replica};
+use crate::plan::{Foreign, Guard, Inside, Replica};
 
 impl Core {
     pub(super) fn on_done(&mut self, now: Moment, id: u64, result: Result<Reply, Fault>) {
@@ -77,27 +78,21 @@ impl Core {
             (What::Look, Reply::Looked(None)) => self.state(pair).looked_nothing(),
             (What::Look, Reply::Looked(Some(Looked { metadata, inside }))) => {
                 let Metadata { uid, rv, labels, annotations } = &metadata;
-                let ours = marks::is_ours(&self.rules, &source.key, labels, annotations);
-                let was_ours = marks::was_ours(&self.rules, &source.key, labels, annotations);
-                let state = self.state(pair);
-                if ours {
-                    state.looked_ours(*uid, *rv, shown);
+                if marks::is_ours(&self.rules, &source.key, labels, annotations) {
+                    self.state(pair).looked_ours(*uid, *rv, shown);
                 } else {
-                    state.looked_foreign(Foreign {
-                        guard: Guard { uid: *uid, rv: *rv },
-                        has_labels: !labels.is_empty(),
-                        has_annotations: !annotations.is_empty(),
-                        rival: labels.contains_key(keys::MANAGED_BY),
-                        was_ours,
-                        end: End::read(annotations),
-                        inside,
-                    });
+                    let labelled = labels.get(keys::MANAGED_BY).is_some_and(|by| by == self.rules.role.as_str());
+                    let foreign = self.foreign(&source.key, &metadata, inside);
+                    self.state(pair).looked_foreign(foreign, labelled && *rv <= shown);
                 }
-                match state.there() {
+                match self.state(pair).there() {
                     // Known already, and still our request failed: not at once a second time.
                     There::Ours(_) => return self.again_later(now, pair),
                     There::Foreign(_) => {
-                        self.again_later(now, pair);
+                        // One that a watch shows needs no further look.
+                        if self.known(pair).is_some_and(PairState::is_unwatched) && !self.is_shown(pair) {
+                            self.again_later(now, pair);
+                        }
                         // A retry begins with a look, and this was it.
                         if lane == Lane::Retry {
                             lane = Lane::Drift;
@@ -111,6 +106,20 @@ impl Core {
             (What::Write(..) | What::SwitchOff(_) | What::Look, _) => self.state(pair).surprised(),
         }
         self.touch(pair, lane);
+    }
+
+    /// Somebody else's object, as its metadata show it.
+    pub(super) fn foreign(&self, key: &SourceKey, metadata: &Metadata, inside: Option<Inside>) -> Foreign {
+        let Metadata { uid, rv, labels, annotations } = metadata;
+        Foreign {
+            guard: Guard { uid: *uid, rv: *rv },
+            has_labels: !labels.is_empty(),
+            has_annotations: !annotations.is_empty(),
+            rival: labels.contains_key(keys::MANAGED_BY),
+            was_ours: marks::was_ours(&self.rules, key, labels, annotations),
+            end: End::read(annotations),
+            inside,
+        }
     }
 
     /// Backs the pair off by its failures so far, this one included.

@@ -11,6 +11,7 @@ mod feeds;
 mod limit;
 #[cfg(test)]
 mod model_tests;
+mod names;
 #[cfg(test)]
 mod option_tests;
 mod rivals;
@@ -38,6 +39,7 @@ use crate::plan::{Action, Destination, Selected, There, Want};
 use crate::queue::{Lane, Queue};
 use crate::rng::Rng;
 
+pub use names::{NameNews, NameWatch};
 pub use tally::{Place, Settled, Tally};
 
 /// First pause after a failure, doubled each time.
@@ -64,6 +66,14 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// The one namespace, if it is one.
+    pub fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::Namespaces => None,
+            Self::One { namespace, .. } => Some(namespace),
+        }
+    }
+
     /// The remote cluster; empty for an agent's own.
     pub fn cluster(&self) -> &str {
         match self {
@@ -84,6 +94,8 @@ pub enum Input {
     Labels(Labels),
     /// Our replicas of one kind.
     Replica(Kind, Feed<Sighting>),
+    /// The watch on a name of this number.
+    Name(u64, NameNews),
     /// An order was carried out, or not.
     Done(u64, Result<Reply, Fault>),
 }
@@ -166,6 +178,7 @@ pub struct Core {
     queue: Queue,
     limit: limit::Limit,
     rivals: rivals::Rivals,
+    names: names::Names,
     flights: BTreeMap<u64, Flight>,
     next_id: u32,
     next_order: u64,
@@ -205,6 +218,7 @@ impl Core {
             queue: Queue::new(max_in_flight, many),
             limit: limit::Limit::new(max_in_flight),
             rivals: rivals::Rivals::default(),
+            names: names::Names::default(),
             flights: BTreeMap::new(),
             next_id: 0,
             next_order: 0,
@@ -234,6 +248,7 @@ impl Core {
             Input::Sources(news) => self.on_sources(news),
             Input::Dest(feed) => self.on_dest(feed),
             Input::Replica(kind, feed) => self.on_replica(kind, feed),
+            Input::Name(id, news) => self.on_name(id, news),
             Input::Done(id, result) => self.on_done(now, id, result),
         }
     }
@@ -262,7 +277,8 @@ impl Core {
             self.queue.done(pair);
             self.settle(pair, &action);
             // Nothing else will tell when that is over.
-            if self.known(pair).is_some_and(PairState::is_unwatched) && !self.queue.contains(pair) {
+            let is_unwatched = self.known(pair).is_some_and(PairState::is_unwatched) && !self.is_shown(pair);
+            if is_unwatched && !self.queue.contains(pair) {
                 self.again_later(now, pair);
             }
         }

@@ -30,6 +30,10 @@ fn step(sim: &mut Sim) {
         sim.note(format_args!("watch {watch} is cut"));
         sim.relist(watch);
     }
+    if sim.chance(sim.cuts) {
+        let watch = sim.below(sim.name_watches.len());
+        sim.cut_name(watch);
+    }
     if sim.chance(sim.kills) {
         sim.restart();
     }
@@ -37,8 +41,9 @@ fn step(sim: &mut Sim) {
         0..8 => sim.user_acts(),
         8..38 => {
             let busy: Vec<_> = (0..WATCHES).filter(|watch| !sim.watches[*watch].is_empty()).collect();
-            if let Some(n) = any(sim, busy.len()) {
-                sim.deliver(busy[n]);
+            match any(sim, busy.len() + 1) {
+                Some(n) if n < busy.len() => drop(sim.deliver(busy[n])),
+                _ => drop(sim.deliver_name()),
             }
         }
         38..52 => {
@@ -94,6 +99,7 @@ fn drain(sim: &mut Sim) {
         for watch in 0..WATCHES {
             while sim.deliver(watch) {}
         }
+        while sim.deliver_name() {}
         while sim.take_order() {}
         while !sim.sent.is_empty() {
             sim.serve(0);
@@ -178,9 +184,14 @@ fn run(sim: &mut Sim) {
     let clean = sim.check();
     is_tidy(&sim.core);
 
-    // The world is as it should be: from here on nothing is written.
+    // Promise 4: idle, there is no request at all, though something be refused.
     let (writes, orders) = (sim.writes, sim.orders);
     sim.note("at rest");
+    rest(sim, sim.now + Duration::from_secs(600));
+    let fails = sim.core.cluster_fault().is_some();
+    assert!(fails || sim.orders == orders, "a request although nothing has happened");
+
+    // The world is as it should be: from here on nothing is written.
     for watch in 0..WATCHES {
         sim.relist(watch);
         rest(sim, sim.now + Duration::from_secs(60));

@@ -32,6 +32,7 @@ impl Core {
             self.queue.push_later(pair, until);
         }
         self.set_outcome(pair, outcome);
+        self.note_in_the_way(pair);
         if let Some(until) = self.known(pair).and_then(PairState::stays_until).filter(|until| *until > self.now) {
             self.queue.push_later(pair, until);
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::contract::object::{Rv, Uid};
+use crate::order::Metadata;
 use crate::plan::Destination;
 
 /// Time since the process began to count; the pure modules know no clock.
@@ -44,6 +45,15 @@ pub enum Feed<T> {
     Applied(T),
     /// Deleted, or no longer selected by the watch; as it last was, its version that of the deletion.
     Gone(T),
+}
+
+/// Somebody else's object of the name of a source.
+#[derive(Clone, Debug)]
+pub struct ForeignSeen {
+    /// `metadata.namespace`
+    pub namespace: String,
+    /// Whose it is.
+    pub metadata: Metadata,
 }
 
 /// A namespace, reduced to what a destination needs.

@@ -304,13 +304,33 @@ impl PairState {
         (self.doubt, self.replica) = (Doubt::None, None);
     }
 
-    /// A look found somebody else's object.
-    pub fn looked_foreign(&mut self, foreign: Foreign) {
+    /// A look found somebody else's object. `labelled`: it has the label of our replicas, and our watch has shown
+    /// this version of it or one of after.
+    pub fn looked_foreign(&mut self, foreign: Foreign, labelled: bool) {
         if self.heard && self.replica.as_ref().is_some_and(|known| known.rv > foreign.guard.rv) {
             return;
         }
-        (self.doubt, self.replica) = (Doubt::Foreign, None);
+        self.replica = None;
+        // Then that watch shows its end too, unless it has done so since we asked.
+        if labelled && !self.heard {
+            self.doubt = Doubt::Labelled;
+            return;
+        }
+        self.doubt = Doubt::Foreign;
         self.pass(|passing| passing.foreign = Some(foreign));
+    }
+
+    /// What is in the way, if no watch of ours on replicas shows it.
+    pub fn foreign(&self) -> Option<&Foreign> {
+        self.passing.as_ref()?.foreign.as_ref().filter(|_| self.doubt == Doubt::Foreign)
+    }
+
+    /// It is not in the way any more: a create tells.
+    pub fn foreign_gone(&mut self) {
+        if self.doubt == Doubt::Foreign {
+            self.doubt = Doubt::None;
+            self.pass(|passing| passing.foreign = None);
+        }
     }
 
     /// Until when the replica stays although it is not selected.

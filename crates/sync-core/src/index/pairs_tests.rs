@@ -218,7 +218,7 @@ fn the_table() {
             "looked: foreign",
             |s| {
                 s.ordered();
-                s.looked_foreign(foreign(9));
+                s.looked_foreign(foreign(9), false);
             },
             "foreign",
         ),
@@ -227,14 +227,14 @@ fn the_table() {
             |s| {
                 s.ordered();
                 shows(s, 2, 9, "a");
-                s.looked_foreign(foreign(8));
+                s.looked_foreign(foreign(8), false);
             },
             "ours 9",
         ),
         (
             "foreign by a look, not in a list",
             |s| {
-                s.looked_foreign(foreign(6));
+                s.looked_foreign(foreign(6), false);
                 s.unlisted(Rv(9), false);
             },
             "foreign",
@@ -314,9 +314,28 @@ fn the_table() {
             "absent",
         ),
         (
+            "looked: foreign, with our label, as the watch has shown",
+            |s| {
+                s.ordered();
+                s.looked_foreign(foreign(9), true);
+                s.doubt_again();
+            },
+            "foreign",
+        ),
+        (
+            "the same, gone while looking",
+            |s| {
+                s.ordered();
+                s.gone(uid(1));
+                s.looked_foreign(foreign(9), true);
+                s.doubt_again();
+            },
+            "taken",
+        ),
+        (
             "a retry looks at what is foreign",
             |s| {
-                s.looked_foreign(foreign(6));
+                s.looked_foreign(foreign(6), false);
                 s.doubt_again();
             },
             "taken",

@@ -1,5 +1,7 @@
 //! A controller's pure part and the world around it, with everything between them late, lost or refused.
 
+#[path = "names.rs"]
+mod names;
 #[path = "requests.rs"]
 mod requests;
 
@@ -15,7 +17,7 @@ use crate::contract::object::{Kind, Object, Rv, SourceKey};
 use crate::contract::rules::{Role, Rules};
 use crate::contract::source::Source;
 use crate::contract::strip::StripList;
-use crate::core::{Core, Input, Scope};
+use crate::core::{Core, Input, NameNews, Scope};
 use crate::fault::Fault;
 use crate::index::feed::{Feed, Moment, NamespaceSeen};
 use crate::index::news::Confirmation;
@@ -50,6 +52,8 @@ pub(super) struct Sim {
     pub(super) core: Core,
     pub(super) sources: Sources,
     pub(super) watches: [VecDeque<Event>; WATCHES],
+    /// The watches on one name each, by their numbers.
+    pub(super) name_watches: BTreeMap<u64, (SourceKey, VecDeque<NameNews>)>,
     /// Requests on their way to the server.
     pub(super) sent: Vec<Order>,
     /// Requests that the controller has given up, and that may still arrive.
@@ -86,6 +90,7 @@ impl Sim {
             core,
             sources,
             watches: Default::default(),
+            name_watches: BTreeMap::new(),
             sent: Vec::new(),
             late: Vec::new(),
             replies: Vec::new(),
@@ -129,6 +134,7 @@ impl Sim {
         self.late.append(&mut self.sent);
         (self.replies, self.confirming, self.confirmed) = (Vec::new(), Vec::new(), Vec::new());
         (self.flying, self.judge) = (BTreeMap::new(), Judge::new(&self.rules, self.now));
+        self.name_watches.clear();
         (0..WATCHES).for_each(|watch| self.relist(watch));
     }
 
@@ -181,6 +187,9 @@ impl Sim {
     pub(super) fn spread(&mut self) {
         for n in 0..self.worlds.len() {
             let changes = std::mem::take(&mut self.worlds[n].changes);
+            if n == self.worlds.len() - 1 {
+                self.spread_names(&changes);
+            }
             for watch in 0..WATCHES {
                 if self.world_of(watch) != n {
                     continue;
@@ -287,6 +296,9 @@ impl Sim {
         }
         while let Some(key) = self.sources.next_confirmation() {
             self.confirming.push(key);
+        }
+        for watch in self.core.take_name_watches() {
+            self.order_name_watch(watch);
         }
         drop((self.core.take_settled(), self.sources.take_remarks()));
     }
