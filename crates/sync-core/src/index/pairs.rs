@@ -136,13 +136,10 @@ impl PairState {
         self.passing.as_ref()?.tombstone
     }
 
-    fn foreign(&self) -> Option<&Foreign> {
-        self.passing.as_ref()?.foreign.as_ref()
-    }
-
     /// The version in which a look has found this object to be somebody else's.
     fn looked_at(&self, uid: Uid) -> Option<Rv> {
-        self.foreign().filter(|found| found.guard.uid == uid).map(|found| found.guard.rv)
+        let found = self.passing.as_ref()?.foreign.as_ref()?;
+        (found.guard.uid == uid).then_some(found.guard.rv)
     }
 
     fn awaited(&self) -> Option<(Uid, Rv)> {

@@ -242,7 +242,7 @@ fn the_table() {
         (
             "foreign by a look, and only then shown to have lost our label",
             |s| {
-                s.looked_foreign(foreign(6));
+                s.looked_foreign(foreign(6), false);
                 s.gone(uid(77), Rv(6));
             },
             "foreign",
@@ -250,7 +250,7 @@ fn the_table() {
         (
             "foreign by a look, and only then shown as it was before",
             |s| {
-                s.looked_foreign(foreign(6));
+                s.looked_foreign(foreign(6), false);
                 assert!(!shows(s, 77, 5, "a"));
             },
             "foreign",
@@ -258,7 +258,7 @@ fn the_table() {
         (
             "foreign by a look, and gone after that",
             |s| {
-                s.looked_foreign(foreign(6));
+                s.looked_foreign(foreign(6), false);
                 s.gone(uid(77), Rv(7));
             },
             "absent",
@@ -326,7 +326,7 @@ fn the_table() {
             "the same, gone while looking",
             |s| {
                 s.ordered();
-                s.gone(uid(1));
+                s.gone(uid(1), Rv(9));
                 s.looked_foreign(foreign(9), true);
                 s.doubt_again();
             },
