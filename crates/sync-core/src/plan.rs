@@ -199,8 +199,9 @@ pub enum Action {
     Recreate(Arc<Desired>, Guard),
     /// A guarded delete (a master's: switched off first).
     Delete(Guard),
-    /// One guarded JSON Patch takes our marks off; the object stays.
-    Release(Guard),
+    /// One guarded JSON Patch takes our marks off; the object stays. `Delete` where it stays only because it had been
+    /// adopted: then a master switches it off, for the agent there.
+    Release(Guard, OnDelete),
     /// One guarded JSON Patch makes somebody's object a replica.
     Adopt(Arc<Desired>, Adoption),
     /// One metadata GET: whose object stands there?
@@ -327,15 +328,15 @@ fn remove(view: &View<'_>, there: There<'_>, said: Option<OnDelete>) -> Action {
         There::Ours(replica) => replica,
         There::Absent | There::Taken | There::Foreign(_) | There::Awaited => return Action::Keep,
     };
-    let stays = replica.end.adopted || said.map_or(replica.end.retain, |said| said == OnDelete::Retain);
+    let how = said.unwrap_or(if replica.end.retain { OnDelete::Retain } else { OnDelete::Delete });
     if view.deletes_frozen {
         Action::Hold(Reason::SourceNamespaceLeaving)
     } else if replica.origin_uid.is_none() || replica.origin_uid != view.origin_uid {
         Action::Hold(Reason::Stranded)
     } else if view.contested {
         Action::Refuse(Reason::Contested)
-    } else if stays {
-        Action::Release(replica.into())
+    } else if how == OnDelete::Retain || replica.end.adopted {
+        Action::Release(replica.into(), how)
     } else {
         Action::Delete(replica.into())
     }

@@ -54,7 +54,8 @@ fn word(action: &Action) -> String {
         Action::Update(..) => "update".into(),
         Action::Recreate(_, guard) => format!("recreate {}", guard.rv),
         Action::Delete(guard) => format!("delete {}", guard.rv),
-        Action::Release(guard) => format!("release {}", guard.rv),
+        Action::Release(guard, OnDelete::Retain) => format!("release {}", guard.rv),
+        Action::Release(guard, OnDelete::Delete) => format!("give back {}", guard.rv),
         Action::Adopt(_, adoption) => {
             let how = adoption.asked.map_or("back".to_owned(), |asked| format!("{asked:?}"));
             let released = if adoption.end.adopted { " to be released" } else { "" };
@@ -212,7 +213,7 @@ fn selection() {
         ("the grace is over", No, &on, ours(&equal), "delete 7"),
         ("the source retains", No, &retain, ours(&equal), "release 7"),
         ("the source says delete, the replica remembers retain", No, &on, ours(&retained), "delete 7"),
-        ("the replica was somebody's", No, &on, ours(&adopted), "release 7"),
+        ("the replica was somebody's", No, &on, ours(&adopted), "give back 7"),
         ("nothing there", No, &on, absent, "keep"),
         ("something there", No, &on, There::Taken, "keep"),
         ("foreign", No, &on, There::Foreign(None), "keep"),
@@ -238,10 +239,11 @@ fn ends() {
     let table = [
         ("gone, nothing remembered", off(None), &equal, "delete 7"),
         ("gone, retain remembered", off(None), &retained, "release 7"),
-        ("gone, adopted", off(None), &adopted, "release 7"),
+        ("gone, adopted", off(None), &adopted, "give back 7"),
         ("off, the source retains", off(Some(OnDelete::Retain)), &equal, "release 7"),
         ("off, the source deletes", off(Some(OnDelete::Delete)), &retained, "delete 7"),
-        ("off, the source deletes, adopted", off(Some(OnDelete::Delete)), &adopted, "release 7"),
+        ("off, the source deletes, adopted", off(Some(OnDelete::Delete)), &adopted, "give back 7"),
+        ("off, the source retains, adopted", off(Some(OnDelete::Retain)), &adopted, "release 7"),
     ];
     for (situation, want, there, wanted) in &table {
         let view = view(Role::Agent, want, Destination::Open, There::Ours(there));
@@ -250,7 +252,10 @@ fn ends() {
         assert_eq!(word(&plan(&frozen)), "hold SourceNamespaceLeaving", "{situation}");
     }
     let opted_out = |there| word(&plan(&view(Role::Agent, &on, Destination::Excluded, There::Ours(there))));
-    assert_eq!([opted_out(&equal), opted_out(&retained), opted_out(&adopted)], ["delete 7", "release 7", "release 7"]);
+    assert_eq!(
+        [opted_out(&equal), opted_out(&retained), opted_out(&adopted)],
+        ["delete 7", "release 7", "give back 7"]
+    );
     let typed = desired(Role::Agent, |o| o.content.secret_type = Some("kubernetes.io/tls".into()));
     let view = view(Role::Agent, &on, Destination::Open, There::Absent);
     let adopted = Replica { end: End { retain: false, adopted: true }, ..replica(&typed, Some(uid(1))) };

@@ -231,3 +231,41 @@ async fn a_masters_replica_that_vanishes_leaves_the_agents_copies_where_they_are
     end(&master).await?;
     end(&agent).await
 }
+
+/// Promise 2, "switched off first": what the agent reads on the replica is what the source says by then.
+#[tokio::test]
+async fn off_at_the_source_is_off_for_the_agent_whatever_the_replica_said_before() -> Result<()> {
+    let (management, remote) = (shared("management").await?, shared("remote-agents").await?);
+    let stage = Stage::new(&management, "m-off").await?;
+    let access = stage.prepare(&remote).await?;
+    World::of(&remote).namespace("off-a").await?;
+    let theirs = api::opaque("off-adopted", "theirs");
+    api::create(&remote, &api::secret(stage.name, ""), &theirs).await?;
+    let agent = stage.agent(&remote, &["--delete-grace=1h"]).await?;
+    let master = stage.master(&["--allow-adopt"]).await?;
+    stage.join("far", &access).await?;
+    let (namespaces, on_delete) = ("mw-sync.io/namespaces", "mw-sync.io/on-delete");
+    stage.asking("off-retained", "1", json!({ namespaces: "off-*", on_delete: "retain" })).await?;
+    stage.asking("off-adopted", "1", json!({ namespaces: "off-*", "mw-sync.io/on-conflict": "adopt" })).await?;
+    for name in ["off-retained", "off-adopted"] {
+        until_value(&remote, "off-a", name, "1").await;
+    }
+
+    // Both words in one edit: the replica never had the second but for its end.
+    stage.annotate("off-retained", json!({ "mw-sync": "no", on_delete: null })).await?;
+    stage.copy_is_gone(&remote, "off-retained").await;
+    until_places(&remote, &stage, "off-retained", &[]).await;
+
+    // What was adopted there stays, and is no source of that cluster: it was none before.
+    stage.annotate("off-adopted", json!({ "mw-sync": "no" })).await?;
+    let is_free = |copy: &Value| copy["metadata"]["labels"].is_null();
+    let free = stage.copy_is(&remote, "off-adopted", is_free).await;
+    assert_eq!((value(&free), &free["metadata"]["annotations"]["mw-sync.io/sync"]), ("1".to_owned(), &json!("no")));
+    until_places(&remote, &stage, "off-adopted", &[]).await;
+    stage.annotate("off-adopted", json!({ "mw-sync": "yes" })).await?;
+    until_value(&remote, "off-a", "off-adopted", "1").await;
+    let back = stage.copy_is(&remote, "off-adopted", |copy| !is_free(copy)).await;
+    assert_eq!(uid(&back), uid(&free));
+    end(&master).await?;
+    end(&agent).await
+}

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::desired::Desired;
 use super::fingerprint::Shape;
 use super::object::Kind;
-use super::options::OnConflict;
+use super::options::{OnConflict, OnDelete};
 use super::rules::Role;
 use super::{keys, marks};
 use crate::plan::{Adoption, Guard};
@@ -94,8 +94,9 @@ pub fn adopt(desired: &Desired, adoption: &Adoption) -> Vec<u8> {
 }
 
 /// The body of the write that makes a replica somebody's object again: our marks go, and one stays from which a source
-/// of this origin knows it and takes it back. What a master released is from then on a source of that cluster.
-pub fn release(role: Role, origin: &str, guard: Guard) -> Vec<u8> {
+/// of this origin knows it and takes it back. What a master retains is from then on a source of that cluster; what it
+/// only gives back to whom it was adopted from is switched off.
+pub fn release(role: Role, origin: &str, guard: Guard, how: OnDelete) -> Vec<u8> {
     let mut patch = guarded(guard);
     let labels = [keys::MANAGED_BY, keys::SOURCE].map(|key| drop_key("labels", key));
     let mut marks = vec![keys::ORIGIN, keys::ORIGIN_UID, keys::COPIED];
@@ -105,6 +106,9 @@ pub fn release(role: Role, origin: &str, guard: Guard) -> Vec<u8> {
     patch.extend(labels.into_iter().flatten());
     patch.extend(marks.into_iter().flat_map(|key| drop_key("annotations", key)));
     patch.push(json!({ "op": "add", "path": path("annotations", keys::RELEASED_FROM), "value": origin }));
+    if role == Role::Master && how == OnDelete::Delete {
+        patch.extend(off());
+    }
     Value::Array(patch).to_string().into_bytes()
 }
 
@@ -134,8 +138,14 @@ fn write_all(patch: &mut Vec<Value>, desired: &Desired, old: &Shape) {
 /// that its copies are to go. Guarded by the replica's version.
 pub fn switch_off(guard: Guard) -> Vec<u8> {
     let mut patch = guarded(guard);
-    patch.push(json!({ "op": "add", "path": path("annotations", keys::SYNC), "value": "no" }));
+    patch.extend(off());
     Value::Array(patch).to_string().into_bytes()
+}
+
+/// Tells the agent there that its copies are to be deleted, whatever stood on the replica so far.
+fn off() -> [Value; 2] {
+    [(keys::SYNC, "no"), (keys::ON_DELETE, "delete")]
+        .map(|(key, value)| json!({ "op": "add", "path": path("annotations", key), "value": value }))
 }
 
 /// The body of a delete: exactly this object in exactly this version, or nothing.

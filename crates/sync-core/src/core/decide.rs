@@ -70,7 +70,7 @@ impl Core {
             | Action::Update(..)
             | Action::Recreate(..)
             | Action::Delete(_)
-            | Action::Release(_)
+            | Action::Release(..)
             | Action::Adopt(..)
             | Action::Look
             | Action::LookInside => true,
@@ -109,8 +109,8 @@ impl Core {
                 let body = Bytes::from(body::adopt(desired, adoption));
                 (Step::Adopt(body), What::Write(Arc::clone(desired), adoption.end))
             }
-            Action::Release(guard) => {
-                let body = body::release(self.rules.role, &self.rules.origin(&source.key), *guard);
+            Action::Release(guard, how) => {
+                let body = body::release(self.rules.role, &self.rules.origin(&source.key), *guard, *how);
                 (Step::Release(Bytes::from(body)), What::Release(guard.uid))
             }
             Action::Recreate(_, guard) => delete(*guard, true),
