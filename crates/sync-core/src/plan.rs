@@ -317,6 +317,9 @@ fn adopt(view: &View<'_>, desired: &Arc<Desired>, foreign: Option<&Foreign>) -> 
         OnConflict::AdoptEqual => return Action::Refuse(Reason::NotEqual),
         OnConflict::Refuse => return Action::Refuse(Reason::ForeignObject),
     };
+    if view.contested {
+        return Action::Refuse(Reason::Contested);
+    }
     end.retain = desired.options.on_delete == OnDelete::Retain;
     end.adopted |= asked == Some(OnConflict::Adopt);
     Action::Adopt(Arc::clone(desired), Adoption { guard, has_labels, has_annotations, asked, end })

@@ -324,6 +324,8 @@ fn adoption() {
         let there = There::Foreign(Some(foreign));
         let view = View { may_adopt, ..view(Role::Agent, want, Destination::Open, there) };
         assert_eq!(word(&plan(&view)), wanted, "{situation}");
+        let contested = if wanted.starts_with("adopt") { "refuse Contested" } else { wanted };
+        assert_eq!(word(&plan(&View { contested: true, ..view })), contested, "{situation}, contested");
     }
     for (want, wanted) in [(&refuse, "look"), (&equal, "look inside"), (&adopt, "look inside")] {
         assert_eq!(word(&plan(&view(Role::Agent, want, Destination::Open, There::Taken))), wanted);

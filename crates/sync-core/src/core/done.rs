@@ -63,6 +63,7 @@ impl Core {
                 let state = self.state(pair);
                 state.failures = 0;
                 state.deleted(uid);
+                self.rivals.deleted(now, pair);
             }
             (What::Delete { uid, then_create }, _) => {
                 let state = self.state(pair);

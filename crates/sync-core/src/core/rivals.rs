@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::fault::message;
 use crate::index::feed::Moment;
 use crate::index::pairs::{DestId, Pair, SourceId};
 
@@ -128,9 +129,12 @@ impl Rivals {
     /// What is known of who it is, for people.
     pub(super) fn says(&self, pair: Pair) -> String {
         match self.of.get(&pair).and_then(|rival| rival.manager.as_ref()) {
-            Some(manager) => format!(
-                "field manager {manager:?} keeps changing it; have it leave the copy alone (we try again more and more slowly)"
-            ),
+            Some(manager) => {
+                let manager = message(manager);
+                format!(
+                    "field manager \"{manager}\" keeps changing it; have it leave the copy alone (we try again within 30 minutes)"
+                )
+            }
             None => String::new(),
         }
     }
