@@ -34,6 +34,7 @@ impl Core {
 
     fn succeeded(&mut self, now: Moment, flight: Flight, reply: Reply) {
         let Flight { pair, mut lane, what, .. } = flight;
+        self.leaving.succeeded(pair.dest);
         let Some(source) = self.sources.get(&pair.source) else { return };
         let shown = self.listings.of(source.key.kind).shown;
         match (what, reply) {
@@ -172,9 +173,8 @@ impl Core {
                 // Unless the watch has shown the next namespace of that name already.
                 if self.dests.get(&pair.dest).is_some_and(|now| now.uid == dest) {
                     self.dest_is_leaving(pair.dest);
-                } else {
-                    self.touch(pair, lane);
                 }
+                self.touch(pair, lane);
             }
             Fault::AlreadyExists | Fault::LostRace | Fault::Conflict | Fault::NotFound => {
                 self.lost_race(now, pair, &what, &fault);

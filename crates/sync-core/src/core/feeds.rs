@@ -65,7 +65,7 @@ impl Core {
         self.touched.insert(id);
     }
 
-    fn touch_dest(&mut self, dest: DestId, lane: Lane) {
+    pub(super) fn touch_dest(&mut self, dest: DestId, lane: Lane) {
         let sources: Vec<_> = self.sources.keys().copied().collect();
         for source in sources {
             self.touch(Pair { source, dest }, lane);
@@ -114,6 +114,7 @@ impl Core {
             return None;
         }
         let id = self.dest_id(&namespace.name);
+        self.leaving.forget(id);
         let dest = self.dests.get_mut(&id)?;
         let before = (dest.state, dest.uid);
         (dest.state, dest.uid) = (Some(namespace.state), Some(namespace.uid));
@@ -146,19 +147,12 @@ impl Core {
     /// A namespace is gone. So is everything in it, as the watches on replicas will tell or have told: they may be
     /// behind this one or ahead, and what they have shown may already be of the next namespace of this name.
     fn dest_is_gone(&mut self, id: DestId) {
+        self.leaving.forget(id);
         if let Some(dest) = self.dests.get_mut(&id) {
             (dest.state, dest.uid) = (None, None);
         }
         self.touch_dest(id, Lane::Removed);
         self.drop_unused_dest(id);
-    }
-
-    /// A write has found the namespace gone or going: until a watch says otherwise it is no destination.
-    pub(super) fn dest_is_leaving(&mut self, id: DestId) {
-        if let Some(dest) = self.dests.get_mut(&id) {
-            dest.state = Some(Destination::Leaving);
-        }
-        self.touch_dest(id, Lane::Removed);
     }
 
     pub(super) fn on_replica(&mut self, kind: Kind, feed: Feed<Sighting>) {

@@ -8,6 +8,7 @@ mod done;
 #[cfg(test)]
 mod fairness_tests;
 mod feeds;
+mod leaving;
 mod limit;
 #[cfg(test)]
 mod model_tests;
@@ -176,6 +177,7 @@ pub struct Core {
     /// Boxed, because the nodes of the map may be half empty.
     pairs: BTreeMap<Pair, Box<PairState>>,
     queue: Queue,
+    leaving: leaving::Leaving,
     limit: limit::Limit,
     rivals: rivals::Rivals,
     names: names::Names,
@@ -216,6 +218,7 @@ impl Core {
             shapes: Shapes::default(),
             pairs: BTreeMap::new(),
             queue: Queue::new(max_in_flight, many),
+            leaving: leaving::Leaving::default(),
             limit: limit::Limit::new(max_in_flight),
             rivals: rivals::Rivals::default(),
             names: names::Names::default(),
@@ -260,6 +263,7 @@ impl Core {
             return None;
         }
         self.paused_until = None;
+        self.try_leaving(now);
         // After a failure of the whole cluster one request at a time, until one is answered: it is not to be pelted.
         let limit = if self.cluster_failures > 0 { 1 } else { self.limit.get() };
         loop {
@@ -286,7 +290,7 @@ impl Core {
 
     /// When [`Core::next`], which has just had nothing, may have something although nothing has happened.
     pub fn wake_at(&self) -> Option<Moment> {
-        let delayed = self.queue.wake_at();
+        let delayed = self.queue.wake_at().into_iter().chain(self.leaving.wake_at()).min();
         match self.paused_until {
             Some(until) if self.queue.has_waiting() => Some(until),
             Some(until) => delayed.map(|at| at.max(until)),

@@ -111,11 +111,53 @@ fn a_terminating_namespace_is_left_alone_until_its_event_and_then_the_next_is_se
     let mut core = listed(&["a", "b"], 1);
     let create = order(&mut core, at(0), "create n0/a");
     done(&mut core, at(0), &create, Err(Fault::NamespaceTerminating));
-    idle(&mut core, at(100));
+    idle(&mut core, at(0));
+    assert_eq!(core.tally(), Tally::default(), "nobody is told");
     core.on(at(0), Input::Dest(Feed::Gone(namespace("n0", 100, Destination::Leaving))));
+    assert_eq!(core.wake_at(), None);
     core.on(at(0), Input::Dest(Feed::Applied(namespace("n0", 150, Destination::Open))));
     order(&mut core, at(0), "create n0/a");
     order(&mut core, at(0), "create n0/b");
+}
+
+/// One API server may be behind another: its answer is about what was, and no event comes.
+#[test]
+fn a_namespace_that_was_said_to_be_missing_and_is_not_is_tried_again_more_and_more_slowly() {
+    let mut core = listed(&["a", "b"], 1);
+    let create = order(&mut core, at(0), "create n0/a");
+    done(&mut core, at(0), &create, Err(Fault::NamespaceMissing));
+    let mut now = at(0);
+    for most in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+        idle(&mut core, now);
+        // The source changes meanwhile, which is no reason to try.
+        want(&mut core, "a", &[("team", &most.to_string())]);
+        idle(&mut core, now);
+        let due = core.wake_at().unwrap();
+        assert!(now + at(most) / 2 <= due && due <= now + at(most), "{now:?} {due:?}");
+        now = due;
+        let tries: Vec<_> = std::iter::from_fn(|| core.next(now)).collect();
+        assert_eq!(tries.len(), 2);
+        tries.iter().for_each(|order| done(&mut core, now, order, Err(Fault::NamespaceMissing)));
+        assert_eq!(core.tally(), Tally::default());
+    }
+    now = core.wake_at().unwrap();
+    while let Some(order) = core.next(now) {
+        done(&mut core, now, &order, Ok(Reply::Written { uid: uid(1), rv: Rv(11) }));
+    }
+    assert_eq!((core.tally().synced, core.wake_at()), (2, None));
+}
+
+#[test]
+fn a_deletion_in_a_terminating_namespace_is_no_sign_that_it_is_open() {
+    let (mut core, b) = (listed(&["a"], 1), desired("b", &[]));
+    let create = order(&mut core, at(0), "create n0/a");
+    shows(&mut core, Feed::Applied(replica(&b, "n0", 2, 12)));
+    core.on(at(0), Input::Sources(SourceNews::Want(b.key.clone(), Want::Off(None))));
+    let delete = order(&mut core, at(0), "delete n0/b");
+    done(&mut core, at(0), &create, Err(Fault::NamespaceTerminating));
+    done(&mut core, at(0), &delete, Ok(Reply::Deleted));
+    let due = core.wake_at().expect("it is tried again");
+    order(&mut core, due, "create n0/a");
 }
 
 #[test]

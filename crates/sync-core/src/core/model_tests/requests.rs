@@ -44,13 +44,15 @@ impl Sim {
                 drop(self.apply(&order));
                 no_answer()
             }
-            4..7 => match self.below(7) {
+            4..7 => match self.below(8) {
                 0 => Err(Fault::Throttled(Some(Duration::from_secs(2)))),
                 1 => Err(Fault::Forbidden("no".into())),
                 2 => Err(Fault::Rejected("quota".into())),
                 3 => Err(Fault::Unavailable { code: 500, message: "oops".into() }),
                 4 => Err(Fault::Unauthorised),
                 5 => Err(Fault::Odd(502)),
+                // As it was before: this API server is behind another.
+                6 => Err(Fault::NamespaceMissing),
                 _ => Err(Fault::Throttled(None)),
             },
             _ => match self.apply(&order) {
