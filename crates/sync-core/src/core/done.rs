@@ -157,7 +157,7 @@ impl Core {
             if matches!(fault, Fault::NoAnswer(_)) {
                 self.limit.overloaded(now, sent, in_flight);
             }
-            return self.cluster_failed(now, pair, lane, fault);
+            return self.cluster_failed(now, pair, lane, sent, fault);
         }
         match fault {
             Fault::NoAnswer(_) => self.silent = self.dests.get(&pair.dest).map(|dest| Arc::clone(&dest.name)),
@@ -223,9 +223,10 @@ impl Core {
         }
     }
 
-    fn cluster_failed(&mut self, now: Moment, pair: Pair, lane: Lane, fault: Fault) {
-        // Those that were under way together fail together: that is one failure.
-        if !self.is_paused(now) {
+    fn cluster_failed(&mut self, now: Moment, pair: Pair, lane: Lane, sent: Moment, fault: Fault) {
+        // Those that were under way together fail together, some of them after the pause: that is one failure.
+        if !self.is_paused(now) && self.cluster_failed.is_none_or(|failed| failed <= sent) {
+            self.cluster_failed = Some(now);
             self.cluster_failures = self.cluster_failures.saturating_add(1);
             let pause = match &fault {
                 Fault::Throttled(asked @ Some(_)) => pause_asked(*asked),

@@ -188,6 +188,8 @@ pub struct Core {
     paused_until: Option<Moment>,
     cluster_fault: Option<Fault>,
     cluster_failures: u8,
+    /// When the last of these failures was.
+    cluster_failed: Option<Moment>,
     /// Where the last request went unanswered, if none was answered since: one silent destination is not the cluster. By
     /// name, for one that is made anew is the same.
     silent: Option<Arc<str>>,
@@ -195,6 +197,8 @@ pub struct Core {
     answered: Option<Moment>,
     asks: Vec<(SourceKey, bool)>,
     touched: BTreeSet<SourceId>,
+    /// The sum of all sources.
+    tally: Tally,
 }
 
 impl Core {
@@ -228,10 +232,12 @@ impl Core {
             paused_until: None,
             cluster_fault: None,
             cluster_failures: 0,
+            cluster_failed: None,
             silent: None,
             answered: None,
             asks: Vec::new(),
             touched: BTreeSet::new(),
+            tally: Tally::default(),
             scope,
         };
         if let Scope::One { namespace, .. } = core.scope.clone() {

@@ -140,6 +140,7 @@ fn is_tidy(core: &Core) {
         assert_eq!(dest.pairs as usize, pairs, "pairs of {dest:?}");
         assert!(dest.state.is_some() || pairs > 0, "{dest:?} is of no use");
     }
+    let mut total = Tally::default();
     for (id, source) in &core.sources {
         let pairs: Vec<_> = core.pairs.range(Pair::all_of(*id)).map(|(_, state)| state).collect();
         let counted = pairs.iter().fold(Tally::default(), |mut sum, state| {
@@ -152,8 +153,12 @@ fn is_tidy(core: &Core) {
             sum
         });
         assert_eq!(counted, source.tally.tally, "{source:?}");
+        let Tally { synced, pending, refused } = counted;
+        total =
+            Tally { synced: total.synced + synced, pending: total.pending + pending, refused: total.refused + refused };
         assert!(source.want.is_some() && !source.forgotten || !pairs.is_empty(), "{source:?} is of no use");
     }
+    assert_eq!(total, core.tally());
     for (pair, state) in &core.pairs {
         assert!(!state.is_empty(), "{pair:?} is of no use");
         assert!(core.sources.contains_key(&pair.source) && core.dests.contains_key(&pair.dest), "{pair:?}");

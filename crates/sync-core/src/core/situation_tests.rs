@@ -260,6 +260,22 @@ fn a_silent_namespace_that_is_made_anew_is_still_one() {
 }
 
 #[test]
+fn what_was_sent_before_the_pause_and_fails_after_it_is_no_second_failure() {
+    let mut core = listed(&["a"], 5);
+    let orders: Vec<_> = std::iter::from_fn(|| core.next(at(0))).collect();
+    done(&mut core, at(1), &orders[0], Err(Fault::Odd(502)));
+    let until = core.wake_at().unwrap();
+    assert!(until <= at(2), "{until:?}");
+    for order in &orders[1..] {
+        done(&mut core, at(9), order, Err(Fault::Odd(502)));
+    }
+    let probe = core.next(at(9)).expect("no pause but the first");
+    done(&mut core, at(10), &probe, Err(Fault::Odd(502)));
+    let until = core.wake_at().unwrap();
+    assert!(at(11) <= until && until <= at(12), "the second pause is up to 2 s: {until:?}");
+}
+
+#[test]
 fn what_a_server_asks_for_is_bounded() {
     for (asked, least, most) in [(0, 1, 1), (7, 7, 7), (1_000_000, 60, 60)] {
         let mut core = listed(&["a"], 1);

@@ -74,12 +74,13 @@ impl Core {
             return;
         }
         if let Some(source) = self.sources.get_mut(&pair.source) {
-            let tally = &mut source.tally.tally;
-            if let Some(count) = tally.slot(before) {
-                *count = count.saturating_sub(1);
-            }
-            if let Some(count) = tally.slot(outcome) {
-                *count += 1;
+            for tally in [&mut source.tally.tally, &mut self.tally] {
+                if let Some(count) = tally.slot(before) {
+                    *count = count.saturating_sub(1);
+                }
+                if let Some(count) = tally.slot(outcome) {
+                    *count += 1;
+                }
             }
         }
         self.state(pair).outcome = outcome;
@@ -117,10 +118,7 @@ impl Core {
 
     /// How all sources stand.
     pub fn tally(&self) -> Tally {
-        self.sources.values().fold(Tally::default(), |sum, source| {
-            let Tally { synced, pending, refused } = source.tally.tally;
-            Tally { synced: sum.synced + synced, pending: sum.pending + pending, refused: sum.refused + refused }
-        })
+        self.tally
     }
 
     fn report(&self, id: SourceId) -> Option<Settled> {
