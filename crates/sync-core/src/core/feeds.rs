@@ -203,10 +203,12 @@ impl Core {
         let older = std::mem::take(&mut listing.older);
         // The store may have been put back to an earlier time: versions begin anew, and what we knew is of another past.
         let restored = list < listing.shown;
+        let first = !listing.complete;
         (listing.shown, listing.complete) = (list, true);
         let of_kind = |id: SourceId| self.sources.get(&id).is_some_and(|source| source.key.kind == kind);
         let unlisted = self.pairs.iter_mut().filter(|(pair, _)| of_kind(pair.source) && !seen.contains(*pair));
-        unlisted.for_each(|(_, state)| state.unlisted(list, restored));
+        let gone: Vec<_> =
+            unlisted.filter_map(|(pair, state)| state.unlisted(list, restored).then_some(*pair)).collect();
         if restored {
             for (pair, sighting) in older {
                 self.state(pair).restart();
@@ -214,6 +216,14 @@ impl Core {
             }
         }
         self.reachable();
+        // What a list shows again is no reason to try what has failed before its time.
+        if !first && !restored {
+            for pair in gone {
+                self.touch(pair, Lane::Drift);
+                self.is_touched(pair, None);
+            }
+            return;
+        }
         let sources: Vec<_> =
             self.sources.iter().filter(|(_, source)| source.key.kind == kind).map(|(id, _)| *id).collect();
         for id in sources {

@@ -1,5 +1,7 @@
 //! Races that the model test meets too seldom, one at a time.
 
+#[path = "backoff_tests.rs"]
+mod backoff_tests;
 #[path = "names_tests.rs"]
 mod names_tests;
 #[path = "rivals_tests.rs"]

@@ -178,6 +178,11 @@ impl PairState {
             return false;
         }
         self.heard = true;
+        let known_so = match (&replica, &self.replica) {
+            (Some(new), Some(known)) => new.rv == known.rv && new.fingerprint == known.fingerprint,
+            _ => false,
+        };
+        let news = !known_so || self.doubt != Doubt::None;
         // At equality the event: it shows what admission made of our write.
         if let (Some(new), Some(known)) = (&replica, &self.replica)
             && self.echo == Some(new.rv)
@@ -196,7 +201,7 @@ impl PairState {
         if self.doubt != Doubt::Awaited && self.passing.is_some() {
             self.pass(|passing| passing.awaited = None);
         }
-        true
+        news
     }
 
     /// A watch has shown that this object is gone, or has lost the label of our replicas, with this version.
@@ -218,20 +223,23 @@ impl PairState {
         }
     }
 
-    /// A list as of this version is complete and has not shown it. `restored`: versions have begun anew.
-    pub fn unlisted(&mut self, list: Rv, restored: bool) {
+    /// A list as of this version is complete and has not shown it. `restored`: versions have begun anew. `false` if
+    /// that is no news.
+    pub fn unlisted(&mut self, list: Rv, restored: bool) -> bool {
+        let mut news = false;
         let past = |rv: Rv| rv <= list || restored;
         if self.tombstone().is_some_and(|(_, rv)| past(rv)) {
             self.pass(|passing| passing.tombstone = None);
         }
         if self.replica.as_ref().is_some_and(|known| past(known.rv)) {
-            (self.replica, self.heard) = (None, true);
+            (self.replica, self.heard, news) = (None, true, true);
         }
         match self.doubt {
             Doubt::Awaited if self.awaited().is_some_and(|(_, rv)| !past(rv)) => {}
-            Doubt::Awaited | Doubt::Labelled => self.doubt = Doubt::None,
+            Doubt::Awaited | Doubt::Labelled => (self.doubt, news) = (Doubt::None, true),
             Doubt::None | Doubt::Taken | Doubt::Foreign => {}
         }
+        news
     }
 
     /// A create or update was answered. `shown`: the watch has shown everything up to this version, so that an
