@@ -45,14 +45,14 @@ impl<'c> Controller<'c> {
     /// The agent of a cluster, which is installed there.
     pub(super) async fn agent(cluster: &'c Cluster, link: &'c FaultProxy) -> Result<Self> {
         let (account, program) = ("mw-sync-agent", Binaries::build().await?.agent());
-        let flags = &["--delete-grace=2s", "--log=debug"];
+        let flags = &["--delete-grace=2s", "--log=debug", "--allow-adopt"];
         Ok(Self { cluster, link, account, program, flags, remote: None, running: None, lives: Vec::new() })
     }
 
     /// The master of a cluster, which is installed there.
     pub(super) async fn master(cluster: &'c Cluster, link: &'c FaultProxy, remote: Remote<'c>) -> Result<Self> {
         let (account, program) = ("mw-sync-master", Binaries::build().await?.master());
-        let flags = &["--delete-grace=2s", "--log=debug", "--allow-addresses=127.0.0.1"];
+        let flags = &["--delete-grace=2s", "--log=debug", "--allow-adopt", "--allow-addresses=127.0.0.1"];
         Ok(Self { cluster, link, account, program, flags, remote: Some(remote), running: None, lives: Vec::new() })
     }
 

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::dice::Dice;
 use super::objects::{self, Manager, Place};
-use super::people::{CALM, FICKLE, People, SHORT, STEADY};
+use super::options::{KEPT, STEADY, is_lent};
+use super::people::{CALM, FICKLE, People, SHORT};
 
 impl People {
     pub(super) async fn at_a_copy(&mut self, dice: &mut Dice) -> Result<()> {
@@ -26,13 +27,17 @@ impl People {
         }
         match self.hands.seen(&place).await? {
             Some(copy) if manager.owns(&place.name, &copy["metadata"]) => {
-                if place.name == STEADY {
+                if [STEADY, KEPT].contains(&&*place.name) {
                     return self.at_a_steady_copy(dice, &place, &copy, what).await;
                 }
                 self.at_a_replica(dice, manager, (&place, elsewhere), &copy, what).await
             }
-            // It was made by somebody who has not been told apart: a copy made by hand whose marks are another's.
-            Some(_) => Ok(()),
+            // It was retained, or may be taken over.
+            Some(theirs) => match what {
+                0..4 => self.hands.remove(&place, &theirs).await,
+                4..8 => self.hands.edit(&place, &theirs, objects::payload(dice, kind)).await.map(drop),
+                _ => Ok(()),
+            },
             None if place.name == STEADY => Ok(()),
             None => self.hands.put(&place, &objects::foreign(dice, &place)).await,
         }
@@ -41,7 +46,7 @@ impl People {
     async fn at_their_own(&mut self, dice: &mut Dice, manager: Manager, place: &Place, what: u64) -> Result<()> {
         match what {
             0..3 => self.hands.change(place, objects::payload(dice, place.kind)).await,
-            3..6 => {
+            3..6 if place.name != KEPT => {
                 let marks = json!({"metadata": {
                     "labels": {"mw-sync.io/managed-by": manager.label()},
                     "annotations": {"mw-sync.io/origin": manager.origin(&place.name)}
@@ -98,6 +103,7 @@ impl People {
                 // Somebody there does not want it in the namespaces of that cluster.
                 json!({"metadata": {"annotations": {"mw-sync": dice.one_of(&[Some("no"), None, None])}}})
             }
+            12 if is_lent(&place.name) => return Ok(()),
             12 => return self.by_hand(copy, place, elsewhere).await,
             _ => {
                 let marks = [

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::objects::Place;
+use super::options::is_lent;
 use crate::support::{Kind, World, code, uid, version};
 
 /// A replica that is restored three times within 5 minutes is contested, and waits for minutes.
@@ -20,11 +21,13 @@ pub(super) struct Hands {
     /// What is nobody's but theirs, as they have left it.
     owned: BTreeMap<Place, Value>,
     touched: BTreeMap<Place, Vec<Instant>>,
+    /// Names of the sources that they make here.
+    sources: &'static [&'static str],
 }
 
 impl Hands {
-    pub(super) fn new(world: World) -> Self {
-        Self { world, owned: BTreeMap::new(), touched: BTreeMap::new() }
+    pub(super) fn new(world: World, sources: &'static [&'static str]) -> Self {
+        Self { world, owned: BTreeMap::new(), touched: BTreeMap::new(), sources }
     }
 
     /// What stands at a place, if it is theirs.
@@ -40,9 +43,17 @@ impl Hands {
     /// Makes an object, unless something stands there or the namespace is missing or going.
     pub(super) async fn put(&mut self, place: &Place, object: &Value) -> Result<()> {
         if let Some(made) = harmless(self.world.create(object).await, &[403, 404, 409])? {
-            self.owned.insert(place.clone(), made);
+            self.own(place, made);
         }
         Ok(())
+    }
+
+    /// A source is always theirs; what is in the way of one that takes over may become a copy.
+    fn own(&mut self, place: &Place, object: Value) {
+        let is_source = place.namespace == "operator" && self.sources.contains(&&*place.name);
+        if is_source || !is_lent(&place.name) {
+            self.owned.insert(place.clone(), object);
+        }
     }
 
     /// Changes what is theirs. Nobody else may have.
@@ -110,7 +121,7 @@ impl Hands {
     /// The same by a patch that takes marks away: from then on it is theirs.
     pub(super) async fn seize(&mut self, place: &Place, seen: &Value, patch: Value) -> Result<()> {
         if let Some(seized) = self.edit(place, seen, patch).await? {
-            self.owned.insert(place.clone(), seized);
+            self.own(place, seized);
         }
         Ok(())
     }

@@ -1,18 +1,24 @@
 //! What the audit log must not show, whatever went wrong: a write to what was not ours (promises 1 and 7), a deletion
 //! that nobody asked for (promise 2), a list that was not needed (promise 4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use testbed::{Entry, Requests};
 
 use super::controller::Life;
 use super::objects::{Manager, Place};
-use super::people::{CALM, STEADY};
+use super::options::{ADOPT, KEPT, STEADY, is_lent};
+use super::people::CALM;
 use crate::support::Kind;
 
-/// Every version of every object, by uid and resourceVersion, as the answers to those who wrote it show it.
-pub(super) struct History(BTreeMap<(String, u64), Vec<(String, Value)>>);
+/// Every version of every object, as the answers to those who wrote it show it.
+pub(super) struct History {
+    /// By uid and resourceVersion: the ids of the requests that have made it or left it so, and its metadata.
+    versions: BTreeMap<(String, u64), Vec<(String, Value)>>,
+    /// Uids of what people have made without marks.
+    made_by_people: BTreeSet<String>,
+}
 
 fn identity(object: &Value) -> Option<(String, u64)> {
     let metadata = &object["metadata"];
@@ -25,26 +31,42 @@ fn changed(entry: &Entry) -> bool {
 
 impl History {
     pub(super) fn of(requests: &Requests) -> Self {
-        let mut history = BTreeMap::<_, Vec<_>>::new();
+        let (mut versions, mut made_by_people) = (BTreeMap::<_, Vec<_>>::new(), BTreeSet::new());
         for entry in requests.each().filter(|entry| changed(entry) && entry.verb != "delete") {
-            if let Some(identity) = identity(&entry.response) {
-                history.entry(identity).or_default().push((entry.id.clone(), entry.response["metadata"].clone()));
+            let Some(identity) = identity(&entry.response) else { continue };
+            let metadata = &entry.response["metadata"];
+            let name = metadata["name"].as_str().unwrap_or_default();
+            let ours = [Manager::Agent, Manager::Master].iter().any(|manager| manager.owns(name, metadata));
+            if entry.verb == "create" && !ours {
+                made_by_people.insert(identity.0.clone());
             }
+            versions.entry(identity).or_default().push((entry.id.clone(), metadata.clone()));
         }
-        Self(history)
+        Self { versions, made_by_people }
     }
 
     /// The metadata of what a patch was applied to.
     fn before(&self, entry: &Entry) -> Option<&Value> {
         let (uid, rv) = identity(&entry.response)?;
         // One that changed nothing has the version of whoever did.
-        let same = self.0.get(&(uid.clone(), rv))?.iter().find(|(id, _)| *id != entry.id);
-        let earlier = || self.0.range((uid.clone(), 0)..(uid.clone(), rv)).next_back().and_then(|(_, all)| all.first());
+        let same = self.versions.get(&(uid.clone(), rv))?.iter().find(|(id, _)| *id != entry.id);
+        let earlier =
+            || self.versions.range((uid.clone(), 0)..(uid.clone(), rv)).next_back().and_then(|(_, all)| all.first());
         same.or_else(earlier).map(|(_, metadata)| metadata)
     }
 
+    /// Whether what a patch was applied to had been released, or was asked for: it is taken over.
+    fn may_take(&self, manager: Manager, place: &Place, entry: &Entry) -> bool {
+        let Some(before) = self.before(entry).filter(|_| is_exact(&entry.request)) else { return false };
+        let marked_by = before["labels"]["mw-sync.io/managed-by"].as_str();
+        let released = before["annotations"]["mw-sync.io/released-from"] == manager.origin(&place.name);
+        let system = place.namespace.starts_with("kube-") && place.name == ADOPT;
+        (marked_by.is_none() && released)
+            || (is_lent(&place.name) && !system && !matches!(marked_by, Some("agent" | "master")))
+    }
+
     fn version(&self, uid: &str, rv: u64) -> Option<&Value> {
-        self.0.get(&(uid.to_owned(), rv))?.first().map(|(_, metadata)| metadata)
+        self.versions.get(&(uid.to_owned(), rv))?.first().map(|(_, metadata)| metadata)
     }
 
     /// What is wrong with the writes of a controller. `names` are those of sources.
@@ -74,7 +96,9 @@ impl History {
         match &*entry.verb {
             "create" if !ours(Some(&entry.request["metadata"])) => Some("a create without marks"),
             "patch" if !guarded(manager, name, &entry.request) => Some("a patch without a guard"),
-            "patch" if changed(entry) && !ours(self.before(entry)) => Some("a patch of what was not ours"),
+            "patch" if changed(entry) && !ours(self.before(entry)) && !self.may_take(manager, &place, entry) => {
+                Some("a patch of what was not ours")
+            }
             "create" | "patch" => None,
             "delete" => {
                 let exactly = &entry.request["preconditions"];
@@ -85,6 +109,12 @@ impl History {
                 if !ours(self.version(uid, rv)) {
                     return Some("a delete of what was not ours");
                 }
+                if name == KEPT {
+                    return Some("a delete of what is to be retained");
+                }
+                if name == ADOPT && self.made_by_people.contains(uid) {
+                    return Some("a delete of what was taken over");
+                }
                 let calm = CALM.contains(&&*place.namespace) || manager == Manager::Master;
                 (calm && name == STEADY).then_some("a delete although its source was never off")
             }
@@ -93,15 +123,22 @@ impl History {
     }
 }
 
+/// Whether a JSON Patch is for exactly one version of an object.
+fn is_exact(patch: &Value) -> bool {
+    ["/metadata/uid", "/metadata/resourceVersion"].iter().all(|path| tested(patch, path).is_some())
+}
+
+/// What a JSON Patch tests before it changes anything.
+fn tested<'p>(patch: &'p Value, path: &str) -> Option<&'p Value> {
+    let steps = patch.as_array().into_iter().flatten();
+    steps.take_while(|step| step["op"] == "test").find(|step| step["path"] == path).map(|step| &step["value"])
+}
+
 /// Whether a JSON Patch fails on the server unless the object carries our marks, or is exactly one version of one.
 fn guarded(manager: Manager, name: &str, patch: &Value) -> bool {
-    let tests = |path: &str| {
-        let steps = patch.as_array().into_iter().flatten();
-        steps.take_while(|step| step["op"] == "test").find(|step| step["path"] == path).map(|step| &step["value"])
-    };
-    let marks = tests("/metadata/labels/mw-sync.io~1managed-by") == Some(&json!(manager.label()))
-        && tests("/metadata/annotations/mw-sync.io~1origin") == Some(&json!(manager.origin(name)));
-    marks || (tests("/metadata/uid").is_some() && tests("/metadata/resourceVersion").is_some())
+    let marks = tested(patch, "/metadata/labels/mw-sync.io~1managed-by") == Some(&json!(manager.label()))
+        && tested(patch, "/metadata/annotations/mw-sync.io~1origin") == Some(&json!(manager.origin(name)));
+    marks || is_exact(patch)
 }
 
 /// Lists that were not needed: once a watch is resumed from a version its list is complete, and there is no other one

@@ -18,6 +18,7 @@ mod faults;
 mod hands;
 mod judge;
 mod objects;
+mod options;
 mod oracle;
 mod people;
 mod run;
@@ -30,13 +31,14 @@ use crate::support::{World, install};
 use controller::{Controller, REMOTE, Remote};
 use faults::Faults;
 use objects::Manager;
-use people::{People, STEADY};
+use options::{ADOPT, EQUAL, KEPT, STEADY};
+use people::People;
 use run::{Run, Side};
 
-const LOCAL: [&str; 6] = ["s0", "s1", "s2", "s3", "s4", STEADY];
-const PUSHED: [&str; 5] = ["m0", "m1", "m2", "m3", STEADY];
+const LOCAL: [&str; 8] = ["s0", "s1", "s2", "s3", STEADY, KEPT, ADOPT, EQUAL];
+const PUSHED: [&str; 7] = ["m0", "m1", "m2", STEADY, KEPT, ADOPT, EQUAL];
 const LOCAL_THERE: [&str; 2] = ["s0", "s1"];
-const COPIES_THERE: [&str; 7] = ["s0", "s1", "m0", "m1", "m2", "m3", STEADY];
+const COPIES_THERE: [&str; 9] = ["s0", "s1", "m0", "m1", "m2", STEADY, KEPT, ADOPT, EQUAL];
 
 /// Promises 1 to 5 and 7.
 #[tokio::test]

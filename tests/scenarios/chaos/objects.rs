@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use super::dice::Dice;
+use super::options::{KEPT, options};
 use crate::support::Kind;
 
 /// Where an object is.
@@ -122,10 +123,17 @@ pub(super) fn labels(dice: &mut Dice) -> Value {
 pub(super) fn source(dice: &mut Dice, place: &Place) -> Value {
     let mut object = payload(dice, place.kind);
     let switch = if dice.chance(60) { json!({"mw-sync": "yes"}) } else { switch(dice) };
+    let mut annotations = if dice.chance(40) { options(dice, &place.name) } else { json!({}) };
+    for (key, value) in switch.as_object().into_iter().flatten() {
+        annotations[key] = value.clone();
+    }
+    if place.name == KEPT {
+        annotations["mw-sync.io/on-delete"] = "retain".into();
+    }
     object["metadata"] = json!({
-        "name": place.name, "namespace": place.namespace, "annotations": switch, "labels": labels(dice)
+        "name": place.name, "namespace": place.namespace, "annotations": annotations, "labels": labels(dice)
     });
-    typed(&mut object, dice, place.kind);
+    typed(&mut object, dice, place);
     object
 }
 
@@ -145,18 +153,20 @@ pub(super) fn foreign(dice: &mut Dice, place: &Place) -> Value {
         "name": place.name, "namespace": place.namespace, "labels": {"mw-sync.io/managed-by": manager},
         "annotations": {"mw-sync.io/origin": origin, "mw-sync": switch, "note": "theirs"}
     });
-    typed(&mut object, dice, place.kind);
+    typed(&mut object, dice, place);
     object
 }
 
-fn typed(object: &mut Value, dice: &mut Dice, kind: Kind) {
+fn typed(object: &mut Value, dice: &mut Dice, place: &Place) {
     object["apiVersion"] = "v1".into();
-    object["kind"] = kind.name().into();
-    let secret_type = dice.one_of(&TYPES);
-    if kind == Kind::Secret {
-        object["type"] = secret_type.into();
+    object["kind"] = place.kind.name().into();
+    let (secret_type, immutable) = (dice.one_of(&TYPES), dice.chance(15));
+    // A copy of this one is never made anew.
+    let fixed = place.name == KEPT;
+    if place.kind == Kind::Secret {
+        object["type"] = if fixed { "Opaque" } else { secret_type }.into();
     }
-    if dice.chance(15) {
+    if immutable && !fixed {
         object["immutable"] = true.into();
     }
     without_nulls(object);

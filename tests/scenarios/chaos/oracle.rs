@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
+use super::controller::REMOTE;
 use super::objects::{Manager, Place};
+use super::options::{self, is_lent, may_have_been_theirs};
 use crate::support::{Kind, World, uid};
 
 /// What stands in a cluster.
@@ -74,6 +76,19 @@ pub(super) struct Sync<'s> {
     pub(super) manager: Manager,
     pub(super) sources: &'s Snapshot,
     pub(super) copies: &'s Snapshot,
+    /// Labels of the remote cluster, if copies belong there.
+    pub(super) remote_labels: &'s Value,
+}
+
+/// A destination, and what is peculiar to it.
+struct Destination<'s> {
+    /// Of the namespace or the remote cluster, as selections know it.
+    name: &'s str,
+    labels: &'s Value,
+    /// It has opted out.
+    out: bool,
+    /// Nothing is taken over there unless it was ours.
+    system: bool,
 }
 
 impl Sync<'_> {
@@ -91,10 +106,21 @@ impl Sync<'_> {
             if !is_destination || !namespace["metadata"]["deletionTimestamp"].is_null() {
                 continue;
             }
-            let out = self.manager == Manager::Agent && switches(namespace).contains(&Some(false));
+            let destination = match self.manager {
+                Manager::Agent => Destination {
+                    name,
+                    labels: &namespace["metadata"]["labels"],
+                    out: switches(namespace).contains(&Some(false)),
+                    system: name.starts_with("kube-"),
+                },
+                Manager::Master => Destination { name: REMOTE, labels: self.remote_labels, out: false, system: false },
+            };
             for (kind, source) in &names {
                 let place = Place::new(*kind, name, source);
-                if let Some(why) = self.difference(&place, out, uid(operator), theirs(&place)) {
+                // Whether people's objects are as they have left them is asked elsewhere.
+                let difference =
+                    if theirs(&place) { None } else { self.difference(&place, &destination, uid(operator)) };
+                if let Some(why) = difference {
                     let there = self.copies.objects.get(&place);
                     differences.push(format!("{} {place}: {why}\n  there: {}", self.manager.label(), brief(there)));
                 }
@@ -107,23 +133,27 @@ impl Sync<'_> {
         self.manager.owns(&place.name, &object["metadata"])
     }
 
-    fn difference(&self, place: &Place, out: bool, operator: &str, theirs: bool) -> Option<String> {
+    fn difference(&self, place: &Place, destination: &Destination<'_>, operator: &str) -> Option<String> {
         let source = self.sources.objects.get(&Place::new(place.kind, "operator", &place.name));
         let there = self.copies.objects.get(place);
-        // Whether people's objects are as they have left them is asked elsewhere.
-        if theirs {
-            return None;
-        }
         let ours = there.filter(|there| self.marked(place, there));
         // Another incarnation's waits for its source.
         let current = ours.filter(|ours| ours["metadata"]["annotations"]["mw-sync.io/origin-uid"] == operator);
         // Its source was a master's. If that was lost rather than switched off, it stays; which it was is history.
         let upstream = current.filter(|ours| !ours["metadata"]["annotations"]["mw-sync.io/upstream"].is_null());
-        if out {
+        if destination.out {
             return current.map(|_| "the namespace has opted out".to_owned());
         }
         match (wish(source), source, ours) {
-            (Wish::Copies, Some(_), None) => Some("a copy is missing".to_owned()),
+            (Wish::Copies, Some(source), _) if !self.selects(source, destination) => {
+                current.map(|_| "it is not selected".to_owned())
+            }
+            (Wish::Copies, Some(source), None) => match there {
+                None => Some("a copy is missing".to_owned()),
+                Some(there) => self.not_taken(source, there, destination),
+            },
+            // What was somebody's is not made anew.
+            (Wish::Copies, Some(source), Some(ours)) if was_adopted(ours) && !can_update(source, ours) => None,
             (Wish::Copies, Some(source), Some(ours)) => self.unequal(source, ours, operator),
             (Wish::AsItIs, Some(source), Some(ours)) if can_update(source, ours) => {
                 self.unequal(source, ours, operator)
@@ -134,13 +164,48 @@ impl Sync<'_> {
         }
     }
 
+    fn selects(&self, source: &Value, destination: &Destination<'_>) -> bool {
+        let annotation = |key: &str| &source["metadata"]["annotations"][key];
+        let (names, selector) = match self.manager {
+            Manager::Agent => (annotation("mw-sync.io/namespaces"), annotation("mw-sync.io/namespace-selector")),
+            Manager::Master => (annotation("mw-sync.io/clusters"), annotation("mw-sync.io/cluster-selector")),
+        };
+        options::selects(names, selector, destination.name, destination.labels)
+    }
+
+    /// Why what stands there, which is nobody's that we know of, should be a copy.
+    fn not_taken(&self, source: &Value, there: &Value, destination: &Destination<'_>) -> Option<String> {
+        let name = source["metadata"]["name"].as_str().unwrap_or_default();
+        let marked_by = there["metadata"]["labels"]["mw-sync.io/managed-by"].as_str();
+        let released = there["metadata"]["annotations"]["mw-sync.io/released-from"] == self.manager.origin(name);
+        let (wants, is) = (reduced(source), reduced(there));
+        let same = |key: &str| wants[key] == is[key];
+        let content = same("type") && same("data") && same("binaryData");
+        let equal = content && (wants["immutable"] == true || same("immutable"));
+        let can_follow = equal || (same("type") && is["immutable"] == false);
+        if marked_by.is_none() && released {
+            return can_follow.then(|| "it was released and is not taken back".to_owned());
+        }
+        if !is_lent(name) {
+            return Some("somebody's that nobody has made".to_owned());
+        }
+        let asked = match source["metadata"]["annotations"]["mw-sync.io/on-conflict"].as_str() {
+            // Marks of somebody like us.
+            _ if matches!(marked_by, Some("agent" | "master")) => false,
+            Some("adopt") => can_follow && !destination.system,
+            Some("adopt-equal") => equal,
+            _ => false,
+        };
+        asked.then(|| "it is not taken over".to_owned())
+    }
+
     /// How a copy differs from its source.
     fn unequal(&self, source: &Value, copy: &Value, operator: &str) -> Option<String> {
         let (wanted, mut is) = (self.wanted(source, operator), reduced(copy));
         for map in ["labels", "annotations"] {
             if let Some(is) = is[map].as_object_mut() {
                 // What others may add to a copy, unless the source has it too.
-                is.retain(|key, _| !["theirs", "note", "mw-sync"].contains(&&**key) || !wanted[map][key].is_null());
+                is.retain(|key, _| !may_be_added(&source["metadata"]["name"], key) || !wanted[map][key].is_null());
             }
         }
         (wanted != is).then(|| format!("it differs from its source\n  wanted: {}", brief(Some(&wanted))))
@@ -155,8 +220,19 @@ impl Sync<'_> {
         let mut copied: Vec<_> = labels.as_object().into_iter().flatten().map(|(k, _)| format!("label:{k}")).collect();
         let mut annotations = json!({});
         let marks = &source["metadata"];
+        for (key, value) in marks["annotations"].as_object().into_iter().flatten() {
+            let asked = key == "example.com/stage" && !marks["annotations"]["mw-sync.io/copy-annotations"].is_null();
+            if asked || (self.manager == Manager::Master && is_for_agents(key)) {
+                annotations[key] = value.clone();
+            }
+        }
+        if self.manager == Manager::Agent && marks["annotations"]["mw-sync.io/on-delete"] == "retain" {
+            annotations["mw-sync.io/on-delete"] = "retain".into();
+        }
         if self.manager == Manager::Master {
-            annotations["mw-sync.io/sync"] = "yes".into();
+            let odd = ["mw-sync.io/sync", "mw-sync"].map(|key| marks["annotations"][key].as_str());
+            let odd = odd.into_iter().flatten().find(|value| switch(value).is_none());
+            annotations["mw-sync.io/sync"] = odd.unwrap_or("yes").into();
         } else if marks["labels"]["mw-sync.io/managed-by"] == "master"
             && let Some(origin) = marks["annotations"]["mw-sync.io/origin"].as_str()
         {
@@ -172,6 +248,23 @@ impl Sync<'_> {
         (wanted["labels"], wanted["annotations"]) = (labels, annotations);
         wanted
     }
+}
+
+/// Annotations that a master's copy has for the agent there: the options, and what it does not know.
+fn is_for_agents(key: &str) -> bool {
+    let marks = ["sync", "origin", "origin-uid", "copied", "upstream", "released-from", "adopted"];
+    let others = ["clusters", "cluster-selector"];
+    key.strip_prefix("mw-sync.io/").is_some_and(|key| !marks.contains(&key) && !others.contains(&key))
+}
+
+/// Labels and annotations that a copy may have although its source does not.
+fn may_be_added(name: &Value, key: &str) -> bool {
+    let left = ["team", "tier", "example.com/stage"].contains(&key) && name.as_str().is_some_and(may_have_been_theirs);
+    left || ["theirs", "note", "mw-sync", "mw-sync.io/adopted"].contains(&key)
+}
+
+fn was_adopted(copy: &Value) -> bool {
+    copy["metadata"]["annotations"]["mw-sync.io/adopted"] == "adopt"
 }
 
 /// Whether a copy can become like its source without being made anew.

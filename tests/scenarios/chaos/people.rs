@@ -6,14 +6,13 @@ use anyhow::Result;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
+use super::controller::REMOTE;
 use super::dice::Dice;
 use super::hands::{Hands, harmless};
 use super::objects::{self, Place};
+use super::options::{KEPT, STEADY, options, place_labels};
 use crate::support::{Kind, World};
 
-/// A source that is never switched off, and of which nothing changes that an update cannot change: no copy of it is
-/// ever deleted where the namespace does not opt out.
-pub(super) const STEADY: &str = "steady";
 /// A namespace that stays and does not opt out. Those that every cluster has are like that, too.
 pub(super) const CALM: [&str; 5] = ["calm", "default", "kube-node-lease", "kube-public", "kube-system"];
 /// Namespaces that stay, and opt out and in.
@@ -46,7 +45,7 @@ impl People {
         copies: &'static [&'static str],
         pushed: &'static [&'static str],
     ) -> Self {
-        Self { hands: Hands::new(world), sources, copies, pushed, due: Vec::new() }
+        Self { hands: Hands::new(world, sources), sources, copies, pushed, due: Vec::new() }
     }
 
     /// What is there from the beginning.
@@ -78,13 +77,21 @@ impl People {
             0..45 if !self.sources.is_empty() => self.at_a_source(dice).await,
             0..60 if !self.copies.is_empty() => self.at_a_namespace(dice).await,
             _ if !self.copies.is_empty() => self.at_a_copy(dice).await,
+            95.. => {
+                let labels = json!({"metadata": {"labels": place_labels(dice)}});
+                self.hands.world.merge(Kind::RemoteCluster, "operator", REMOTE, &labels).await.map(drop)
+            }
             _ => self.at_a_source(dice).await,
         }
     }
 
     async fn at_a_source(&mut self, dice: &mut Dice) -> Result<()> {
         let place = Place::new(dice.kind(), "operator", dice.one_of(self.sources));
-        let what = if place.name == STEADY { 5 + dice.below(7) } else { dice.below(13) };
+        let what = match &*place.name {
+            STEADY => 5 + dice.below(8),
+            KEPT => dice.below(13),
+            _ => dice.below(14),
+        };
         if self.hands.owned(&place).is_none() {
             return self.hands.put(&place, &objects::source(dice, &place)).await;
         }
@@ -98,8 +105,9 @@ impl People {
             2..5 => self.hands.change(&place, json!({"metadata": {"annotations": objects::switch(dice)}})).await,
             5..9 => self.hands.change(&place, objects::payload(dice, place.kind)).await,
             9..11 => self.hands.change(&place, json!({"metadata": {"labels": objects::labels(dice)}})).await,
+            11 => self.hands.change(&place, json!({"metadata": {"annotations": options(dice, &place.name)}})).await,
             // What no copy carries.
-            11 => {
+            12 => {
                 let note = dice.one_of(&["a", "b", "c"]);
                 self.hands.change(&place, json!({"metadata": {"annotations": {"note": note}}})).await
             }
@@ -112,14 +120,22 @@ impl People {
         let (one, other) =
             dice.one_of(&[(Some("no"), None), (None, Some("off")), (Some("perhaps"), None), (None, None)]);
         let (lives, held) = (dice.millis(50, 9000), dice.chance(25).then(|| dice.millis(100, 6000)));
-        match dice.below(10) {
-            0..3 => {
+        let labels = place_labels(dice);
+        match dice.below(12) {
+            0..2 => {
+                let patch = json!({"metadata": {"labels": labels}});
+                self.hands.world.merge(Kind::Namespace, "", fickle, &patch).await.map(drop)
+            }
+            2..5 => {
                 let patch = json!({"metadata": {"annotations": {"mw-sync": one, "mw-sync.io/sync": other}}});
                 self.hands.world.merge(Kind::Namespace, "", fickle, &patch).await.map(drop)
             }
-            3 => self.bounce(short).await,
+            5 => self.bounce(short).await,
             _ => {
                 let mut object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": short}});
+                if labels["env"].is_string() {
+                    object["metadata"]["labels"] = json!({"env": labels["env"]});
+                }
                 if dice.chance(15) {
                     object["metadata"]["annotations"] = json!({"mw-sync": "no"});
                 }

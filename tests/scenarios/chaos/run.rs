@@ -7,7 +7,7 @@ use serde_json::json;
 use testbed::{Cluster, Mark, Requests, eventually};
 use tokio::time::{Instant, sleep};
 
-use super::controller::Controller;
+use super::controller::{Controller, REMOTE};
 use super::dice::Dice;
 use super::faults::Faults;
 use super::judge::{History, needless_lists};
@@ -129,9 +129,15 @@ impl<'c> Run<'c> {
         let [first, last] = [snapshots.first(), snapshots.last()].map(|snapshot| snapshot.expect("a side or two"));
         let hands = &self.sides.last().expect("a side or two").people.hands;
         let theirs = |place: &Place| hands.owned(place).is_some();
-        differences.extend(Sync { manager: Manager::Agent, sources: last, copies: last }.differences(theirs)?);
+        let none = serde_json::Value::Null;
+        let agent = Sync { manager: Manager::Agent, sources: last, copies: last, remote_labels: &none };
+        differences.extend(agent.differences(theirs)?);
         if self.sides.len() == 2 {
-            differences.extend(Sync { manager: Manager::Master, sources: first, copies: last }.differences(theirs)?);
+            let world = &self.sides[0].people.hands.world;
+            let remote = world.get(Kind::RemoteCluster, "operator", REMOTE).await?;
+            let remote_labels = &remote["metadata"]["labels"];
+            let master = Sync { manager: Manager::Master, sources: first, copies: last, remote_labels };
+            differences.extend(master.differences(theirs)?);
         }
         Ok(differences)
     }

@@ -16,6 +16,7 @@ pub(crate) enum Kind {
     Secret,
     ConfigMap,
     Namespace,
+    RemoteCluster,
 }
 
 impl Kind {
@@ -24,6 +25,7 @@ impl Kind {
             Self::Secret => "Secret",
             Self::ConfigMap => "ConfigMap",
             Self::Namespace => "Namespace",
+            Self::RemoteCluster => "RemoteCluster",
         }
     }
 
@@ -32,13 +34,15 @@ impl Kind {
             Self::Secret => "secrets",
             Self::ConfigMap => "configmaps",
             Self::Namespace => "namespaces",
+            Self::RemoteCluster => "remoteclusters",
         }
     }
 
     fn path(self, namespace: &str) -> String {
         match self {
             Self::Namespace => "/api/v1/namespaces".to_owned(),
-            _ => format!("/api/v1/namespaces/{namespace}/{}", self.plural()),
+            Self::RemoteCluster => format!("/apis/mw-sync.io/v1alpha1/namespaces/{namespace}/remoteclusters"),
+            Self::Secret | Self::ConfigMap => format!("/api/v1/namespaces/{namespace}/{}", self.plural()),
         }
     }
 }
