@@ -39,6 +39,30 @@ async fn a_copy_carries_labels_and_marks_and_nothing_else() -> Result<()> {
     Ok(())
 }
 
+/// Promise 3: an API server takes even an empty map for a change of an immutable object.
+#[tokio::test]
+async fn labels_of_immutable_copies_follow() -> Result<()> {
+    let shared = shared_agent().await?;
+    let world = &shared.world;
+    world.namespace("immutable").await?;
+    for (kind, name, data) in [
+        (Kind::ConfigMap, "immutable-data", json!({"a": "1"})),
+        (Kind::ConfigMap, "immutable-empty", Value::Null),
+        (Kind::Secret, "immutable-data", json!({"a": "MQ=="})),
+        (Kind::Secret, "immutable-empty", Value::Null),
+    ] {
+        let mut source = annotated(kind, name, &data);
+        source["immutable"] = true.into();
+        world.create(&source).await?;
+        let copy = world.until_there(kind, "immutable", name).await;
+        world.merge(kind, "operator", name, &json!({"metadata": {"labels": {"team": "a"}}})).await?;
+        let follows = |copy: &Value| copy["metadata"]["labels"]["team"] == "a";
+        let now = world.until((kind, "immutable", name), "has the label", follows).await;
+        assert_eq!((uid(&now), &now["data"]), (uid(&copy), &copy["data"]));
+    }
+    Ok(())
+}
+
 /// DESIGN section 3: a label dropped at the source is dropped at the copies; what others add survives.
 #[tokio::test]
 async fn labels_follow_the_source_and_those_of_others_survive() -> Result<()> {

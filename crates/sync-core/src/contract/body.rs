@@ -114,11 +114,12 @@ pub fn release(role: Role, origin: &str, guard: Guard, how: OnDelete) -> Vec<u8>
 
 /// Makes labels, annotations and content what they should be.
 fn write_all(patch: &mut Vec<Value>, desired: &Desired, old: &Shape) {
-    // `add` of null or of an empty map takes a field away; all of them are said every time, so that what the
-    // source lacks is gone.
-    patch.push(json!({ "op": "add", "path": "/data", "value": desired.content.data }));
+    // `add` of null takes a field away; all of them are said every time, so that what the source lacks is gone. Never
+    // an empty map: to an API server that is a change of an immutable object that has none.
+    let field = |map: &BTreeMap<String, String>| (!map.is_empty()).then(|| json!(map));
+    patch.push(json!({ "op": "add", "path": "/data", "value": field(&desired.content.data) }));
     if desired.key.kind == Kind::ConfigMap {
-        patch.push(json!({ "op": "add", "path": "/binaryData", "value": desired.content.binary_data }));
+        patch.push(json!({ "op": "add", "path": "/binaryData", "value": field(&desired.content.binary_data) }));
     }
     let immutable = desired.content.immutable.then_some(true);
     patch.push(json!({ "op": "add", "path": "/immutable", "value": immutable }));
