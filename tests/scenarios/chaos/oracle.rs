@@ -190,8 +190,7 @@ impl Sync<'_> {
             return Some("somebody's that nobody has made".to_owned());
         }
         let asked = match source["metadata"]["annotations"]["mw-sync.io/on-conflict"].as_str() {
-            // Marks of somebody like us.
-            _ if matches!(marked_by, Some("agent" | "master")) => false,
+            _ if marked_by.is_some() => false,
             Some("adopt") => can_follow && !destination.system,
             Some("adopt-equal") => equal,
             _ => false,
@@ -259,7 +258,9 @@ fn is_for_agents(key: &str) -> bool {
 
 /// Labels and annotations that a copy may have although its source does not.
 fn may_be_added(name: &Value, key: &str) -> bool {
-    let left = ["team", "tier", "example.com/stage"].contains(&key) && name.as_str().is_some_and(may_have_been_theirs);
+    // What is left of the time before it was released: nothing tells what came from the source then.
+    let left = ["team", "tier", "example.com/stage"].contains(&key) || is_for_agents(key);
+    let left = left && name.as_str().is_some_and(may_have_been_theirs);
     left || ["theirs", "note", "mw-sync", "mw-sync.io/adopted"].contains(&key)
 }
 
