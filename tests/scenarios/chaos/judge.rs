@@ -179,6 +179,10 @@ pub(super) fn needless_lists(requests: &Requests, life: &Life) -> Vec<String> {
         let (path, query) = entry.request_uri.split_once('?').unwrap_or((&entry.request_uri, ""));
         let parameters: Vec<_> = query.split('&').collect();
         let selector: Vec<_> = parameters.iter().filter(|parameter| parameter.contains("Selector=")).collect();
+        if selector.len() > 1 {
+            // On one name, for as long as something is in the way: it comes and goes.
+            continue;
+        }
         let resumed = resumed.entry(format!("{path}{selector:?}")).or_default();
         let has = |name: &str| parameters.iter().any(|parameter| parameter.starts_with(name));
         if has("watch=") && has("resourceVersion=") {

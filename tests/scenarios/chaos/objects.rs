@@ -149,9 +149,12 @@ pub(super) fn foreign(dice: &mut Dice, place: &Place) -> Value {
     };
     // In the source namespace it is a source.
     let switch = if dice.chance(50) { Some("yes") } else { None };
+    let end = if place.name == KEPT { Some("retain") } else { None };
     object["metadata"] = json!({
         "name": place.name, "namespace": place.namespace, "labels": {"mw-sync.io/managed-by": manager},
-        "annotations": {"mw-sync.io/origin": origin, "mw-sync": switch, "note": "theirs"}
+        "annotations": {
+            "mw-sync.io/origin": origin, "mw-sync": switch, "mw-sync.io/on-delete": end, "note": "theirs"
+        }
     });
     typed(&mut object, dice, place);
     object
