@@ -138,6 +138,8 @@ pub mod plan;
 pub mod queue;
 pub mod reason;
 pub mod rng;
+#[cfg(test)]
+mod simulation;
 pub mod source_feed;
 pub mod watches;
 

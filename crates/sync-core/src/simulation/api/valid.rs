@@ -1,0 +1,56 @@
+//! What an object must be like, and how it may change.
+
+use serde_json::{Value, json};
+
+use super::Id;
+use super::status::{Refusal, invalid};
+
+/// As the server writes it: what is empty or null is left out, and a Secret has a type.
+pub(super) fn normalise(id: &Id, object: &mut Value) {
+    let is_empty = |value: &Value| value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
+    if let Some(fields) = object.as_object_mut() {
+        for field in ["data", "binaryData", "immutable"] {
+            if fields.get(field).is_some_and(is_empty) {
+                fields.remove(field);
+            }
+        }
+    }
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        for field in ["labels", "annotations"] {
+            if metadata.get(field).is_some_and(is_empty) {
+                metadata.remove(field);
+            }
+        }
+        metadata.remove("generateName");
+    }
+    if id.plural == "secrets" && object["type"].as_str().is_none_or(str::is_empty) {
+        object["type"] = "Opaque".into();
+    }
+    object["apiVersion"] = "v1".into();
+    object["kind"] = match id.plural {
+        "secrets" => "Secret",
+        "configmaps" => "ConfigMap",
+        _ => "Namespace",
+    }
+    .into();
+    object["metadata"]["name"] = id.name.as_str().into();
+    if !id.namespace.is_empty() {
+        object["metadata"]["namespace"] = id.namespace.as_str().into();
+    }
+}
+
+/// Whether `new` may take the place of `old`.
+pub(super) fn update(id: &Id, old: &Value, new: &Value) -> Result<(), Refusal> {
+    if id.plural == "secrets" && old["type"] != new["type"] {
+        return Err(invalid(id, "type", "field is immutable"));
+    }
+    if old["immutable"] == json!(true) {
+        if new["immutable"] != json!(true) {
+            return Err(invalid(id, "immutable", "field is immutable when `immutable` is set"));
+        }
+        if ["data", "binaryData"].iter().any(|field| old[*field] != new[*field]) {
+            return Err(invalid(id, "data", "field is immutable when `immutable` is set"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! The whole engine against API servers in memory, under paused time.
+//!
+//! The real [`engine`](crate::engine), source feed, watches and writes run unchanged; what is simulated is below their
+//! `kube::Client`: a network that loses and delays, and servers with versions, history and guards. One seed decides
+//! everything that is random, before the run begins ([`schedule`]), so that any run can be repeated, and a failing one
+//! is shortened ([`shrink`]).
+//!
+//! | module | what |
+//! |---|---|
+//! | [`api`] | API servers, as state machines |
+//! | [`network`], [`streams`], [`faults`] | what is between a process and a server |
+//! | [`process`] | our process, the real thing |
+//! | [`users`], [`schedule`] | what happens, and when |
+//! | [`judge`], [`known`], [`told`], [`verdict`] | each request, by what the process has been told |
+//! | [`oracle`], [`wishes`] | the world in the end, from the users' objects alone |
+//! | [`run`], [`seeds`], [`shrink`] | one run, many, and the shortest that fails |
+//!
+//! `SIM_SEED=n` runs one seed, `SIM_SEEDS=n` so many.
+
+mod api;
+mod faults;
+mod judge;
+mod known;
+mod network;
+mod oracle;
+mod process;
+mod run;
+mod schedule;
+mod seeds;
+mod shrink;
+mod stage;
+mod streams;
+mod told;
+mod users;
+mod verdict;
+mod wishes;
+
+use schedule::Schedule;
+
+const SEEDS: u64 = 1000;
+
+#[test]
+fn any_seed_keeps_the_promises() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let one = number("SIM_SEED").map(|seed| seed..seed + 1);
+    let seeds = one.unwrap_or(0..number("SIM_SEEDS").unwrap_or(SEEDS));
+    if let Some((seed, failure)) = seeds::first_failure(seeds, || ()) {
+        panic!("{}", seeds::report(seed, &failure));
+    }
+}
+
+#[test]
+fn a_seed_is_a_run() {
+    let logged = |seed| {
+        let (result, log) = run::logged(&Schedule::new(seed));
+        result.unwrap();
+        log
+    };
+    for seed in 0..10 {
+        let (once, again) = (logged(seed), logged(seed));
+        assert!(once.len() > 100, "nothing happens");
+        let other = once.iter().zip(&again).find(|(once, again)| once != again);
+        assert_eq!((other, once.len()), (None, again.len()), "seed {seed}");
+    }
+}

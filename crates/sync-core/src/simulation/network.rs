@@ -1,0 +1,242 @@
+//! Between a process and the servers: every request and every answer takes its time, and may not arrive.
+
+use std::io;
+use std::time::Duration;
+
+use futures::TryStreamExt as _;
+use http::Response;
+use http_body_util::{BodyExt as _, StreamBody};
+use kube::client::Body;
+use serde_json::json;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+
+use super::api::{Answer, Id, Request, status};
+use super::faults::{Boundary, Fate, Slot};
+use super::judge::Arrival;
+use super::stage::{Stage, State};
+use super::streams::Stream;
+use crate::cluster::connection::Connection;
+use crate::cluster::tests_support::{FakeBody, text_response};
+
+/// What a caller gets: an answer, or a broken connection.
+type Result = std::result::Result<Response<FakeBody>, kube::Error>;
+
+/// The two clients of one cluster, for one process.
+pub(super) fn connection(stage: &Stage, process: u64, cluster: usize) -> Connection {
+    let client = || {
+        let stage = stage.clone();
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            let stage = stage.clone();
+            async move {
+                let (head, body) = request.into_parts();
+                let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+                Call { stage, process, cluster, request: Request::from_http(&head, body) }.carry().await
+            }
+        });
+        kube::Client::new(service, "default")
+    };
+    Connection { watch: client(), write: client() }
+}
+
+/// A request on its way.
+#[derive(Clone)]
+struct Call {
+    stage: Stage,
+    process: u64,
+    cluster: usize,
+    request: Request,
+}
+
+/// Takes note that nobody waits for the answer any more.
+struct Waiting {
+    stage: Stage,
+    process: u64,
+    number: u64,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut state = self.stage.lock();
+        if state.process == self.process {
+            state.judge.is_over(self.number);
+        }
+    }
+}
+
+impl Call {
+    async fn carry(mut self) -> Result {
+        let (fate, ways, number) = self.alive(Self::sends).await;
+        let _waiting = Waiting { stage: self.stage.clone(), process: self.process, number };
+        let (tell, told) = oneshot::channel();
+        let call = self.clone();
+        // What is on its way arrives whether anybody waits for it or not.
+        tokio::spawn(async move {
+            let answer = call.deliver(fate, ways, number).await;
+            drop(tell.send(answer));
+        });
+        let Ok(answer) = told.await else { std::future::pending().await };
+        self.alive(move |call, state| call.answered(state, number, answer)).await
+    }
+
+    /// Does something in the name of the process; never, if that has been killed.
+    async fn alive<T>(&mut self, act: impl FnOnce(&mut Self, &mut State) -> T) -> T {
+        {
+            let stage = self.stage.clone();
+            let mut state = stage.lock();
+            if state.process == self.process {
+                return act(self, &mut state);
+            }
+        }
+        std::future::pending().await
+    }
+
+    fn sends(&mut self, state: &mut State) -> (Fate, [Duration; 2], u64) {
+        let Self { cluster, request, .. } = self;
+        let scene = state.scene;
+        let (mut fate, ways) = state.faults.meet(&scene, *cluster, request);
+        if let (Some(page), true) = (state.faults.page, request.query.contains_key("limit")) {
+            request.query.insert("limit".to_owned(), page.to_string());
+        }
+        state.counts.requests += 1;
+        let number = state.counts.requests;
+        state.counts.watches += u64::from(request.is_collection());
+        state.counts.writes += u64::from(request.is_write() && request.id().is_some());
+        state.note(|| format!("#{number} {} in {cluster}: {fate:?}", describe(request)));
+        let truth = request.id().and_then(|id| state.get(*cluster, &id).cloned());
+        let judgement = state.judge.sends(*cluster, number, request, truth.as_ref());
+        state.judged(judgement);
+        if request.is_write() && state.faults.crash == Some(Boundary::Sent) {
+            fate = Fate::Swallowed;
+            self.kill(state);
+        }
+        (fate, ways, number)
+    }
+
+    /// The process dies at this moment; whoever drives the run tidies it away.
+    fn kill(&self, state: &mut State) {
+        state.faults.crash = None;
+        state.process += 1;
+        state.note(|| "the process is killed".to_owned());
+    }
+
+    async fn deliver(&self, fate: Fate, [there, back]: [Duration; 2], number: u64) -> std::result::Result<Reply, ()> {
+        sleep(there).await;
+        match fate {
+            Fate::Swallowed => std::future::pending().await,
+            Fate::Lost => return Err(()),
+            Fate::Late(more) => sleep(more).await,
+            Fate::Fine | Fate::ReplyLost | Fate::Refused(_) | Fate::DoneBut(_) | Fate::Odd => {}
+        }
+        let reply = match fate {
+            Fate::Refused(code) => self.refusal(code),
+            Fate::Odd => Reply::Text(502, "<html>Bad Gateway</html>"),
+            _ => self.stage.change(|state| self.arrives(state, number)),
+        };
+        sleep(back).await;
+        match fate {
+            Fate::ReplyLost => Err(()),
+            Fate::DoneBut(code) => Ok(self.refusal(code)),
+            _ => Ok(reply),
+        }
+    }
+
+    /// The server has it.
+    fn arrives(&self, state: &mut State, number: u64) -> Reply {
+        let Self { cluster, request, process, .. } = self;
+        let id = request.id();
+        let before = id.as_ref().and_then(|id| state.get(*cluster, id).cloned());
+        let server = &mut state.servers[*cluster];
+        let rv = server.store.rv;
+        let answer = server.handle(Instant::now(), request);
+        let changed = server.store.rv != rv;
+        if let (Some(id), true) = (&id, request.is_write()) {
+            state.counts.changes += u64::from(changed);
+            let code = if let Answer::Whole(code, _) = &answer { *code } else { 0 };
+            state.note(|| format!("#{number} {} {id:?} is done: {code}", request.method));
+            let number = (*process == state.process).then_some(number);
+            let arrival = Arrival { request, id, before: before.as_ref(), code, changed };
+            let judgement = state.judge.arrived(number, &arrival);
+            state.judged(judgement);
+        }
+        if request.is_write() && *process == state.process && state.faults.crash == Some(Boundary::Done) {
+            self.kill(state);
+        }
+        Reply::Server(answer)
+    }
+
+    fn answered(&mut self, state: &mut State, number: u64, answer: std::result::Result<Reply, ()>) -> Result {
+        let Self { cluster, request, .. } = self;
+        let slot = Slot::of(*cluster, request);
+        let result = match answer {
+            Err(()) => {
+                state.note(|| format!("#{number} has no answer"));
+                Err(kube::Error::Service(io::Error::new(io::ErrorKind::ConnectionReset, "reset by peer").into()))
+            }
+            Ok(Reply::Text(code, text)) => Ok(text_response(code, text)),
+            Ok(Reply::Server(Answer::Whole(code, body))) => {
+                state.note(|| format!("#{number} is answered {code}"));
+                state.judge.answered(*cluster, number, request, code, &body);
+                let mut response = text_response(code, body.to_string());
+                if code == 429
+                    && let Some(seconds) = body["details"]["retryAfterSeconds"].as_u64()
+                {
+                    response.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
+                }
+                Ok(response)
+            }
+            Ok(Reply::Server(Answer::Watch(opened))) => {
+                let slot = slot.expect("watches have a slot");
+                let stream = Stream::new(&self.stage, state, self.process, slot, opened);
+                let frames = futures::stream::unfold(stream, Stream::next);
+                Ok(Response::new(StreamBody::new(frames.map_ok(hyper::body::Frame::data)).boxed_unsync()))
+            }
+        };
+        if request.is_write() && state.faults.crash == Some(Boundary::Answered) {
+            self.kill(state);
+        }
+        result
+    }
+
+    /// What a server says that refuses the request with this code.
+    fn refusal(&self, code: u16) -> Reply {
+        let name = self.request.id().map_or_else(String::new, |id| id.name);
+        let id = Id::new("secrets", "", &name);
+        let (reason, message) = match code {
+            401 => ("Unauthorized", "Unauthorized"),
+            403 => ("Forbidden", "exceeded quota: q, requested: secrets=1, used: secrets=1, limited: secrets=1"),
+            409 => return Reply::whole(status::conflict(&id)),
+            410 => return Reply::whole(status::expired()),
+            429 => ("TooManyRequests", "too many requests, please try again later"),
+            500 => ("InternalError", "etcdserver: request timed out"),
+            _ => ("ServiceUnavailable", "the server is currently unable to handle the request"),
+        };
+        let seconds = self.stage.lock().scene.chance("Retry-After", code.into(), 4);
+        let details = if code == 429 && seconds > 0 { json!({ "retryAfterSeconds": seconds }) } else { json!({}) };
+        Reply::whole(status::failure(code, reason, message, &details))
+    }
+}
+
+#[derive(Debug)]
+enum Reply {
+    Server(Answer),
+    Text(u16, &'static str),
+}
+
+impl Reply {
+    fn whole((code, body): status::Refusal) -> Self {
+        Self::Server(Answer::Whole(code, body))
+    }
+}
+
+fn describe(request: &Request) -> String {
+    let Request { method, path, query, body, .. } = request;
+    if request.target.as_ref().is_some_and(|target| target.plural == "events") {
+        let event: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        return format!("#Event {}: {}", event["regarding"]["name"], event["note"]);
+    }
+    let shown = |key: &str| query.get(key).map(|value| format!(" {key}={value}"));
+    let query: String =
+        ["resourceVersion", "sendInitialEvents", "limit", "continue"].into_iter().filter_map(shown).collect();
+    format!("{method} {path}{query} {}", String::from_utf8_lossy(body))
+}

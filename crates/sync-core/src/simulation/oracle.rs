@@ -1,0 +1,127 @@
+//! How the world must look, worked out from the users' objects alone: those in the source namespace, the namespaces,
+//! and what users did to copies by hand.
+
+use super::api::{Id, Object, is_terminating, meta, uid};
+use super::stage::{OPERATOR, State};
+use super::wishes::{Wish, differs, is_from_master, may_adopt, needs_recreate, selects, was_adopted, wish};
+use crate::contract::rules::Role;
+
+/// What was found of the copies in one cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Copies that are as they should be.
+    pub(super) in_place: u32,
+    /// Somebody else's objects where copies belong, and copies that are not to be touched.
+    pub(super) in_the_way: u32,
+}
+
+const NAMES: [&str; 5] = ["s0", "s1", "s2", "m0", "aws-auth"];
+
+/// How strictly to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look<'a> {
+    /// Long after the last fault.
+    AtRest,
+    /// While all is well but in this namespace of this cluster, and a grace may be running.
+    But(usize, &'a str),
+}
+
+/// Compares the world with what users want; says what is wrong first, or what was found in each cluster.
+pub(super) fn check(state: &State, look: Look<'_>) -> Result<Vec<Found>, String> {
+    let operator = state.get(0, &Id::namespace(OPERATOR)).filter(|operator| !is_terminating(operator));
+    let Some(operator) = operator else { return Ok(Vec::new()) };
+    state.scene.destinations().map(|cluster| check_cluster(state, cluster, operator, look)).collect()
+}
+
+fn check_cluster(state: &State, cluster: usize, operator: &Object, look: Look<'_>) -> Result<Found, String> {
+    let mut found = Found::default();
+    let dests = state.servers[cluster].store.objects.iter().filter(|(id, _)| id.plural == "namespaces");
+    let open = |id: &Id| state.scene.is_destination(cluster, &id.name) && look != Look::But(cluster, &id.name);
+    for (dest, namespace) in dests.filter(|(id, object)| open(id) && !is_terminating(object)) {
+        for plural in ["secrets", "configmaps"] {
+            for name in NAMES {
+                let replica = Id::new(plural, &dest.name, name);
+                check_pair(state, cluster, &replica, namespace, operator, look, &mut found)
+                    .map_err(|what| format!("promise 3: {replica:?} in cluster {cluster} {what}"))?;
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn check_pair(
+    state: &State,
+    cluster: usize,
+    id: &Id,
+    namespace: &Object,
+    operator: &Object,
+    look: Look<'_>,
+    found: &mut Found,
+) -> Result<(), String> {
+    let scene = &state.scene;
+    let source = state.get(0, &Id::new(id.plural, OPERATOR, &id.name));
+    let there = state.get(cluster, id);
+    let ours = there.filter(|object| scene.is_marked(id, object));
+    // Of the present incarnation of the source namespace.
+    let present = |object: &Object| meta(object, "annotations", "mw-sync.io/origin-uid") == Some(uid(operator));
+    let stranded = |object: &Object| {
+        let made_by = meta(object, "annotations", "mw-sync.io/origin-uid");
+        let taken_over = scene.take_over && made_by == Some("00000001-0000-4000-8000-000000000001");
+        made_by.is_some_and(|made_by| made_by != uid(operator)) && !taken_over
+    };
+    let stays = |why: &str| match ours.filter(|object| present(object)) {
+        Some(object) => Err(format!("still stands there although {why}: {object}")),
+        None => Ok(()),
+    };
+    let opted_out = ["mw-sync", "mw-sync.io/sync"].iter().any(|key| meta(namespace, "annotations", key) == Some("no"));
+    if opted_out && scene.role == Role::Agent {
+        return stays("the namespace is opted out");
+    }
+    let equals = |source: &Object, object: &Object| {
+        let loose = state.servers[cluster].store.versions(id, uid(object)).any(|version| !scene.is_marked(id, version));
+        match differs(scene, source, object, uid(operator), loose) {
+            Some(how) => Err(format!("is not as its source: {how}\n  source {source}\n  replica {object}")),
+            None => Ok(()),
+        }
+    };
+    let env = match scene.role {
+        Role::Agent => meta(namespace, "labels", "env").unwrap_or_default(),
+        Role::Master => state.labels[cluster],
+    };
+    let selected = |source: &Object| selects(scene, source, cluster, &id.namespace, env);
+    match (source.map(|source| (wish(scene, id, source), source)), there, ours) {
+        (Some((Wish::On, source)), ..) if !selected(source) => match look {
+            Look::AtRest => stays("it is not selected"),
+            Look::But(..) => Ok(()),
+        },
+        (Some((Wish::On, source)), None, _) => Err(format!("is missing; source {source}")),
+        (Some((Wish::On, source)), Some(object), None) => {
+            found.in_the_way += 1;
+            let adopt = look == Look::AtRest && may_adopt(scene, id, source, object);
+            if adopt { Err(format!("is not taken over: {object}; source {source}")) } else { Ok(()) }
+        }
+        // Another management cluster may have made it.
+        (Some((Wish::On | Wish::Frozen, _)), _, Some(object)) if scene.role == Role::Master && stranded(object) => {
+            found.in_the_way += 1;
+            Ok(())
+        }
+        (Some((Wish::Frozen, source)), _, Some(object)) if needs_recreate(source, object) => Ok(()),
+        // It would be deleted, and it was somebody's.
+        (Some((Wish::On, source)), _, Some(object)) if needs_recreate(source, object) && was_adopted(object) => {
+            found.in_the_way += 1;
+            Ok(())
+        }
+        (Some((Wish::On | Wish::Frozen, source)), _, Some(object)) => {
+            found.in_place += 1;
+            equals(source, object)
+        }
+        (Some((Wish::Frozen | Wish::Never, _)), _, _) => Ok(()),
+        (Some((Wish::Off, _)), ..) => stays("its source is switched off"),
+        (None | Some((Wish::Plain, _)), ..) if look != Look::AtRest => Ok(()),
+        // A master that takes its replica away says so first.
+        (Some((Wish::Plain, source)), ..) if is_from_master(source) => Ok(()),
+        (None, _, Some(object)) if meta(object, "annotations", "mw-sync.io/upstream").is_some() => Ok(()),
+        (None, ..) if id.name == "m0" => Ok(()),
+        (None | Some((Wish::Plain, _)), ..) => stays("its source is gone"),
+    }
+}

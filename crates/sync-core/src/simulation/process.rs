@@ -1,0 +1,101 @@
+//! One of our processes, the real thing: a source feed and an engine for each cluster that copies belong in.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::judge::Judge;
+use super::network::connection;
+use super::stage::{GRACE, OPERATOR, Stage};
+use crate::contract::object::Uid;
+use crate::contract::rules::{Role, Rules};
+use crate::contract::strip::StripList;
+use crate::core::Scope;
+use crate::engine::{self, EngineConfig, EngineState};
+use crate::index::feed::Labels;
+use crate::ops::shutdown::Shutdown;
+use crate::source_feed::{SourceFeed, SourceFeedConfig};
+
+pub(super) struct Process {
+    /// It is the present one while the stage says so.
+    pub(super) number: u64,
+    shutdown: Shutdown,
+    engines: Vec<JoinHandle<()>>,
+    labelled: Vec<watch::Sender<Labels>>,
+    /// How each cluster says it is doing.
+    pub(super) states: Vec<(usize, watch::Receiver<EngineState>)>,
+}
+
+impl Process {
+    /// Starts one, which is the present one from now on.
+    pub(super) fn start(stage: &Stage) -> Self {
+        let (scene, process, labels) = {
+            let mut state = stage.lock();
+            state.process += 1;
+            state.judge = Judge::new(state.scene, &state.labels);
+            state.note(|| "a process starts".to_owned());
+            (state.scene, state.process, state.labels.clone())
+        };
+        let cluster_name = (scene.role == Role::Master).then_some("management");
+        let rules = Rules::new(scene.role, OPERATOR, cluster_name, StripList::with::<&str>(&[]).unwrap());
+        let first = Uid::parse("00000001-0000-4000-8000-000000000001");
+        let take_over = first.into_iter().filter(|_| scene.take_over).collect();
+        let rules = Rules { delete_grace: GRACE, allow_adopt: scene.allow_adopt, take_over, ..rules };
+        let (rules, shutdown) = (Arc::new(rules), Shutdown::default());
+        let config = SourceFeedConfig {
+            rules: Arc::clone(&rules),
+            seed: scene.seed.wrapping_add(process),
+            wall_clock: || jiff::Timestamp::UNIX_EPOCH,
+            instance: format!("process-{process}"),
+        };
+        let feed = SourceFeed::start(config, connection(stage, process, 0), shutdown.clone());
+        let (mut engines, mut states, mut labelled) = (Vec::new(), Vec::new(), Vec::new());
+        for cluster in scene.destinations() {
+            let scope = match scene.role {
+                Role::Agent => Scope::Namespaces,
+                Role::Master => Scope::One { namespace: OPERATOR.to_owned(), cluster: format!("cluster-{cluster}") },
+            };
+            let (label, labels) = watch::channel(label(labels[cluster]));
+            labelled.push(label);
+            let config = EngineConfig {
+                rules: Arc::clone(&rules),
+                labels,
+                scope,
+                max_in_flight: scene.max_in_flight,
+                seed: scene.seed.wrapping_add(process * 100).wrapping_add(cluster as u64),
+            };
+            let (sender, state) = watch::channel(EngineState::default());
+            let connection = connection(stage, process, cluster);
+            engines.push(tokio::spawn(engine::run(config, connection, feed.subscribe(), sender, shutdown.clone())));
+            states.push((cluster, state));
+        }
+        Self { number: process, shutdown, engines, states, labelled }
+    }
+
+    /// The RemoteCluster of a destination has this label from now on.
+    pub(super) fn relabel(&self, cluster: usize, env: &str) {
+        if let Some(n) = self.states.iter().position(|(n, _)| *n == cluster) {
+            self.labelled[n].send_replace(label(env));
+        }
+    }
+
+    /// SIGKILL.
+    pub(super) fn kill(self, stage: &Stage) {
+        stage.lock().process += 1;
+        self.engines.iter().for_each(JoinHandle::abort);
+        self.shutdown.begin();
+    }
+
+    /// SIGTERM.
+    pub(super) async fn stop(self) {
+        self.shutdown.begin();
+        for engine in self.engines {
+            drop(engine.await);
+        }
+    }
+}
+
+fn label(env: &str) -> Labels {
+    [("env".to_owned(), env.to_owned())].into_iter().filter(|(_, env)| !env.is_empty()).collect()
+}

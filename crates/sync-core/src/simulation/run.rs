@@ -1,0 +1,196 @@
+//! One run: a schedule, its end, and what must be so then.
+
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::time::{Instant, advance};
+
+use super::api::Id;
+use super::faults::Cut;
+use super::oracle::{self, Look};
+use super::process::Process;
+use super::schedule::{Act, Schedule};
+use super::stage::{OPERATOR, Stage};
+use super::users::{Namespace, User};
+
+/// The longest pause of the engine is half an hour, for what others keep changing.
+const LONG: Duration = Duration::from_secs(2400);
+/// After a crash the next process starts.
+const DOWNTIME: Duration = Duration::from_secs(2);
+
+/// What broke, and what had happened until then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) what: String,
+    pub(super) log: Vec<String>,
+}
+
+/// Runs a schedule. `log`: whether a failure tells what happened.
+pub(super) fn run(schedule: &Schedule, log: bool) -> Result<(), Failure> {
+    let (result, log) = drive(schedule, log);
+    result.map_err(|what| Failure { what, log })
+}
+
+/// Runs a schedule and tells what happened, however it ends.
+pub(super) fn logged(schedule: &Schedule) -> (Outcome, Vec<String>) {
+    drive(schedule, true)
+}
+
+fn drive(schedule: &Schedule, log: bool) -> (Outcome, Vec<String>) {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let stage = Stage::new(schedule.scene, log);
+        let mut driver = Driver { stage: stage.clone(), process: None, back_at: None };
+        let result = driver.run(schedule).await;
+        let log = stage.lock().take_log();
+        (result, log)
+    })
+}
+
+type Outcome = Result<(), String>;
+
+struct Driver {
+    stage: Stage,
+    process: Option<Process>,
+    /// When the next process starts, if none runs.
+    back_at: Option<Instant>,
+}
+
+impl Driver {
+    async fn run(&mut self, schedule: &Schedule) -> Outcome {
+        {
+            let mut state = self.stage.lock();
+            state.faults.page = schedule.pages;
+            state.servers.iter_mut().for_each(|server| server.streaming_lists = schedule.pages.is_none());
+        }
+        self.start();
+        for (pause, act) in &schedule.acts {
+            self.pass(*pause).await?;
+            self.act(act).await?;
+        }
+        self.end(schedule).await
+    }
+
+    fn start(&mut self) {
+        (self.process, self.back_at) = (Some(Process::start(&self.stage)), None);
+    }
+
+    /// Lets time pass; a process that was killed is replaced meanwhile.
+    async fn pass(&mut self, pause: Duration) -> Outcome {
+        let until = Instant::now() + pause;
+        loop {
+            let number = self.process.as_ref().map(|process| process.number);
+            let next = self.back_at.map_or(until, |at| at.min(until));
+            let killed = self.stage.wait(|state| match state.failure() {
+                Some(what) => Ok(Err(what.to_owned())),
+                None if number.is_some_and(|number| number != state.process) => Ok(Ok(true)),
+                None if next <= Instant::now() => Ok(Ok(false)),
+                None => Err(Some(next)),
+            });
+            if killed.await? {
+                self.process.take().into_iter().for_each(|process| process.kill(&self.stage));
+                self.back_at = Some(Instant::now() + DOWNTIME);
+                continue;
+            }
+            if self.back_at.is_some_and(|at| at <= Instant::now()) {
+                self.start();
+            }
+            if until <= Instant::now() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn act(&mut self, act: &Act) -> Outcome {
+        if !matches!(act, Act::User(_)) {
+            self.stage.lock().note(|| format!("{act:?}"));
+        }
+        match act {
+            Act::User(user) => user.act(&self.stage),
+            Act::Jump(by) => advance(*by).await,
+            Act::Restart => {
+                if let Some(process) = self.process.take() {
+                    process.stop().await;
+                    self.start();
+                }
+            }
+            Act::Relabel(cluster, env) => {
+                let mut state = self.stage.lock();
+                state.labels[*cluster] = env;
+                state.judge.known.labelled(*cluster, env);
+                self.process.iter().for_each(|process| process.relabel(*cluster, env));
+            }
+            Act::Check(cluster, place) => {
+                let state = self.stage.lock();
+                oracle::check(&state, Look::But(*cluster, place)).map_err(|what| format!("promise 5: {what}"))?;
+            }
+            other => self.stage.change(|state| {
+                let (faults, now) = (&mut state.faults, Instant::now());
+                match other {
+                    Act::Ambush(class, fate, count) => faults.ambush(*class, *fate, *count),
+                    Act::Close(cluster, place, how, by) => faults.close(*cluster, place, *how, now + *by),
+                    Act::Down(cluster, by) => faults.take_down(*cluster, now + *by),
+                    Act::Lag(slot, by) => drop(faults.lags.insert(*slot, *by)),
+                    Act::Cut(slot, how) => faults.cut(*slot, *how),
+                    Act::Compact(cluster) => state.servers[*cluster].store.compact(),
+                    Act::Stale(cluster, by) => state.servers[*cluster].stale = *by,
+                    Act::Crash(boundary) => faults.crash = Some(*boundary),
+                    Act::User(_) | Act::Jump(_) | Act::Restart | Act::Relabel(..) | Act::Check(..) => {}
+                }
+            }),
+        }
+        Ok(())
+    }
+
+    /// The faults stop; time passes; all must be well, and stay so without another request.
+    async fn end(&mut self, schedule: &Schedule) -> Outcome {
+        self.stage.change(|state| {
+            state.note(|| "faults stop".to_owned());
+            state.faults.stop();
+        });
+        self.pass(Duration::from_secs(60)).await?;
+        for cluster in 0..schedule.scene.clusters {
+            let missing = self.stage.lock().get(cluster, &Id::namespace(OPERATOR)).is_none();
+            if missing && (schedule.operator_stays || cluster > 0) {
+                User::Namespace(cluster, OPERATOR, Namespace::Create).act(&self.stage);
+            }
+        }
+        self.pass(LONG).await?;
+        self.at_rest()?;
+        let before = self.stage.lock().counts;
+        // Watches begin anew, some of them with a list; a new process begins from nothing.
+        for compact in [false, true] {
+            self.stage.change(|state| {
+                for server in state.servers.iter_mut().filter(|_| compact) {
+                    server.store.compact();
+                }
+                let slots: Vec<_> = state.judge.slots();
+                slots.into_iter().for_each(|slot| state.faults.cut(slot, Cut::End));
+            });
+            self.pass(Duration::from_secs(60)).await?;
+        }
+        self.act(&Act::Restart).await?;
+        self.pass(Duration::from_secs(400)).await?;
+        let after = self.stage.lock().counts;
+        if after.changes != before.changes || (self.at_rest()? && after.writes != before.writes) {
+            return Err(format!("promise 4: a world that was as it should be was written to: {before:?}, {after:?}"));
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is in the way of a copy.
+    fn at_rest(&self) -> Result<bool, String> {
+        let found = oracle::check(&self.stage.lock(), Look::AtRest)?;
+        let Some(process) = &self.process else { return Err("no process runs".to_owned()) };
+        for (found, (cluster, state)) in found.iter().zip(&process.states) {
+            let state = state.borrow().clone();
+            if !state.ready || state.fault.is_some() {
+                return Err(format!("promise 10: cluster {cluster} says {state:?}"));
+            }
+            if state.tally.synced != found.in_place {
+                return Err(format!("promise 10: cluster {cluster} says {state:?}, but it is {found:?}"));
+            }
+        }
+        Ok(!found.is_empty() && found.iter().all(|found| found.in_the_way == 0))
+    }
+}
