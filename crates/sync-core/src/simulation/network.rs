@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use http::Response;
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body_util::{BodyExt as _, Collected, StreamBody};
 use kube::client::Body;
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -30,7 +30,7 @@ pub(super) fn connection(stage: &Stage, process: u64, cluster: usize) -> Connect
             let stage = stage.clone();
             async move {
                 let (head, body) = request.into_parts();
-                let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+                let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
                 Call { stage, process, cluster, request: Request::from_http(&head, body) }.carry().await
             }
         });
@@ -108,16 +108,9 @@ impl Call {
         state.judged(judgement);
         if request.is_write() && state.faults.crash == Some(Boundary::Sent) {
             fate = Fate::Swallowed;
-            self.kill(state);
+            kill(state);
         }
         (fate, ways, number)
-    }
-
-    /// The process dies at this moment; whoever drives the run tidies it away.
-    fn kill(&self, state: &mut State) {
-        state.faults.crash = None;
-        state.process += 1;
-        state.note(|| "the process is killed".to_owned());
     }
 
     async fn deliver(&self, fate: Fate, [there, back]: [Duration; 2], number: u64) -> std::result::Result<Reply, ()> {
@@ -160,7 +153,7 @@ impl Call {
             state.judged(judgement);
         }
         if request.is_write() && *process == state.process && state.faults.crash == Some(Boundary::Done) {
-            self.kill(state);
+            kill(state);
         }
         Reply::Server(answer)
     }
@@ -193,7 +186,7 @@ impl Call {
             }
         };
         if request.is_write() && state.faults.crash == Some(Boundary::Answered) {
-            self.kill(state);
+            kill(state);
         }
         result
     }
@@ -215,6 +208,13 @@ impl Call {
         let details = if code == 429 && seconds > 0 { json!({ "retryAfterSeconds": seconds }) } else { json!({}) };
         Reply::whole(status::failure(code, reason, message, &details))
     }
+}
+
+/// The process dies at this moment; whoever drives the run tidies it away.
+fn kill(state: &mut State) {
+    state.faults.crash = None;
+    state.process += 1;
+    state.note(|| "the process is killed".to_owned());
 }
 
 #[derive(Debug)]

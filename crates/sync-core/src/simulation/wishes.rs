@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::api::{Id, Object, meta};
-use super::stage::{OPERATOR, Scene};
+use super::stage::Scene;
 use crate::contract::rules::Role;
 
 /// What a user wants of an object in the source namespace.
