@@ -136,10 +136,10 @@ impl PairState {
         self.passing.as_ref()?.tombstone
     }
 
-    /// The version in which a look has found this object to be somebody else's.
-    fn looked_at(&self, uid: Uid) -> Option<Rv> {
-        let found = self.passing.as_ref()?.foreign.as_ref()?;
-        (found.guard.uid == uid).then_some(found.guard.rv)
+    /// Whether a look has found somebody else's object in this version or one of after: what a watch shows of before
+    /// is past.
+    fn looked_since(&self, rv: Rv) -> bool {
+        self.foreign().is_some_and(|found| found.guard.rv >= rv)
     }
 
     fn awaited(&self) -> Option<(Uid, Rv)> {
@@ -173,8 +173,7 @@ impl PairState {
         {
             return false;
         }
-        // A look has found it as it is since.
-        if self.doubt == Doubt::Foreign && self.looked_at(sighting.uid) > Some(sighting.rv) {
+        if self.looked_since(Rv(sighting.rv.0.saturating_add(1))) {
             return false;
         }
         self.heard = true;
@@ -213,8 +212,7 @@ impl PairState {
         match self.doubt {
             Doubt::Awaited if self.awaited().is_some_and(|(awaited, _)| awaited != uid) => {}
             Doubt::None | Doubt::Taken => {}
-            // A look has found it without the label already.
-            Doubt::Foreign if self.looked_at(uid) >= Some(rv) => {}
+            Doubt::Foreign if self.looked_since(rv) => {}
             // Whatever stood there is gone or no longer as it was: a create tells.
             Doubt::Awaited | Doubt::Foreign | Doubt::Labelled => self.doubt = Doubt::None,
         }

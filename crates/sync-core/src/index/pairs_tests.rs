@@ -253,6 +253,8 @@ fn the_table() {
             |s| {
                 s.looked_foreign(foreign(6), false);
                 assert!(!shows(s, 77, 5, "a"));
+                assert!(!shows(s, 2, 3, "a"), "what stood there before it");
+                s.gone(uid(2), Rv(4));
             },
             "foreign",
         ),
@@ -327,7 +329,7 @@ fn the_table() {
             "the same, gone while looking",
             |s| {
                 s.ordered();
-                s.gone(uid(1), Rv(9));
+                s.gone(uid(1), Rv(90));
                 s.looked_foreign(foreign(9), true);
                 s.doubt_again();
             },
