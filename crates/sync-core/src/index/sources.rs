@@ -104,11 +104,8 @@ impl Sources {
     }
 
     fn namespace_news(&self) -> SourceNews {
-        let namespace = self.namespace.is();
-        SourceNews::Namespace {
-            uid: namespace.map(|ns| ns.uid),
-            deletes_frozen: namespace.is_none_or(|ns| ns.terminating),
-        }
+        let uid = self.namespace.is().map(|namespace| namespace.uid);
+        SourceNews::Namespace { uid, deletes_frozen: !is_open(self.namespace) }
     }
 
     /// What the watch on one kind in the source namespace brings.
@@ -221,8 +218,10 @@ impl Sources {
             }
             // A master switches off what it takes away; whatever else happened here is an accident or a hand.
             Some(Reading::Plain) | None if entry.from_master => (Want::Leaving(Reason::SourceVanished), None),
+            // While deletions are frozen there is nothing to confirm; when the namespace is back the grace begins anew.
             Some(Reading::Plain) | None => {
-                (Want::Leaving(Reason::Leaving), Some(since.unwrap_or_else(|| now.saturating_add(self.grace))))
+                let over = since.unwrap_or_else(|| now.saturating_add(self.grace));
+                (Want::Leaving(Reason::Leaving), is_open(self.namespace).then_some(over))
             }
         };
         let may_be_busy = matches!(want, Want::On(_) | Want::Frozen(_));
@@ -316,7 +315,7 @@ impl Sources {
         if gone {
             entry.off = true;
             self.tell(now, key);
-        } else {
+        } else if is_open(self.namespace) {
             let [first, most] = CONFIRM_AGAIN;
             let wait = first.saturating_mul(1 << entry.attempts.min(16)).min(most);
             entry.attempts += 1;
@@ -354,6 +353,11 @@ impl Sources {
         }
         all
     }
+}
+
+/// Whether a source namespace is there and stays, so that copies may be deleted.
+fn is_open(namespace: Seen<SourceNamespace>) -> bool {
+    namespace.is().is_some_and(|namespace| !namespace.terminating)
 }
 
 #[cfg(test)]

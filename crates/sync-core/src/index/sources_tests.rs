@@ -2,6 +2,8 @@
 
 #[path = "busy_tests.rs"]
 mod busy_tests;
+#[path = "source_namespace_tests.rs"]
+mod source_namespace_tests;
 
 use proptest::prelude::*;
 
@@ -131,30 +133,6 @@ fn the_lists_in_order() {
     assert_eq!(news(&mut sources), ["frozen namespace"], "without its namespace nothing is complete");
     sources.on_namespace(at(0), Feed::Applied(namespace(1, false)));
     assert_eq!(news(&mut sources), ["namespace", "complete"]);
-}
-
-#[test]
-fn what_a_list_shows_of_the_source_namespace_counts_when_the_list_is_complete() {
-    let mut sources = Sources::new(GRACE);
-    for kind in Kind::ALL {
-        sources.on_source(at(0), kind, Feed::Init);
-        sources.on_source(at(0), kind, Feed::InitDone(Rv(1)));
-    }
-    sources.on_namespace(at(0), Feed::Init);
-    sources.on_namespace(at(0), Feed::Listed(namespace(1, false)));
-    sources.on_namespace(at(0), Feed::Gone(namespace(1, false)));
-    sources.on_namespace(at(0), Feed::Listed(namespace(2, false)));
-    assert!(!sources.is_complete());
-    sources.on_namespace(at(0), Feed::InitDone(Rv(2)));
-    assert!(sources.is_complete());
-}
-
-#[test]
-fn a_source_that_goes_after_its_namespace_is_wanted_no_more() {
-    let mut sources = listed(&[plain("yes")]);
-    sources.on_namespace(at(1), Feed::Gone(namespace(1, true)));
-    news(&mut sources);
-    assert_eq!(gone(&mut sources, at(2)), ["leaving Leaving"]);
 }
 
 #[test]
@@ -315,20 +293,6 @@ fn a_list_that_lacks_a_source_is_its_end() {
     assert!(news(&mut sources).is_empty(), "not before it is complete");
     sources.on_source(at(1), Kind::Secret, Feed::InitDone(Rv(9)));
     assert_eq!(news(&mut sources), ["leaving Leaving"]);
-}
-
-#[test]
-fn the_source_namespace_ends_and_is_made_again() {
-    let mut sources = listed(&[plain("yes")]);
-    news(&mut sources);
-    sources.on_namespace(at(1), Feed::Applied(namespace(1, true)));
-    assert_eq!(news(&mut sources), ["frozen namespace"]);
-    gone(&mut sources, at(2));
-    sources.on_namespace(at(3), Feed::Gone(namespace(1, true)));
-    assert_eq!(news(&mut sources), ["frozen namespace"]);
-    assert!(apply(&mut sources, at(4), plain("yes")).is_empty(), "of what uid it is is not known yet");
-    sources.on_namespace(at(5), Feed::Applied(namespace(2, false)));
-    assert_eq!(news(&mut sources), ["namespace", "on 02"]);
 }
 
 #[test]
