@@ -7,7 +7,7 @@ use http::Method;
 use tokio::time::Instant;
 
 use super::api::Request;
-use super::stage::Scene;
+use super::stage::{NAMES, Scene};
 
 /// What a watch is for; with its cluster it names one of the watches of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +18,8 @@ pub(super) enum Watched {
     Secrets,
     ConfigMaps,
     Namespaces,
+    /// All of a kind and name that are not ours.
+    Name(&'static str, &'static str),
 }
 
 impl Watched {
@@ -27,6 +29,7 @@ impl Watched {
             Self::SourceSecrets | Self::Secrets => "secrets",
             Self::SourceConfigMaps | Self::ConfigMaps => "configmaps",
             Self::SourceNamespace | Self::Namespaces => "namespaces",
+            Self::Name(plural, _) => plural,
         }
     }
 }
@@ -43,10 +46,14 @@ impl Slot {
     pub(super) fn of(cluster: usize, request: &Request) -> Option<Self> {
         let selector = request.selector().filter(|_| request.is_collection())?;
         let what = match (selector.plural, selector.labels.is_empty(), selector.fields.is_empty()) {
-            ("secrets", true, _) => Watched::SourceSecrets,
-            ("configmaps", true, _) => Watched::SourceConfigMaps,
-            ("secrets", false, _) => Watched::Secrets,
-            ("configmaps", false, _) => Watched::ConfigMaps,
+            ("secrets", true, true) => Watched::SourceSecrets,
+            ("configmaps", true, true) => Watched::SourceConfigMaps,
+            ("secrets", false, true) => Watched::Secrets,
+            ("configmaps", false, true) => Watched::ConfigMaps,
+            (plural @ ("secrets" | "configmaps"), false, false) => {
+                let name = selector.fields.first().map(|(_, name)| name.as_str());
+                Watched::Name(plural, NAMES.into_iter().find(|known| Some(*known) == name)?)
+            }
             ("namespaces", _, false) => Watched::SourceNamespace,
             ("namespaces", _, true) => Watched::Namespaces,
             _ => return None,

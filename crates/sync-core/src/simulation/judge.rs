@@ -117,7 +117,9 @@ impl Judge {
             let listing = self.lists.entry(slot).or_default();
             listing.attempts += 1;
             let in_vain = listing.refused && listing.attempts > ATTEMPTS;
-            if request.is_list() && listing.enough && !in_vain {
+            // A watch on a name ends with what is in the way, and the next one is another.
+            let is_new = matches!(slot.what, Watched::Name(..));
+            if !is_new && request.is_list() && listing.enough && !in_vain {
                 return Err(format!("promise 4: {slot:?} is listed again for nothing"));
             }
             return Ok(());

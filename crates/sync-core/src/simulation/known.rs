@@ -66,6 +66,8 @@ pub(super) struct Known {
     objects: BTreeMap<(usize, Id), Told<u64>>,
     /// What it has looked at, which no watch need have shown: known for as long as a copy is wanted there.
     looked: BTreeMap<(usize, Id), u64>,
+    /// When a copy was last not wanted where one had been looked for: all that was known of the place is forgotten then.
+    unwanted: BTreeMap<(usize, Id), Instant>,
     /// Since when a copy is selected no more.
     unselected: BTreeMap<(usize, Id), Instant>,
     /// The last read of the source namespace has found what its watch had shown.
@@ -92,6 +94,7 @@ impl Known {
             places: BTreeMap::new(),
             objects: BTreeMap::new(),
             looked: BTreeMap::new(),
+            unwanted: BTreeMap::new(),
             unselected: BTreeMap::new(),
             namespace_confirmed: false,
         };
@@ -116,6 +119,12 @@ impl Known {
             Watched::SourceNamespace => self.operator.tell(Some(Namespace::of(object))),
             Watched::Namespaces => self.place(slot.cluster, &id.name, Some(Namespace::of(object))),
             Watched::Secrets | Watched::ConfigMaps => self.knows(slot.cluster, id, version(object)),
+            // It follows what was looked at, and shows more.
+            Watched::Name(..) => {
+                if let Some(known) = self.looked.get_mut(&(slot.cluster, id.clone())) {
+                    *known = version(object).max(*known);
+                }
+            }
         }
     }
 
@@ -127,6 +136,7 @@ impl Known {
             Watched::Namespaces => self.place(slot.cluster, &id.name, None),
             // What lost its label may stand there still, so that no version is known.
             Watched::Secrets | Watched::ConfigMaps => drop(self.objects.remove(&(slot.cluster, id.clone()))),
+            Watched::Name(..) => drop(self.looked.remove(&(slot.cluster, id.clone()))),
         }
     }
 
@@ -136,6 +146,10 @@ impl Known {
             Watched::SourceSecrets | Watched::SourceConfigMaps => self.sources.keys().cloned().collect(),
             Watched::SourceNamespace => vec![Id::namespace(OPERATOR)],
             Watched::Namespaces => self.places.keys().map(|(_, name)| Id::namespace(name)).collect(),
+            Watched::Name(_, name) => {
+                let here = self.looked.keys().filter(|(cluster, id)| *cluster == slot.cluster && id.name == name);
+                here.map(|(_, id)| id.clone()).collect()
+            }
             Watched::Secrets | Watched::ConfigMaps => {
                 let here = self.objects.keys().filter(|(cluster, _)| *cluster == slot.cluster);
                 here.map(|(_, id)| id.clone()).collect()
@@ -154,8 +168,9 @@ impl Known {
 
     /// A look has found this version.
     pub(super) fn looked(&mut self, cluster: usize, id: &Id, version: u64) {
-        if self.wants(cluster, id) {
-            self.looked.insert((cluster, id.clone()), version);
+        let key = (cluster, id.clone());
+        if self.wants(cluster, id) && self.unwanted.get(&key) != Some(&Instant::now()) {
+            self.looked.insert(key, version);
         }
     }
 
@@ -214,9 +229,11 @@ impl Known {
             }
         }
         self.unselected = unselected;
-        let mut looked = std::mem::take(&mut self.looked);
-        looked.retain(|(cluster, id), _| self.wants(*cluster, id));
-        self.looked = looked;
+        let over: Vec<_> = self.looked.keys().filter(|(cluster, id)| !self.wants(*cluster, id)).cloned().collect();
+        for key in over {
+            self.looked.remove(&key);
+            self.unwanted.insert(key, Instant::now());
+        }
     }
 
     /// Whether a copy is wanted there, as last told.

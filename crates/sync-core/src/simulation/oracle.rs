@@ -2,7 +2,7 @@
 //! and what users did to copies by hand.
 
 use super::api::{Id, Object, is_terminating, meta, uid};
-use super::stage::{OPERATOR, State};
+use super::stage::{NAMES, OPERATOR, State};
 use super::wishes::{Wish, differs, is_from_master, may_adopt, needs_recreate, selects, was_adopted, wish};
 use crate::contract::rules::Role;
 
@@ -14,8 +14,6 @@ pub(super) struct Found {
     /// Somebody else's objects where copies belong, and copies that are not to be touched.
     pub(super) in_the_way: u32,
 }
-
-const NAMES: [&str; 5] = ["s0", "s1", "s2", "m0", "aws-auth"];
 
 /// How strictly to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::runtime::Builder;
-use tokio::time::{Instant, advance};
+use tokio::time::{Instant, advance, sleep};
 
 use super::api::Id;
 use super::faults::Cut;
@@ -15,6 +15,8 @@ use super::users::{Namespace, User};
 
 /// The longest pause of the engine is half an hour, for what others keep changing.
 const LONG: Duration = Duration::from_secs(2400);
+/// Longer than what is known of a source that is gone is kept.
+const IDLE: Duration = Duration::from_secs(700);
 /// After a crash the next process starts.
 const DOWNTIME: Duration = Duration::from_secs(2);
 
@@ -107,7 +109,11 @@ impl Driver {
         }
         match act {
             Act::User(user) => user.act(&self.stage),
-            Act::Jump(by) => advance(*by).await,
+            Act::Jump(by) => {
+                advance(*by).await;
+                // Before the next one, what was due is done.
+                sleep(Duration::from_millis(1)).await;
+            }
             Act::Restart => {
                 if let Some(process) = self.process.take() {
                     process.stop().await;
@@ -157,7 +163,14 @@ impl Driver {
         }
         self.pass(LONG).await?;
         self.at_rest()?;
+        // Idle, there is no request at all, though something be in the way.
         let before = self.stage.lock().counts;
+        self.pass(IDLE).await?;
+        let after = self.stage.lock().counts;
+        if after.requests - after.watches != before.requests - before.watches {
+            return Err(format!("promise 4: requests although nothing happens: {before:?}, {after:?}"));
+        }
+        let before = after;
         // Watches begin anew, some of them with a list; a new process begins from nothing.
         for compact in [false, true] {
             self.stage.change(|state| {

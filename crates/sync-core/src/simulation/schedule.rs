@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::faults::{Boundary, Class, Closed, Cut, Fate, Slot, Watched};
-use super::stage::{OPERATOR, Scene};
+use super::stage::{NAMES, OPERATOR, Scene};
 use super::users::{Namespace, Replica, Source, Switch, User};
 use super::wishes::OPTIONS;
 use crate::contract::rules::Role;
@@ -62,7 +62,6 @@ impl fmt::Display for Schedule {
 }
 
 const PLURALS: [&str; 2] = ["secrets", "configmaps"];
-const NAMES: [&str; 5] = ["s0", "s1", "s2", "m0", "aws-auth"];
 const PLACES: [&str; 4] = ["n0", "n1", "n2", "kube-n3"];
 const DATA: [&str; 3] = ["0x", "0y", "0z"];
 
@@ -189,14 +188,12 @@ impl Dice {
         for _ in 0..self.of(&[5, 10, 20]) {
             for _ in 0..1 + self.below(4) {
                 let act = self.user();
-                // Without the source namespace nothing is in place; what was somebody else's is noticed later, and so
-                // is what is contested.
+                // Without the source namespace nothing is in place; what is contested comes later.
                 let slow = match &act {
                     Act::User(User::Namespace(_, OPERATOR, _)) => true,
-                    Act::User(User::Replica(.., how)) => {
+                    Act::User(User::Replica(..)) => {
                         edits += 1;
-                        let strange = [Replica::DropMark, Replica::OtherOrigin, Replica::Mark].contains(how);
-                        strange || matches!(how, Replica::Make { .. }) || edits > 2
+                        edits > 2
                     }
                     _ => false,
                 };

@@ -15,6 +15,8 @@ use crate::contract::rules::Role;
 
 /// The namespace of the sources, and the one that a master fills.
 pub(super) const OPERATOR: &str = "operator";
+/// What objects are called. Those with `m` are, at an agent, what a master has put there.
+pub(super) const NAMES: [&str; 5] = ["s0", "s1", "s2", "m0", "aws-auth"];
 /// `--delete-grace`
 pub(super) const GRACE: Duration = Duration::from_secs(30);
 

@@ -133,6 +133,7 @@ fn decode(text: &str) -> String {
 pub(in super::super) struct Selector {
     pub(in super::super) plural: &'static str,
     pub(in super::super) namespace: Option<String>,
+    /// Keys and values; `!` at the end of a key says that it must not have this value.
     pub(in super::super) labels: Vec<(String, String)>,
     pub(in super::super) fields: Vec<(String, String)>,
 }
@@ -149,7 +150,10 @@ impl Selector {
             other => panic!("field selector {other}"),
         };
         self.is_of_kind(id)
-            && self.labels.iter().all(|(key, value)| meta(object, "labels", key) == Some(value.as_str()))
+            && self.labels.iter().all(|(key, value)| match key.strip_suffix('!') {
+                Some(key) => meta(object, "labels", key) != Some(value.as_str()),
+                None => meta(object, "labels", key) == Some(value.as_str()),
+            })
             && self.fields.iter().all(|(key, value)| field(key) == value)
     }
 }
