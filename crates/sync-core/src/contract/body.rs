@@ -133,6 +133,10 @@ fn write_all(patch: &mut Vec<Value>, desired: &Desired, old: &Shape) {
             patch.extend(drop_key(map, key));
         }
     }
+    // Whoever was told how copies end may be wanted again.
+    if desired.annotations.contains_key(keys::SYNC) && !desired.annotations.contains_key(keys::ON_DELETE) {
+        patch.extend(drop_key("annotations", keys::ON_DELETE));
+    }
 }
 
 /// The body of the write before a master's delete: it switches the replica off, so that the agent there knows
