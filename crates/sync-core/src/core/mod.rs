@@ -49,6 +49,8 @@ const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 const BACKOFF_PAIR: Duration = Duration::from_secs(300);
 /// Longest pause of a whole cluster: it comes back as a whole, and people wait for it.
 const BACKOFF_CLUSTER: Duration = Duration::from_secs(60);
+/// Before what admission changes is written again, up to: perhaps the webhook or policy is another one by then.
+const MUTATED_AGAIN: Duration = Duration::from_secs(1800);
 /// How long the event of an object that a look has found may take before it is looked at again.
 const AWAIT: Duration = Duration::from_secs(5);
 
@@ -278,6 +280,7 @@ impl Core {
                 && let Some(state) = self.pairs.get_mut(&pair)
             {
                 state.doubt_again();
+                state.mutated = false;
             }
             let action = self.plan(pair);
             if let Some(order) = self.order(pair, lane, &action) {

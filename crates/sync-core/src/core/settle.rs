@@ -1,6 +1,6 @@
 //! Pairs for which no request is due, and what is forgotten when nothing is known of them any more.
 
-use super::{Action, Core, Destination, Outcome, Pair, PairState, Selected, There};
+use super::{Action, Core, Destination, MUTATED_AGAIN, Outcome, Pair, PairState, Selected, There};
 use crate::index::pairs::{DestId, SourceId};
 use crate::reason::Reason;
 
@@ -30,6 +30,10 @@ impl Core {
         }
         if let (Action::Refuse(Reason::Contested), Some(until)) = (action, self.rivals.holds(self.now, pair)) {
             self.queue.push_later(pair, until);
+        }
+        if matches!(action, Action::Refuse(Reason::Mutated)) && !self.queue.contains(pair) {
+            let pause = self.rng.jittered(MUTATED_AGAIN);
+            self.queue.push_later(pair, self.now.saturating_add(pause));
         }
         self.set_outcome(pair, outcome);
         self.note_in_the_way(pair);

@@ -184,10 +184,10 @@ impl PairState {
         let news = !known_so || self.doubt != Doubt::None;
         // At equality the event: it shows what admission made of our write.
         if let (Some(new), Some(known)) = (&replica, &self.replica)
-            && self.echo == Some(new.rv)
             && new.fingerprint != known.fingerprint
         {
-            self.mutated = true;
+            // And if it is not what admission made of it any more, that is worth a try.
+            self.mutated = self.echo == Some(new.rv);
         }
         if self.echo.is_some_and(|echo| sighting.rv >= echo) {
             self.echo = None;

@@ -365,6 +365,10 @@ fn what_admission_changed_is_noticed_in_either_order() {
     state.wrote(known(1, 6, "b"), Rv(5));
     shows(&mut state, 1, 6, "mutated");
     assert!(state.mutated, "reply first");
+    shows(&mut state, 1, 9, "mutated");
+    assert!(state.mutated, "touched, and still what admission made of it");
+    shows(&mut state, 1, 10, "somebody");
+    assert!(!state.mutated, "it is something else now");
 
     let mut state = at_five();
     shows(&mut state, 1, 6, "mutated");
