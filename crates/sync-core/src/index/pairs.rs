@@ -228,6 +228,7 @@ impl PairState {
         let past = |rv: Rv| rv <= list || restored;
         if self.tombstone().is_some_and(|(_, rv)| past(rv)) {
             self.pass(|passing| passing.tombstone = None);
+            news = true;
         }
         if self.replica.as_ref().is_some_and(|known| past(known.rv)) {
             (self.replica, self.heard, news) = (None, true, true);
