@@ -168,9 +168,17 @@ fn guarded(manager: Manager, name: &str, patch: &Value) -> bool {
     marks || is_exact(patch)
 }
 
-/// Lists that were not needed: once a watch is resumed from a version its list is complete, and there is no other one
-/// in that life of the controller unless its log says that the server had forgotten the version.
+/// When a controller has had all its lists, as it has logged.
+fn complete(life: &Life) -> Option<&str> {
+    let first = |words: &str| life.log.lines().find(|line| line.contains(words))?.split(' ').next();
+    Some(first("all sources are known")?.max(first("all lists have come")?))
+}
+
+/// Lists that were not needed: once a watch is resumed from a version its list is complete, as all are when the
+/// controller has said so, and there is no other one in that life of it unless its log says that the server had
+/// forgotten the version.
 pub(super) fn needless_lists(requests: &Requests, life: &Life) -> Vec<String> {
+    let complete = complete(life);
     let mut of_life: Vec<_> = requests.each().filter(|entry| life.tokens.contains(&entry.token_id)).collect();
     of_life.sort_by(|a, b| a.received.cmp(&b.received));
     let mut resumed = BTreeMap::<String, bool>::new();
@@ -187,7 +195,7 @@ pub(super) fn needless_lists(requests: &Requests, life: &Life) -> Vec<String> {
         let has = |name: &str| parameters.iter().any(|parameter| parameter.starts_with(name));
         if has("watch=") && has("resourceVersion=") {
             *resumed = true;
-        } else if !has("continue=") && *resumed {
+        } else if !has("continue=") && (*resumed || complete.is_some_and(|since| *since < *entry.received)) {
             *again.entry(path.to_owned()).or_default() += 1;
         }
     }
