@@ -1,5 +1,8 @@
 //! Replies and events in either order.
 
+#[path = "pairs_write_tests.rs"]
+mod writes;
+
 use super::*;
 use crate::contract::desired::Desired;
 use crate::contract::marks::{End, Sighting};
@@ -357,56 +360,4 @@ fn the_table() {
         steps(&mut state);
         assert_eq!(word(&state), *wanted, "{situation}");
     }
-}
-
-#[test]
-fn what_admission_changed_is_noticed_in_either_order() {
-    let mut state = at_five();
-    state.wrote(known(1, 6, "b"), Rv(5));
-    shows(&mut state, 1, 6, "mutated");
-    assert!(state.mutated, "reply first");
-    shows(&mut state, 1, 9, "mutated");
-    assert!(state.mutated, "touched, and still what admission made of it");
-    shows(&mut state, 1, 10, "somebody");
-    assert!(!state.mutated, "it is something else now");
-
-    let mut state = at_five();
-    shows(&mut state, 1, 6, "mutated");
-    state.wrote(known(1, 6, "b"), Rv(6));
-    assert!(state.mutated, "event first");
-
-    let mut state = at_five();
-    state.wrote(known(1, 5, "b"), Rv(5));
-    assert!(state.mutated, "admission put it back to what it was: the same version");
-
-    for (rv, value) in [(6, "b"), (7, "drift")] {
-        let mut state = at_five();
-        state.wrote(known(1, 6, "b"), Rv(5));
-        shows(&mut state, 1, rv, value);
-        assert!(!state.mutated, "{rv} {value}");
-    }
-}
-
-#[test]
-fn switched_off_holds_for_that_version_only() {
-    let mut state = at_five();
-    assert!(!state.is_switched_off());
-    state.wrote_switch(uid(1), Rv(6));
-    assert!(state.is_switched_off());
-    assert!(shows(&mut state, 1, 6, "off"));
-    assert!(state.is_switched_off(), "its own event");
-    shows(&mut state, 1, 7, "on again by hand");
-    assert!(!state.is_switched_off());
-    state.wrote_switch(uid(1), Rv(7));
-    assert!(state.is_switched_off(), "a patch that changes nothing makes no version");
-}
-
-#[test]
-fn a_write_that_was_perhaps_done_is_remembered_until_the_next_that_was() {
-    let mut state = at_five();
-    state.perhaps_wrote(Arc::clone(&desired("b").shape));
-    shows(&mut state, 1, 6, "a");
-    assert!(state.perhaps().is_some());
-    state.wrote(known(1, 7, "c"), Rv(6));
-    assert!(state.perhaps().is_none());
 }
