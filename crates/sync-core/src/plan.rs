@@ -228,6 +228,8 @@ pub fn plan(view: &View<'_>) -> Action {
         },
         Want::Frozen(desired) => match (there, copy(view, desired, there)) {
             (There::Ours(_), action @ (Action::Keep | Action::Update(..) | Action::Refuse(_))) => action,
+            // Perhaps ours.
+            (There::Taken, look) => look,
             // Nothing of ours is there, and perhaps nothing should be: which is what cannot be read.
             (There::Absent, _) if view.selected != Selected::Yes => Action::Keep,
             _ => Action::Refuse(Reason::Frozen),

@@ -151,6 +151,7 @@ fn the_table() {
         ("frozen, equal", agent(&frozen, ours(&equal)), "keep"),
         ("frozen, data differ", agent(&frozen, ours(&older)), "update"),
         ("frozen, type differs", agent(&frozen, ours(&of_type)), "refuse Frozen"),
+        ("frozen, in doubt", agent(&frozen, There::Taken), "look"),
         ("frozen, foreign", agent(&frozen, There::Foreign(None)), "refuse Frozen"),
         // never, leaving, off
         ("never", agent(&Want::Never, ours(&older)), "refuse NeverReplicated"),

@@ -1,6 +1,6 @@
 //! Pairs for which no request is due, and what is forgotten when nothing is known of them any more.
 
-use super::{Action, Core, Destination, MUTATED_AGAIN, Outcome, Pair, PairState, Selected, There};
+use super::{Action, Core, Destination, Lane, MUTATED_AGAIN, Outcome, Pair, PairState, Selected, There};
 use crate::index::pairs::{DestId, SourceId};
 use crate::reason::Reason;
 
@@ -18,11 +18,12 @@ impl Core {
             _ => Outcome::Nothing,
         };
         self.ask_about(pair);
+        let mut known_again = false;
         if matches!(outcome, Outcome::Synced | Outcome::Nothing) {
             if let Some(state) = self.pairs.get_mut(&pair) {
                 state.failures = 0;
                 if matches!(action, Action::Keep) {
-                    state.stop_doubting();
+                    known_again = state.stop_doubting();
                     state.stood |= outcome == Outcome::Synced;
                 }
             }
@@ -39,6 +40,9 @@ impl Core {
         self.note_in_the_way(pair);
         if let Some(until) = self.known(pair).and_then(PairState::stays_until).filter(|until| *until > self.now) {
             self.queue.push_later(pair, until);
+        }
+        if known_again {
+            return self.touch(pair, Lane::Removed);
         }
         self.tidy(pair);
     }

@@ -376,6 +376,31 @@ fn a_404_that_does_not_name_the_object_does_not_say_that_it_is_gone() {
     order(&mut core, due, "delete n0/a");
 }
 
+/// An update of the replica failed, and nothing has shown why.
+fn puzzled() -> (Core, Arc<Desired>) {
+    let (mut core, a) = (listed(&["a"], 1), desired("a", &[]));
+    shows(&mut core, Feed::Applied(replica(&a, "n0", 1, 11)));
+    want(&mut core, "a", &[("team", "x")]);
+    let update = order(&mut core, at(0), "update n0/a");
+    done(&mut core, at(0), &update, Err(Fault::Conflict));
+    (core, a)
+}
+
+#[test]
+fn a_replica_in_doubt_is_deleted_as_we_know_it_when_it_is_wanted_no_more() {
+    let (mut core, a) = puzzled();
+    core.on(at(0), Input::Sources(SourceNews::Want(a.key.clone(), Want::Off(None))));
+    order(&mut core, at(0), "delete n0/a");
+}
+
+#[test]
+fn a_replica_in_doubt_is_looked_at_though_its_source_be_frozen() {
+    let (mut core, _) = puzzled();
+    let desired = desired("a", &[("team", "y")]);
+    core.on(at(0), Input::Sources(SourceNews::Want(desired.key.clone(), Want::Frozen(desired))));
+    order(&mut core, at(0), "look n0/a");
+}
+
 #[test]
 fn a_conflict_on_a_delete_is_tried_again_in_the_version_that_the_watch_shows() {
     let (mut core, a) = (listed(&[], 1), desired("a", &[]));

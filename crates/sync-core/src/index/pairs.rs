@@ -370,14 +370,20 @@ impl PairState {
         }
     }
 
-    /// What stands there is of no interest any more, unless it is ours or watched.
-    pub fn stop_doubting(&mut self) {
+    /// What stands there is of no interest any more, unless it is ours or watched. `true` if it is taken for our
+    /// replica again, as we know it: a delete is guarded, and needs no look.
+    pub fn stop_doubting(&mut self) -> bool {
+        if self.replica.is_some() && self.doubt == Doubt::Taken {
+            self.doubt = Doubt::None;
+            return true;
+        }
         if self.replica.is_none() && self.doubt != Doubt::Labelled {
             self.doubt = Doubt::None;
             if self.passing.is_some() {
                 self.pass(|passing| passing.foreign = None);
             }
         }
+        false
     }
 
     /// Versions have begun anew: nothing that was known is so.
