@@ -93,6 +93,10 @@ impl People {
             _ => dice.below(14),
         };
         if self.hands.owned(&place).is_none() {
+            // Some stay away for a while.
+            if dice.chance(50) {
+                return Ok(());
+            }
             return self.hands.put(&place, &objects::source(dice, &place)).await;
         }
         match what {

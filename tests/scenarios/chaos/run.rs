@@ -16,6 +16,8 @@ use super::oracle::{Snapshot, Sync};
 use super::people::People;
 use crate::support::Kind;
 
+/// How long nobody looks, in the end.
+const DOWN: Duration = Duration::from_secs(6);
 /// From the last fault to the right state. A pair that has failed again and again waits up to 5 minutes.
 const DEADLINE: Duration = Duration::from_secs(420);
 /// In the right state for so long without a write: it has settled.
@@ -71,10 +73,18 @@ impl<'c> Run<'c> {
         }
         let until = Instant::now() + self.time;
         let (faults, sides) = (&mut self.faults, &mut self.sides);
-        let (wrong, acts) = tokio::join!(faults.happen(self.seed, until), act(sides, self.seed, until));
+        let (wrong, acts) = tokio::join!(faults.happen(self.seed, until), act(sides, (self.seed, 1), until));
         wrong?;
         let acts = acts?;
-        println!("{acts} acts of people; {:?}", self.faults.count);
+        // In the end all are down at once, and much happens meanwhile.
+        for controller in &mut self.faults.controllers {
+            controller.end(true).await?;
+        }
+        let unseen = act(&mut self.sides, (self.seed, 3), Instant::now() + DOWN).await?;
+        for controller in &mut self.faults.controllers {
+            controller.start().await?;
+        }
+        println!("{acts} acts of people, {unseen} in the end; {:?}", self.faults.count);
 
         let calm = Instant::now();
         for side in &mut self.sides {
@@ -233,9 +243,9 @@ impl<'c> Run<'c> {
 }
 
 /// People act until then, at one cluster or another.
-async fn act(sides: &mut [Side<'_>], seed: u64, until: Instant) -> Result<u64> {
+async fn act(sides: &mut [Side<'_>], (seed, stream): (u64, u64), until: Instant) -> Result<u64> {
     for step in 0.. {
-        let mut dice = Dice::of(seed, 1, step);
+        let mut dice = Dice::of(seed, stream, step);
         sleep(dice.millis(5, 150)).await;
         if Instant::now() >= until {
             return Ok(step);
