@@ -132,6 +132,7 @@ pub mod core;
 pub mod engine;
 pub mod fault;
 pub mod index;
+mod mutants;
 pub mod ops;
 pub mod order;
 pub mod plan;

@@ -12,6 +12,7 @@ use crate::contract::marks::End;
 use crate::contract::object::{Rv, Uid};
 use crate::contract::options::{OnConflict, OnDelete};
 use crate::contract::rules::Role;
+use crate::mutants::{self, Mutant};
 use crate::reason::Reason;
 
 /// What is wanted of a source's replicas, at every destination alike.
@@ -334,9 +335,10 @@ fn remove(view: &View<'_>, there: There<'_>, said: Option<OnDelete>) -> Action {
         There::Absent | There::Taken | There::Foreign(_) | There::Awaited => return Action::Keep,
     };
     let how = said.unwrap_or(if replica.end.retain { OnDelete::Retain } else { OnDelete::Delete });
+    let is_strange = replica.origin_uid.is_none() || replica.origin_uid != view.origin_uid;
     if view.deletes_frozen {
         Action::Hold(Reason::SourceNamespaceLeaving)
-    } else if replica.origin_uid.is_none() || replica.origin_uid != view.origin_uid {
+    } else if is_strange && !mutants::has(Mutant::IncarnationIgnored) {
         Action::Hold(Reason::Stranded)
     } else if view.contested {
         Action::Refuse(Reason::Contested)

@@ -9,6 +9,7 @@ use super::{
 use crate::contract::keys;
 use crate::contract::marks::{self, End};
 use crate::contract::object::SourceKey;
+use crate::mutants::{self, Mutant};
 use crate::order::{Looked, Metadata};
 use crate::plan::{Foreign, Guard, Inside, Replica};
 
@@ -129,6 +130,9 @@ impl Core {
         let state = self.state(pair);
         state.failures = state.failures.saturating_add(1);
         let failures = state.failures;
+        if mutants::has(Mutant::RetryDropped) {
+            return;
+        }
         let pause = self.rng.backoff(BACKOFF_FIRST, failures, BACKOFF_PAIR);
         self.queue.push_later(pair, now.saturating_add(pause));
     }

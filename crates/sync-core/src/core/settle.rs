@@ -2,6 +2,7 @@
 
 use super::{Action, Core, Destination, Lane, MUTATED_AGAIN, Outcome, Pair, PairState, Selected, There};
 use crate::index::pairs::{DestId, SourceId};
+use crate::mutants::{self, Mutant};
 use crate::reason::Reason;
 
 impl Core {
@@ -66,6 +67,9 @@ impl Core {
 
     /// Replicas stand here of a source that is unknown: is it one at all?
     fn ask_about(&mut self, pair: Pair) {
+        if mutants::has(Mutant::OrphansIgnored) {
+            return;
+        }
         if let Some(source) = self.sources.get_mut(&pair.source)
             && source.want.is_none()
             && !source.asked

@@ -6,6 +6,7 @@ use crate::contract::fingerprint::Shape;
 use crate::contract::marks::Sighting;
 use crate::contract::object::{Rv, Uid};
 use crate::index::feed::Moment;
+use crate::mutants::{self, Mutant};
 use crate::plan::{Foreign, Replica, There};
 use crate::reason::Reason;
 
@@ -165,11 +166,13 @@ impl PairState {
 
     /// A list or watch has shown an object with the label of our replicas; `false` if that is no news.
     pub fn seen(&mut self, sighting: &Sighting, replica: Option<Replica>) -> bool {
-        if self.tombstone().is_some_and(|(uid, _)| uid == sighting.uid) {
+        let is_dead = self.tombstone().is_some_and(|(uid, _)| uid == sighting.uid);
+        if is_dead && !mutants::has(Mutant::TombstoneIgnored) {
             return false;
         }
         if let Some(known) = &self.replica
             && known.rv > sighting.rv
+            && !mutants::has(Mutant::OlderEventsCount)
         {
             return false;
         }

@@ -1,6 +1,6 @@
 //! What goes wrong between a process and a server, and on a server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use http::Method;
@@ -144,6 +144,8 @@ pub(super) struct Faults {
     pub(super) lags: BTreeMap<Slot, Duration>,
     /// How often each watch was cut, and how it was last.
     pub(super) cuts: BTreeMap<Slot, (u64, Option<Cut>)>,
+    /// When these watches are resumed the server forgets what has happened.
+    pub(super) forgets: BTreeSet<Slot>,
     pub(super) crash: Option<Boundary>,
     /// Pages of lists have no more objects than this.
     pub(super) page: Option<usize>,

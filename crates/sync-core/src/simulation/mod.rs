@@ -21,10 +21,12 @@ mod api;
 mod faults;
 mod judge;
 mod known;
+mod mutant_tests;
 mod network;
 mod oracle;
 mod process;
 mod run;
+mod sabotage;
 mod schedule;
 mod seeds;
 mod shrink;
@@ -36,6 +38,8 @@ mod verdict;
 mod wishes;
 
 use schedule::Schedule;
+
+pub(crate) use sabotage::Sabotage;
 
 const SEEDS: u64 = 1000;
 

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::api::{Answer, Id, Request, status};
 use super::faults::{Boundary, Fate, Slot};
 use super::judge::Arrival;
+use super::sabotage::{self, Sabotage};
 use super::stage::{Stage, State};
 use super::streams::Stream;
 use crate::cluster::connection::Connection;
@@ -66,6 +67,11 @@ impl Drop for Waiting {
 
 impl Call {
     async fn carry(mut self) -> Result {
+        if let Some((code, body)) =
+            self.alive(|call, state| sabotage::instead(state, call.cluster, &call.request)).await
+        {
+            return Ok(text_response(code, body.to_string()));
+        }
         let (fate, ways, number) = self.alive(Self::sends).await;
         let _waiting = Waiting { stage: self.stage.clone(), process: self.process, number };
         let (tell, told) = oneshot::channel();
@@ -93,6 +99,7 @@ impl Call {
 
     fn sends(&mut self, state: &mut State) -> (Fate, [Duration; 2], u64) {
         let Self { cluster, request, .. } = self;
+        sabotage::request(request);
         let scene = state.scene;
         let (mut fate, ways) = state.faults.meet(&scene, *cluster, request);
         if let (Some(page), true) = (state.faults.page, request.query.contains_key("limit")) {
@@ -140,6 +147,9 @@ impl Call {
         let id = request.id();
         let before = id.as_ref().and_then(|id| state.get(*cluster, id).cloned());
         let server = &mut state.servers[*cluster];
+        if Slot::of(*cluster, request).is_some_and(|slot| state.faults.forgets.remove(&slot)) {
+            server.store.compact();
+        }
         let rv = server.store.rv;
         let answer = server.handle(Instant::now(), request);
         let changed = server.store.rv != rv;
@@ -163,6 +173,9 @@ impl Call {
         let slot = Slot::of(*cluster, request);
         let result = match answer {
             Err(()) => {
+                if let Some(believed) = sabotage::believed(state, *cluster, request) {
+                    return Ok(text_response(200, believed.to_string()));
+                }
                 state.note(|| format!("#{number} has no answer"));
                 Err(kube::Error::Service(io::Error::new(io::ErrorKind::ConnectionReset, "reset by peer").into()))
             }
@@ -178,7 +191,12 @@ impl Call {
                 }
                 Ok(response)
             }
-            Ok(Reply::Server(Answer::Watch(opened))) => {
+            Ok(Reply::Server(Answer::Watch(mut opened))) => {
+                if sabotage::has(Sabotage::ExpiredIgnored)
+                    && opened.initial.first().is_some_and(|(kind, _)| *kind == "ERROR")
+                {
+                    (opened.initial, opened.from) = (Vec::new(), state.servers[*cluster].store.rv);
+                }
                 let slot = slot.expect("watches have a slot");
                 let stream = Stream::new(&self.stage, state, self.process, slot, opened);
                 let frames = futures::stream::unfold(stream, Stream::next);

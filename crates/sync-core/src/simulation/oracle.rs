@@ -2,7 +2,7 @@
 //! and what users did to copies by hand.
 
 use super::api::{Id, Object, is_terminating, meta, uid};
-use super::stage::{NAMES, OPERATOR, State};
+use super::stage::{FIRST_UID, NAMES, OPERATOR, State};
 use super::wishes::{Wish, differs, is_from_master, may_adopt, needs_recreate, selects, was_adopted, wish};
 use crate::contract::rules::Role;
 
@@ -64,7 +64,7 @@ fn check_pair(
     let present = |object: &Object| meta(object, "annotations", "mw-sync.io/origin-uid") == Some(uid(operator));
     let stranded = |object: &Object| {
         let made_by = meta(object, "annotations", "mw-sync.io/origin-uid");
-        let taken_over = scene.take_over && made_by == Some("00000001-0000-4000-8000-000000000001");
+        let taken_over = scene.take_over && made_by == Some(FIRST_UID);
         made_by.is_some_and(|made_by| made_by != uid(operator)) && !taken_over
     };
     let stays = |why: &str| match ours.filter(|object| present(object)) {

@@ -1,13 +1,15 @@
 //! One of our processes, the real thing: a source feed and an engine for each cluster that copies belong in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::judge::Judge;
 use super::network::connection;
-use super::stage::{GRACE, OPERATOR, Stage};
+use super::sabotage::{self, Sabotage};
+use super::stage::{FIRST_UID, GRACE, OPERATOR, Stage};
 use crate::contract::object::Uid;
 use crate::contract::rules::{Role, Rules};
 use crate::contract::strip::StripList;
@@ -39,9 +41,13 @@ impl Process {
         };
         let cluster_name = (scene.role == Role::Master).then_some("management");
         let rules = Rules::new(scene.role, OPERATOR, cluster_name, StripList::with::<&str>(&[]).unwrap());
-        let first = Uid::parse("00000001-0000-4000-8000-000000000001");
-        let take_over = first.into_iter().filter(|_| scene.take_over).collect();
-        let rules = Rules { delete_grace: GRACE, allow_adopt: scene.allow_adopt, take_over, ..rules };
+        let first = Uid::parse(FIRST_UID);
+        let take_over = match sabotage::has(Sabotage::AllTakenOver) {
+            true => sabotage::first_uids(),
+            false => first.into_iter().filter(|_| scene.take_over).collect(),
+        };
+        let grace = if sabotage::has(Sabotage::NoGrace) { Duration::ZERO } else { GRACE };
+        let rules = Rules { delete_grace: grace, allow_adopt: scene.allow_adopt, take_over, ..rules };
         let (rules, shutdown) = (Arc::new(rules), Shutdown::default());
         let config = SourceFeedConfig {
             rules: Arc::clone(&rules),

@@ -138,6 +138,10 @@ impl Driver {
                     Act::Down(cluster, by) => faults.take_down(*cluster, now + *by),
                     Act::Lag(slot, by) => drop(faults.lags.insert(*slot, *by)),
                     Act::Cut(slot, how) => faults.cut(*slot, *how),
+                    Act::Expire(slot) => {
+                        faults.cut(*slot, Cut::Break);
+                        faults.forgets.insert(*slot);
+                    }
                     Act::Compact(cluster) => state.servers[*cluster].store.compact(),
                     Act::Stale(cluster, by) => state.servers[*cluster].stale = *by,
                     Act::Crash(boundary) => faults.crash = Some(*boundary),

@@ -23,6 +23,8 @@ pub(super) enum Act {
     /// From now on a watch is that much behind.
     Lag(Slot, Duration),
     Cut(Slot, Cut),
+    /// A watch breaks, and when it is resumed the server has forgotten what happened meanwhile.
+    Expire(Slot),
     /// The server forgets what has happened.
     Compact(usize),
     /// From now on lists begin so many versions back.
@@ -170,7 +172,16 @@ impl Dice {
                 _ => Duration::from_millis(self.rng.below(pace)),
             };
             let act = if self.below(20) < faults { self.fault() } else { self.user() };
+            let again = matches!(act, Act::User(User::Namespace(0, OPERATOR, Namespace::Delete)));
             acts.push((pause, act));
+            if again && !self.one_in(3) {
+                // Whoever deletes the source namespace makes it anew, and its sources.
+                let create = Act::User(User::Namespace(0, OPERATOR, Namespace::Create));
+                acts.push((Duration::from_millis(self.rng.below(20_000)), create));
+                for _ in 0..3 {
+                    acts.push((Duration::from_millis(self.rng.below(2_000)), Act::User(self.source())));
+                }
+            }
         }
     }
 
@@ -242,7 +253,8 @@ impl Dice {
             8 => Act::Down(cluster, seconds),
             9..12 => Act::Lag(self.slot(), self.of(&[Duration::ZERO, seconds, seconds])),
             12..14 => Act::Cut(self.slot(), self.of(&[Cut::End, Cut::Break, Cut::Break, Cut::Silence])),
-            14 => Act::Compact(cluster),
+            14 if self.one_in(3) => Act::Compact(cluster),
+            14 => Act::Expire(self.slot()),
             15 => Act::Stale(cluster, self.rng.below(4)),
             16 | 17 => Act::Crash(self.of(&[Boundary::Sent, Boundary::Done, Boundary::Answered])),
             18 => Act::Restart,

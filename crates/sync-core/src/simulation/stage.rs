@@ -17,6 +17,8 @@ use crate::contract::rules::Role;
 pub(super) const OPERATOR: &str = "operator";
 /// What objects are called. Those with `m` are, at an agent, what a master has put there.
 pub(super) const NAMES: [&str; 5] = ["s0", "s1", "s2", "m0", "aws-auth"];
+/// The uid of the first source namespace there is.
+pub(super) const FIRST_UID: &str = "00000001-0000-4000-8000-000000000001";
 /// `--delete-grace`
 pub(super) const GRACE: Duration = Duration::from_secs(30);
 

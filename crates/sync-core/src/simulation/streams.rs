@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::api::Opened;
 use super::faults::{Cut, Slot};
+use super::sabotage;
 use super::stage::{Stage, State};
 
 /// Servers send one about every minute.
@@ -31,6 +32,8 @@ pub(super) struct Stream {
     cuts: u64,
     over: bool,
     silent: bool,
+    /// The end of the list has been told before it was reached.
+    hurried: bool,
 }
 
 enum Next {
@@ -59,6 +62,7 @@ impl Stream {
             cuts,
             over: false,
             silent: false,
+            hurried: false,
         }
     }
 
@@ -90,6 +94,11 @@ impl Stream {
         if now < self.not_before {
             return Next::Wait(self.not_before);
         }
+        if self.opened.list.is_some() && sabotage::is_impatient(self.slot) && !self.hurried {
+            self.hurried = true;
+            let line = json!({ "type": "BOOKMARK", "object": self.opened.bookmark(self.opened.from, true) });
+            return Next::Send(Ok(format!("{line}\n").into()));
+        }
         if let Some((kind, object)) = self.initial.pop_front() {
             self.over = kind == "ERROR";
             return self.send(state, kind, &object);
@@ -108,6 +117,10 @@ impl Stream {
             }
             self.opened.from = change.rv;
             if let Some((kind, object)) = self.opened.event(change) {
+                if sabotage::is_deaf(self.slot, kind, &object) {
+                    state.judge.hears(self.slot, kind, &object);
+                    continue;
+                }
                 return self.send(state, kind, &object);
             }
         }

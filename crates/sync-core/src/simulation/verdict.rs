@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::api::{Id, Object, Request, meta, uid, version};
 use super::known::{Known, View};
-use super::stage::{GRACE, Scene};
+use super::stage::{FIRST_UID, GRACE, Scene};
 use super::wishes::{Wish, is_from_master, may_adopt, needs_recreate, retains, selects, was_adopted};
 use crate::contract::rules::Role;
 
@@ -92,19 +92,30 @@ impl<'a> Write<'a> {
     }
 
     fn may_stand(&self, view: &View<'_>) -> Result<(), String> {
-        if !view.place.is_some_and(|place| place.terminating || !self.is_excluded(view)) {
+        if !view.place.is_some_and(|place| !place.terminating) || self.is_excluded(view) {
             return Err("promise 4: where no copy belongs".to_owned());
         }
         match (self.deed, view.source.wish) {
-            (Deed::Update, Wish::Frozen) => return Ok(()),
+            (Deed::Update, Wish::Frozen) => {}
             (_, Wish::On) if self.is_selected(view) => {}
             _ => return Err("promise 4: a copy that is not wanted".to_owned()),
         }
         let (Some(source), Some(object)) = (&view.source.object, self.object) else { return Ok(()) };
+        if self.deed == Deed::Update && self.is_stranded(view, object) {
+            return Err(format!("promise 2: another management cluster may have made it: {object}"));
+        }
         if self.deed == Deed::Adopt && !may_adopt(self.scene, self.id, source, object) {
             return Err(format!("promise 1: somebody's object is taken over: {object}"));
         }
         Ok(())
+    }
+
+    /// Whether it is a master's replica of another incarnation of the source namespace, not to be taken over.
+    fn is_stranded(&self, view: &View<'_>, replica: &Object) -> bool {
+        let made_by = meta(replica, "annotations", "mw-sync.io/origin-uid");
+        let ours = |made_by| view.operator.is_some_and(|operator| operator.uid == made_by);
+        let taken_over = |made_by| self.scene.take_over && made_by == FIRST_UID;
+        self.scene.role == Role::Master && made_by.is_some_and(|uid| !ours(uid) && !taken_over(uid))
     }
 
     /// A master's destination is not read, so it cannot opt out.
@@ -123,7 +134,7 @@ impl<'a> Write<'a> {
         }
         let on = view.source.wish == Wish::On && self.is_selected(view) && !self.is_excluded(view);
         let anew = view.source.object.as_ref().is_some_and(|source| needs_recreate(source, replica));
-        if on && anew && self.deed == Deed::Delete {
+        if on && anew && self.deed == Deed::Delete && !self.is_stranded(view, replica) {
             return Ok(());
         }
         if meta(replica, "annotations", "mw-sync.io/origin-uid") != Some(operator.uid.as_str()) {
