@@ -65,7 +65,7 @@ impl fmt::Display for Schedule {
 
 const PLURALS: [&str; 2] = ["secrets", "configmaps"];
 const PLACES: [&str; 4] = ["n0", "n1", "n2", "kube-n3"];
-const DATA: [&str; 3] = ["0x", "0y", "0z"];
+const DATA: [&str; 7] = ["0x", "0y", "0z", "0x", "0y", "0z", ""];
 
 /// Makes schedules.
 struct Dice {

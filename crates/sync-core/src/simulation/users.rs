@@ -115,8 +115,13 @@ fn options(object: &mut Value, pairs: &Pairs) {
     }
 }
 
+/// The data; empty for none.
+fn payload(object: &mut Value, data: &str) {
+    object["data"] = if data.is_empty() { Value::Null } else { json!({ "k": format!("{PAYLOAD}{data}") }) };
+}
+
 fn content(object: &mut Value, plural: &str, data: &str, of: &str) {
-    object["data"] = json!({ "k": format!("{PAYLOAD}{data}") });
+    payload(object, data);
     if plural == "secrets" {
         object["type"] = of.into();
     }
@@ -174,7 +179,7 @@ fn on_source(state: &mut State, id: &Id, act: &Source) {
                 drop_key(&mut object, "labels", key);
             }
             put_all(&mut object, "labels", labels);
-            object["data"]["k"] = format!("{PAYLOAD}{data}").into();
+            payload(&mut object, data);
         }
         Source::Fix => object["immutable"] = true.into(),
         Source::Delete => return drop(store.store.remove(now, id)),

@@ -39,7 +39,8 @@ pub(super) fn normalise(id: &Id, object: &mut Value) {
     }
 }
 
-/// Whether `new` may take the place of `old`.
+/// Whether `new`, as it was sent, may take the place of `old`. To an immutable object an empty map is a change where
+/// there was none.
 pub(super) fn update(id: &Id, old: &Value, new: &Value) -> Result<(), Refusal> {
     if id.plural == "secrets" && old["type"] != new["type"] {
         return Err(invalid(id, "type", "field is immutable"));

@@ -127,8 +127,8 @@ impl Server {
     /// Replaces an object that is there.
     pub(in super::super) fn replace(&mut self, now: Instant, id: &Id, mut object: Value) -> Result<Object, Refusal> {
         let old = self.store.get(id).ok_or_else(|| not_found(id))?;
-        valid::normalise(id, &mut object);
         valid::update(id, old, &object)?;
+        valid::normalise(id, &mut object);
         Ok(self.store.put(now, id, object))
     }
 
