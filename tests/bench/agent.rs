@@ -24,20 +24,22 @@ pub(crate) async fn run(world: &World, copies: &Copies) -> Result<AgentRun> {
     let all = format!("synced={}", world.namespaces.len());
     change(world, &json!({ "data": docker_config("first") })).await?;
 
-    let cpu = agent.cpu_seconds()?;
+    let (cpu, server) = (agent.cpu_seconds()?, world.server_cpu()?);
     let mark = world.cluster.audit().mark().await?;
     change(world, &json!({ "metadata": { "annotations": { "mw-sync": "yes" } } })).await?;
     said(&agent, &all, 1).await;
-    let create = span(world, mark).await?;
+    let server_cpu = world.server_cpu()? - server;
+    let create = Span { server_cpu, ..span(world, mark).await? };
     let cpu_create = agent.cpu_seconds()? - cpu;
     Copies::check(world, &docker_config("first")).await?;
     copies.learn(world).await?;
 
-    let cpu = agent.cpu_seconds()?;
+    let (cpu, server) = (agent.cpu_seconds()?, world.server_cpu()?);
     let mark = world.cluster.audit().mark().await?;
     change(world, &json!({ "data": docker_config("again") })).await?;
     said(&agent, &all, 2).await;
-    let update = span(world, mark).await?;
+    let server_cpu = world.server_cpu()? - server;
+    let update = Span { server_cpu, ..span(world, mark).await? };
     let cpu_update = agent.cpu_seconds()? - cpu;
     Copies::check(world, &docker_config("again")).await?;
 

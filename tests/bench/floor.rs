@@ -29,19 +29,23 @@ pub(crate) async fn run(world: &World, copies: &Copies, floor: Floor) -> Result<
     let objects = || world.namespaces.iter().map(|namespace| format!("{}/{NAME}", secrets(namespace)));
 
     let mark = world.cluster.audit().mark().await?;
+    let cpu = world.server_cpu()?;
     let body = copies.body(docker_config("floor"))?;
     let paths = world.namespaces.iter().map(|namespace| secrets(namespace));
     send_all(connection, &Method::POST, paths.map(|path| (path, body.clone()))).await?;
-    let create = span(world.cluster.audit().since(mark).await?)?;
+    let server_cpu = world.server_cpu()? - cpu;
+    let create = Span { server_cpu, ..span(world.cluster.audit().since(mark).await?)? };
 
     let mark = world.cluster.audit().mark().await?;
+    let cpu = world.server_cpu()?;
     let (method, body) = if floor == Floor::Patched {
         (Method::PATCH, copies.patch(&docker_config("other"))?)
     } else {
         (Method::PUT, copies.body(docker_config("other"))?)
     };
     send_all(connection, &method, objects().map(|path| (path, body.clone()))).await?;
-    let update = span(world.cluster.audit().since(mark).await?)?;
+    let server_cpu = world.server_cpu()? - cpu;
+    let update = Span { server_cpu, ..span(world.cluster.audit().since(mark).await?)? };
     Copies::check(world, &docker_config("other")).await?;
 
     send_all(connection, &Method::DELETE, objects().map(|path| (path, Bytes::new()))).await?;

@@ -12,6 +12,8 @@ pub(crate) struct Span {
     pub(crate) begin: Timestamp,
     pub(crate) end: Timestamp,
     pub(crate) requests: usize,
+    /// CPU seconds of the API server; unlike the time, other load on the machine hardly changes them.
+    pub(crate) server_cpu: f64,
 }
 
 /// Create and update.
@@ -39,7 +41,7 @@ impl Span {
             end = end.max(request.at.parse()?);
         }
         ensure!(begin <= end, "no requests");
-        Ok(Self { begin, end, requests: requests.count() })
+        Ok(Self { begin, end, requests: requests.count(), server_cpu: 0.0 })
     }
 
     fn seconds(&self) -> f64 {
@@ -90,6 +92,15 @@ impl Report {
         }
         println!("  agent      {}", spread(&agents, "s"));
         println!("  ratio      {}", spread(&ratios, ""));
+        let server = |spans: &Spans| span(spans).server_cpu;
+        let at_the_floor: Vec<_> = self.floors.iter().map(server).collect();
+        println!("  server CPU {} at the floor", spread(&at_the_floor, "s"));
+        for (n, what) in ["watched", "patched"].into_iter().enumerate().filter(|_| !self.explained.is_empty()) {
+            let cpu: Vec<_> = self.explained.iter().map(|both| server(&both[n])).collect();
+            println!("             {} {what}", spread(&cpu, "s"));
+        }
+        let with_the_agent: Vec<_> = self.agents.iter().map(|agent| server(&agent.spans)).collect();
+        println!("             {} with the agent", spread(&with_the_agent, "s"));
         println!("  agent CPU  {}", spread(&self.agents.iter().map(cpu).collect::<Vec<_>>(), "s"));
         println!("  requests   {:.3} per replica", requests as f64 / replicas as f64);
         println!("  budget     ratio <= {BUDGET}: {}", if met { "met" } else { "MISSED" });

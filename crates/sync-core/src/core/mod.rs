@@ -20,6 +20,8 @@ mod settle;
 #[cfg(test)]
 mod situation_tests;
 mod tally;
+#[cfg(test)]
+mod test_stage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,7 +36,8 @@ use crate::contract::rules::Rules;
 use crate::fault::Fault;
 use crate::index::feed::{Feed, Labels, Moment, NamespaceSeen};
 use crate::index::news::SourceNews;
-use crate::index::pairs::{DestId, Outcome, Pair, PairState, SourceId};
+use crate::index::outcome::Outcome;
+use crate::index::pairs::{DestId, Pair, PairState, SourceId};
 use crate::order::{Order, Reply};
 use crate::plan::{Action, Destination, Selected, There, Want};
 use crate::queue::{Lane, Queue};

@@ -1,6 +1,6 @@
 //! What the options of a source do at its destinations.
 
-use super::situation_tests::{at, done, idle, listed, namespace, order, replica, rules, shows, uid};
+use super::test_stage::{at, done, idle, listed, namespace, order, replica, rules, shows, uid};
 use super::*;
 use crate::contract::keys;
 use crate::contract::object::{Content, tests_support::object};

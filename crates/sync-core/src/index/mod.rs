@@ -3,6 +3,7 @@
 mod entry;
 pub mod feed;
 pub mod news;
+pub mod outcome;
 pub mod pace;
 pub mod pairs;
 pub mod sources;

@@ -6,9 +6,9 @@ use crate::contract::fingerprint::Shape;
 use crate::contract::marks::Sighting;
 use crate::contract::object::{Rv, Uid};
 use crate::index::feed::Moment;
+use crate::index::outcome::Outcome;
 use crate::mutants::{self, Mutant};
 use crate::plan::{Foreign, Replica, There};
-use crate::reason::Reason;
 
 /// A source, numbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,24 +32,6 @@ impl Pair {
     pub fn all_of(source: SourceId) -> std::ops::RangeInclusive<Self> {
         Self { source, dest: DestId(0) }..=Self { source, dest: DestId(u32::MAX) }
     }
-}
-
-/// What has come of a pair, for people.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Outcome {
-    /// Nothing is wanted and nothing is there.
-    #[default]
-    Nothing,
-    /// The replica is as it should be.
-    Synced,
-    /// Something is to be done.
-    Pending,
-    /// Nothing is done for now.
-    Held(Reason),
-    /// Nothing is done until a person acts.
-    Refused(Reason),
-    /// The last request failed, with [`Fault::reason`](crate::fault::Fault::reason); it is tried again.
-    Failed(&'static str),
 }
 
 /// Doubt about what stands under the name.

@@ -92,7 +92,7 @@ impl<'a> Write<'a> {
     }
 
     fn may_stand(&self, view: &View<'_>) -> Result<(), String> {
-        if !view.place.is_some_and(|place| !place.terminating) || self.is_excluded(view) {
+        if view.place.is_none_or(|place| place.terminating) || self.is_excluded(view) {
             return Err("promise 4: where no copy belongs".to_owned());
         }
         match (self.deed, view.source.wish) {

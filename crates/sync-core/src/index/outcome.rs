@@ -1,0 +1,21 @@
+//! What people are told of a pair.
+
+use crate::reason::Reason;
+
+/// What has come of a pair, for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing is wanted and nothing is there.
+    #[default]
+    Nothing,
+    /// The replica is as it should be.
+    Synced,
+    /// Something is to be done.
+    Pending,
+    /// Nothing is done for now.
+    Held(Reason),
+    /// Nothing is done until a person acts.
+    Refused(Reason),
+    /// The last request failed, with [`Fault::reason`](crate::fault::Fault::reason); it is tried again.
+    Failed(&'static str),
+}
