@@ -301,7 +301,7 @@ impl PairState {
         }
         self.replica = None;
         // Then that watch shows its end too, unless it has done so since we asked.
-        if labelled && !self.heard {
+        if labelled && (!self.heard || self.doubt == Doubt::Labelled) {
             self.doubt = Doubt::Labelled;
             return;
         }

@@ -262,6 +262,17 @@ fn the_table() {
             "foreign",
         ),
         (
+            "foreign by a look and meanwhile by the watch, which shows its end",
+            |s| {
+                s.surprised();
+                s.ordered();
+                assert!(shows_foreign(s, 77, 6));
+                s.looked_foreign(foreign(6), true);
+                assert!(s.foreign().is_none());
+            },
+            "foreign",
+        ),
+        (
             "foreign by a look, and gone after that",
             |s| {
                 s.looked_foreign(foreign(6), false);
