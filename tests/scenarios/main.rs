@@ -6,6 +6,7 @@
 mod agent;
 mod chaos;
 mod cluster_client;
+mod conformance;
 mod flags;
 mod manifests;
 mod master;

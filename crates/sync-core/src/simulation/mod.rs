@@ -18,6 +18,7 @@
 //! `SIM_SEED=n` runs one seed, `SIM_SEEDS=n` so many.
 
 mod api;
+mod conformance_tests;
 mod faults;
 mod judge;
 mod known;

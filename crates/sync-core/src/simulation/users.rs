@@ -195,14 +195,10 @@ fn on_namespace(state: &mut State, cluster: usize, name: &str, act: Namespace) -
     let old = server.store.get(&id).map(|object| (**object).clone());
     match (act, old) {
         (Namespace::Create, None) => {
-            let object = json!({ "metadata": { "labels": { "kubernetes.io/metadata.name": name } },
-                "spec": { "finalizers": ["kubernetes"] }, "status": { "phase": "Active" } });
-            drop(server.create(now, &id, object));
+            drop(server.create(now, &id, json!({ "metadata": {} })));
         }
-        (Namespace::Delete, Some(mut object)) if !is_terminating(&object) => {
-            object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
-            object["status"]["phase"] = "Terminating".into();
-            drop(server.replace(now, &id, object));
+        (Namespace::Delete, Some(object)) if !is_terminating(&object) => {
+            server.terminate(now, &id, &object);
             return Some((cluster, name.to_owned()));
         }
         (Namespace::OptOut(out), Some(mut object)) => {

@@ -17,6 +17,10 @@ fn of(id: &Id) -> Value {
     json!({ "name": id.name, "kind": id.plural })
 }
 
+fn kind(id: &Id) -> &'static str {
+    if id.plural == "secrets" { "Secret" } else { "ConfigMap" }
+}
+
 pub(in super::super) fn not_found(id: &Id) -> Refusal {
     failure(404, "NotFound", &format!("{} {:?} not found", id.plural, id.name), &of(id))
 }
@@ -26,7 +30,8 @@ pub(super) fn already_exists(id: &Id) -> Refusal {
 }
 
 pub(in super::super) fn conflict(id: &Id) -> Refusal {
-    failure(409, "Conflict", &format!("Operation cannot be fulfilled on {} {:?}", id.plural, id.name), &of(id))
+    let details = json!({ "name": id.name, "kind": kind(id) });
+    failure(409, "Conflict", &format!("Operation cannot be fulfilled on {} {:?}", id.plural, id.name), &details)
 }
 
 pub(super) fn terminating(id: &Id) -> Refusal {
@@ -39,7 +44,7 @@ pub(super) fn terminating(id: &Id) -> Refusal {
 
 /// The object is wrong: its name is told.
 pub(super) fn invalid(id: &Id, field: &str, message: &str) -> Refusal {
-    let kind = if id.plural == "secrets" { "Secret" } else { "ConfigMap" };
+    let kind = kind(id);
     let details = json!({ "name": id.name, "kind": kind, "causes":
         [{ "reason": "FieldValueForbidden", "message": message, "field": field }] });
     failure(422, "Invalid", &format!("{kind} {:?} is invalid: {field}: {message}", id.name), &details)

@@ -62,7 +62,7 @@ pub(in super::super) struct Store {
 impl Store {
     pub(in super::super) fn new(salt: u64) -> Self {
         let objects = BTreeMap::new();
-        Self { salt, made: 0, rv: 100, compacted: 0, objects, history: Vec::new() }
+        Self { salt, made: 0, rv: 100, compacted: 100, objects, history: Vec::new() }
     }
 
     pub(in super::super) fn get(&self, id: &Id) -> Option<&Object> {

@@ -26,6 +26,12 @@ pub(super) fn normalise(id: &Id, object: &mut Value) {
     if id.plural == "secrets" && object["type"].as_str().is_none_or(str::is_empty) {
         object["type"] = "Opaque".into();
     }
+    if id.plural == "namespaces" {
+        object["metadata"]["labels"]["kubernetes.io/metadata.name"] = id.name.as_str().into();
+        if object["status"]["phase"].is_null() {
+            object["status"]["phase"] = "Active".into();
+        }
+    }
     object["apiVersion"] = "v1".into();
     object["kind"] = match id.plural {
         "secrets" => "Secret",
@@ -40,7 +46,7 @@ pub(super) fn normalise(id: &Id, object: &mut Value) {
 }
 
 /// Whether `new`, as it was sent, may take the place of `old`. To an immutable object an empty map is a change where
-/// there was none.
+/// there was none, but for the data of a ConfigMap.
 pub(super) fn update(id: &Id, old: &Value, new: &Value) -> Result<(), Refusal> {
     if id.plural == "secrets" && old["type"] != new["type"] {
         return Err(invalid(id, "type", "field is immutable"));
@@ -49,7 +55,10 @@ pub(super) fn update(id: &Id, old: &Value, new: &Value) -> Result<(), Refusal> {
         if new["immutable"] != json!(true) {
             return Err(invalid(id, "immutable", "field is immutable when `immutable` is set"));
         }
-        if ["data", "binaryData"].iter().any(|field| old[*field] != new[*field]) {
+        let same = |field: &str| old[field] == new[field];
+        let no_data = |object: &Value| object["data"].as_object().is_none_or(serde_json::Map::is_empty);
+        let both_empty = id.plural == "configmaps" && no_data(old) && no_data(new);
+        if !(same("data") || both_empty) || !same("binaryData") {
             return Err(invalid(id, "data", "field is immutable when `immutable` is set"));
         }
     }

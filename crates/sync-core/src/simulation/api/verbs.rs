@@ -140,9 +140,20 @@ impl Server {
         if !guard("uid", uid(&old)) || !guard("resourceVersion", &version(&old).to_string()) {
             return Err(status::conflict(&id));
         }
+        if id.plural == "namespaces" {
+            return Ok((*self.terminate(now, &id, &old)).clone());
+        }
         self.store.remove(now, &id);
         let details = json!({ "name": id.name, "kind": id.plural, "uid": uid(&old) });
         Ok(json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details }))
+    }
+
+    /// A namespace begins to end; what is in it, and it itself, the namespace controller removes.
+    pub(in super::super) fn terminate(&mut self, now: Instant, id: &Id, namespace: &Value) -> Object {
+        let mut ending = namespace.clone();
+        ending["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        ending["status"]["phase"] = "Terminating".into();
+        self.store.put(now, id, ending)
     }
 
     fn selected(&self, at: u64, selector: &Selector) -> BTreeMap<Id, Object> {
