@@ -76,6 +76,21 @@
 //! 7. When nothing of the source is due any more, [`core::Settled`] goes to the log, to the status of a RemoteCluster,
 //!    and to [`announce`] for an Event.
 //!
+//! # The simulation
+//!
+//! `simulation/`, in tests only: the real engine and source feed, watches and writes included, against API servers in
+//! memory, under paused time. One seed decides everything; a judge holds each request against the promises, by what the
+//! process has been told, and an oracle the world in the end, from the users' objects alone. A failing seed prints the
+//! shortest schedule that fails so.
+//!
+//! ```text
+//! SIM_SEED=1234    cargo test -p sync-core simulation    # that one, shortened if it fails
+//! SIM_SEEDS=100000 cargo test -p sync-core simulation    # many
+//! ```
+//!
+//! `mutants.rs` has engines that are wrong on purpose, each of which it must find: who adds a guard adds one without it.
+//! What its servers answer is held against a real one by `tests/conformance`.
+//!
 //! # To add an option of a source
 //!
 //! In this order, each step with its tests:
@@ -95,7 +110,9 @@
 //!    test asks for it).
 //! 5. [`core`] (`feeds.rs`): which pairs may become wrong when it changes? A pair that is not touched is not looked at.
 //!    What happens over time is a line of `option_tests.rs`.
-//! 6. A scenario in `tests/scenarios`, on a real API server, that names the key and cites the promise it is about; and
+//! 6. The simulation: its values in `simulation/wishes.rs`, where users give them to sources, and there what they mean,
+//!    written down a second time and without a look at the code of steps 1 to 5.
+//! 7. A scenario in `tests/scenarios`, on a real API server, that names the key and cites the promise it is about; and
 //!    the contract in README.md, with an example (a test reads it).
 //!
 //! A flag is added in [`ops::flags`] (both controllers) or in the `args.rs` of one, in README.md, and with a bad value in
