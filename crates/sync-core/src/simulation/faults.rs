@@ -123,14 +123,14 @@ pub(super) enum Cut {
     Silence,
 }
 
-/// Where a process is killed.
+/// Where a process is killed, of a request that it makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Boundary {
-    /// As its next write is on its way, which never arrives.
+    /// As it is on its way; it never arrives.
     Sent,
-    /// As its next write has been done, unanswered.
+    /// As it has been done, unanswered.
     Done,
-    /// As its next write has been answered.
+    /// As it has been answered.
     Answered,
 }
 
@@ -146,7 +146,8 @@ pub(super) struct Faults {
     pub(super) cuts: BTreeMap<Slot, (u64, Option<Cut>)>,
     /// When these watches are resumed the server forgets what has happened.
     pub(super) forgets: BTreeSet<Slot>,
-    pub(super) crash: Option<Boundary>,
+    /// At the next of these requests.
+    pub(super) crash: Option<(Class, Boundary)>,
     /// Pages of lists have no more objects than this.
     pub(super) page: Option<usize>,
     counts: BTreeMap<String, u64>,
@@ -168,6 +169,12 @@ impl Faults {
     pub(super) fn cut(&mut self, slot: Slot, how: Cut) {
         let (count, last) = self.cuts.entry(slot).or_default();
         (*count, *last) = (*count + 1, Some(how));
+    }
+
+    /// Whether the process is to be killed at this boundary of this request; once.
+    pub(super) fn kills(&mut self, request: &Request, boundary: Boundary) -> bool {
+        let kills = |(class, at): (Class, Boundary)| at == boundary && class.has(request);
+        self.crash.take_if(|crash| kills(*crash)).is_some()
     }
 
     /// From now on all is well; watches that were silent stay so.

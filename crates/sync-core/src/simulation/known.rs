@@ -236,9 +236,11 @@ impl Known {
         }
     }
 
-    /// Whether a copy is wanted there, as last told.
+    /// Whether a copy is wanted there, as last told; and was so for long enough, so that none of what was before is told
+    /// to the engine later.
     fn wants(&self, cluster: usize, id: &Id) -> bool {
-        let source = self.sources.get(&source_of(id)).map(Told::last);
+        let on = |told: &&Told<Source>| told.within(Duration::MAX).all(|source| source.wish == Wish::On);
+        let source = self.sources.get(&source_of(id)).filter(on).map(Told::last);
         let place = self.places.get(&(cluster, id.namespace.clone())).and_then(|told| told.last().as_ref());
         let (Some(source), Some(place)) = (source, place) else { return false };
         let Some(object) = source.object.as_ref().filter(|_| source.wish == Wish::On) else { return false };

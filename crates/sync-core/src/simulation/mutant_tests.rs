@@ -13,7 +13,7 @@ const SEEDS: u64 = 3000;
 /// a seed has changed since, all are tried.
 const MUTANTS: [(Mutant, u64); 18] = [
     (Mutant::OnTheWire(Sabotage::UnguardedUpdate), 53),
-    (Mutant::OnTheWire(Sabotage::UnguardedDelete), 73),
+    (Mutant::OnTheWire(Sabotage::UnguardedDelete), 192),
     (Mutant::OnTheWire(Sabotage::DeleteByUid), 285),
     (Mutant::OnTheWire(Sabotage::UnguardedPatch), 49),
     (Mutant::OnTheWire(Sabotage::NotSwitchedOff), 41),
@@ -29,7 +29,7 @@ const MUTANTS: [(Mutant, u64); 18] = [
     (Mutant::TombstoneIgnored, 432),
     (Mutant::OlderEventsCount, 66),
     (Mutant::RetryDropped, 4),
-    (Mutant::IncarnationIgnored, 22),
+    (Mutant::IncarnationIgnored, 41),
 ];
 
 #[test]

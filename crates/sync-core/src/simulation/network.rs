@@ -113,7 +113,7 @@ impl Call {
         let truth = request.id().and_then(|id| state.get(*cluster, &id).cloned());
         let judgement = state.judge.sends(*cluster, number, request, truth.as_ref());
         state.judged(judgement);
-        if request.is_write() && state.faults.crash == Some(Boundary::Sent) {
+        if state.faults.kills(request, Boundary::Sent) {
             fate = Fate::Swallowed;
             kill(state);
         }
@@ -162,7 +162,7 @@ impl Call {
             let judgement = state.judge.arrived(number, &arrival);
             state.judged(judgement);
         }
-        if request.is_write() && *process == state.process && state.faults.crash == Some(Boundary::Done) {
+        if *process == state.process && state.faults.kills(request, Boundary::Done) {
             kill(state);
         }
         Reply::Server(answer)
@@ -203,7 +203,7 @@ impl Call {
                 Ok(Response::new(StreamBody::new(frames.map_ok(hyper::body::Frame::data)).boxed_unsync()))
             }
         };
-        if request.is_write() && state.faults.crash == Some(Boundary::Answered) {
+        if state.faults.kills(request, Boundary::Answered) {
             kill(state);
         }
         result
@@ -230,7 +230,6 @@ impl Call {
 
 /// The process dies at this moment; whoever drives the run tidies it away.
 fn kill(state: &mut State) {
-    state.faults.crash = None;
     state.process += 1;
     state.note(|| "the process is killed".to_owned());
 }

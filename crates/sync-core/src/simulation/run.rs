@@ -144,7 +144,7 @@ impl Driver {
                     }
                     Act::Compact(cluster) => state.servers[*cluster].store.compact(),
                     Act::Stale(cluster, by) => state.servers[*cluster].stale = *by,
-                    Act::Crash(boundary) => faults.crash = Some(*boundary),
+                    Act::Crash(class, boundary) => faults.crash = Some((*class, *boundary)),
                     Act::User(_) | Act::Jump(_) | Act::Restart | Act::Relabel(..) | Act::Check(..) => {}
                 }
             }),

@@ -29,7 +29,7 @@ pub(super) enum Act {
     Compact(usize),
     /// From now on lists begin so many versions back.
     Stale(usize, u64),
-    Crash(Boundary),
+    Crash(Class, Boundary),
     Restart,
     /// A RemoteCluster has this label `env` from now on.
     Relabel(usize, &'static str),
@@ -256,7 +256,10 @@ impl Dice {
             14 if self.one_in(3) => Act::Compact(cluster),
             14 => Act::Expire(self.slot()),
             15 => Act::Stale(cluster, self.rng.below(4)),
-            16 | 17 => Act::Crash(self.of(&[Boundary::Sent, Boundary::Done, Boundary::Answered])),
+            16 | 17 => {
+                let class = self.of(&[Class::Writes, Class::Writes, Class::Writes, Class::Reads, Class::Watches]);
+                Act::Crash(class, self.of(&[Boundary::Sent, Boundary::Done, Boundary::Answered]))
+            }
             18 => Act::Restart,
             _ => Act::Jump(self.of(&[Duration::from_secs(2), Duration::from_secs(40), Duration::from_secs(200)])),
         }
