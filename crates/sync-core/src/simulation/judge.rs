@@ -211,6 +211,8 @@ impl Judge {
         let missing = code == 404 && body["details"]["name"] == id.name && body["details"]["kind"] == id.plural;
         if self.scene.is_destination(cluster, &id.namespace) {
             match request.method {
+                // No namespace, or one that is ending: what was in it is of no interest.
+                Method::POST if matches!(code, 403 | 404) => self.known.left(cluster, &id.namespace),
                 _ if !found => {}
                 Method::DELETE => {}
                 Method::GET => self.known.looked(cluster, &id, version(body)),
@@ -251,6 +253,10 @@ impl Judge {
             return Err(format!("promise 1: {deed:?} {id:?}, which is not ours: {before}"));
         }
         let sent = number.and_then(|number| self.under_way.get(&number));
+        // A namespace that is ending says nothing of the object, and perhaps has not been heard to end.
+        if *code == 403 {
+            return Ok(());
+        }
         // A process that starts cannot know that the one before it has switched off what is to be deleted.
         if !changed && deed != Deed::SwitchOff && sent.is_some_and(|sent| sent.knew == Some(version(before))) {
             return Err(format!("promise 4: {deed:?} {id:?} could change nothing ({code}), as was known: {before}"));

@@ -174,6 +174,11 @@ impl Known {
         }
     }
 
+    /// A namespace is said to be gone or going.
+    pub(super) fn left(&mut self, cluster: usize, namespace: &str) {
+        self.looked.retain(|(at, id), _| *at != cluster || id.namespace != namespace);
+    }
+
     /// It stands there, but is no replica any more.
     pub(super) fn released(&mut self, cluster: usize, id: &Id) {
         self.objects.remove(&(cluster, id.clone()));
