@@ -98,7 +98,7 @@ impl Core {
                 (Step::Create(bodies(desired).create(desired)), What::Write(Arc::clone(desired), end))
             }
             Action::Update(desired, old) => {
-                let perhaps = self.pairs.get(&pair).and_then(|state| state.perhaps());
+                let perhaps = self.pairs.get_mut(&pair).and_then(|state| state.perhaps(self.now));
                 let old = &perhaps.map_or_else(|| Arc::clone(old), |more| self.shapes.intern(old.and(more)));
                 let adopted =
                     self.pairs.get(&pair).and_then(|state| state.replica()).is_some_and(|known| known.end.adopted);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    AWAIT, Arc, BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, Core, Fault, Flight, Lane, Moment, Outcome, Pair,
+    AWAIT, Arc, BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, Core, Fault, Flight, LATE, Lane, Moment, Outcome, Pair,
     PairState, Reply, Scope, There, Want, What,
 };
 use crate::contract::keys;
@@ -140,14 +140,14 @@ impl Core {
     fn failed(&mut self, now: Moment, flight: Flight, fault: Fault) {
         let Flight { pair, lane, what, dest, sent } = flight;
         let in_flight = self.flights.len() + 1;
-        if matches!(fault, Fault::NoAnswer(_))
+        if matches!(fault, Fault::NoAnswer(_) | Fault::Unavailable { .. })
             && let What::Write(desired, _) = &what
         {
-            let shape = match self.state(pair).perhaps().map(|more| more.and(&desired.shape)) {
+            let shape = match self.state(pair).perhaps(now).map(|more| more.and(&desired.shape)) {
                 Some(both) => self.shapes.intern(both),
                 None => Arc::clone(&desired.shape),
             };
-            self.state(pair).perhaps_wrote(shape);
+            self.state(pair).perhaps_wrote(shape, now.saturating_add(LATE));
         }
         if let Fault::Throttled(asked) = fault {
             self.limit.overloaded(now, sent, in_flight);

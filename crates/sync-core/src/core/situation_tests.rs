@@ -2,6 +2,8 @@
 
 #[path = "backoff_tests.rs"]
 mod backoff_tests;
+#[path = "doubt_tests.rs"]
+mod doubt_tests;
 #[path = "names_tests.rs"]
 mod names_tests;
 #[path = "rivals_tests.rs"]
@@ -106,22 +108,6 @@ fn a_namespace_is_forgotten_with_its_last_replica() {
     // The end of something unknown makes nothing known.
     shows(&mut core, Feed::Gone(replica(&a, "n7", 9, 13)));
     assert_eq!((core.dests.len(), core.dest_ids.len(), core.pairs.len()), (0, 0, 0));
-}
-
-#[test]
-fn keys_of_a_write_that_was_perhaps_done_are_taken_away() {
-    let mut core = listed(&["a"], 1);
-    let create = order(&mut core, at(0), "create n0/a");
-    done(&mut core, at(0), &create, Ok(Reply::Written { uid: uid(1), rv: Rv(11) }));
-    want(&mut core, "a", &[("team", "x")]);
-    let update = order(&mut core, at(0), "update n0/a");
-    done(&mut core, at(0), &update, no_answer());
-    // Its event has not come, and the label is wanted no more: the replica as it is known has it not.
-    want(&mut core, "a", &[("tier", "y")]);
-    let update = order(&mut core, at(0), "update n0/a");
-    let Step::Update(body) = &update.step else { panic!() };
-    let body = String::from_utf8(body.to_vec()).unwrap();
-    assert!(body.contains(r#""op":"remove","path":"/metadata/labels/team""#), "{body}");
 }
 
 #[test]
@@ -279,42 +265,6 @@ fn a_cluster_is_not_said_to_fail_when_nothing_is_to_be_done_there_any_more() {
     let due = core.wake_at().unwrap();
     idle(&mut core, due);
     assert_eq!(core.cluster_fault(), None);
-}
-
-#[test]
-fn a_404_that_does_not_name_the_object_does_not_say_that_it_is_gone() {
-    let (mut core, a) = (listed(&[], 1), desired("a", &[]));
-    shows(&mut core, Feed::Applied(replica(&a, "n0", 1, 11)));
-    core.on(at(0), Input::Sources(SourceNews::Want(a.key.clone(), Want::Off(None))));
-    let delete = order(&mut core, at(0), "delete n0/a");
-    done(&mut core, at(0), &delete, Err(Fault::NotFound));
-    let due = core.wake_at().unwrap();
-    order(&mut core, due, "delete n0/a");
-}
-
-/// An update of the replica failed, and nothing has shown why.
-fn puzzled() -> (Core, Arc<Desired>) {
-    let (mut core, a) = (listed(&["a"], 1), desired("a", &[]));
-    shows(&mut core, Feed::Applied(replica(&a, "n0", 1, 11)));
-    want(&mut core, "a", &[("team", "x")]);
-    let update = order(&mut core, at(0), "update n0/a");
-    done(&mut core, at(0), &update, Err(Fault::Conflict));
-    (core, a)
-}
-
-#[test]
-fn a_replica_in_doubt_is_deleted_as_we_know_it_when_it_is_wanted_no_more() {
-    let (mut core, a) = puzzled();
-    core.on(at(0), Input::Sources(SourceNews::Want(a.key.clone(), Want::Off(None))));
-    order(&mut core, at(0), "delete n0/a");
-}
-
-#[test]
-fn a_replica_in_doubt_is_looked_at_though_its_source_be_frozen() {
-    let (mut core, _) = puzzled();
-    let desired = desired("a", &[("team", "y")]);
-    core.on(at(0), Input::Sources(SourceNews::Want(desired.key.clone(), Want::Frozen(desired))));
-    order(&mut core, at(0), "look n0/a");
 }
 
 #[test]

@@ -58,8 +58,8 @@ struct Passing {
     awaited: Option<(Uid, Rv)>,
     /// The version that a master's replica was switched off in, so that it may be deleted.
     switched_off: Option<Rv>,
-    /// The copied keys of a write whose reply was lost: they may stand there.
-    perhaps: Option<Arc<Shape>>,
+    /// The copied keys of writes whose reply was lost: until then they may come to stand there.
+    perhaps: Option<(Arc<Shape>, Moment)>,
     /// Somebody else's object that a look has found; it is there while the doubt says so.
     foreign: Option<Foreign>,
     /// The source does not select the destination any more: its replica stays until then.
@@ -152,10 +152,8 @@ impl PairState {
         if is_dead && !mutants::has(Mutant::TombstoneIgnored) {
             return false;
         }
-        if let Some(known) = &self.replica
-            && known.rv > sighting.rv
-            && !mutants::has(Mutant::OlderEventsCount)
-        {
+        let is_past = self.replica.as_ref().is_some_and(|known| known.rv > sighting.rv);
+        if is_past && !mutants::has(Mutant::OlderEventsCount) {
             return false;
         }
         if self.looked_since(Rv(sighting.rv.0.saturating_add(1))) {
@@ -230,7 +228,7 @@ impl PairState {
     /// answer at or below it is past, and what the watch has made known is newer.
     pub fn wrote(&mut self, replica: Replica, shown: Rv) {
         if self.passing.is_some() {
-            self.pass(|passing| (passing.perhaps, passing.switched_off, passing.foreign) = (None, None, None));
+            self.pass(|passing| (passing.switched_off, passing.foreign) = (None, None));
         }
         if let Some(known) = self.replica.as_ref().filter(|known| known.rv == replica.rv) {
             // At our own version the event shows what admission made of it.
@@ -245,14 +243,17 @@ impl PairState {
         self.replica = Some(replica);
     }
 
-    /// The reply to a write was lost: perhaps it was done.
-    pub fn perhaps_wrote(&mut self, shape: Arc<Shape>) {
-        self.pass(|passing| passing.perhaps = Some(shape));
+    /// The reply to a write was lost: perhaps it was done, or will be until then, even after later ones.
+    pub fn perhaps_wrote(&mut self, shape: Arc<Shape>, until: Moment) {
+        self.pass(|passing| passing.perhaps = Some((shape, until)));
     }
 
     /// The copied keys that may stand on the replica but are not on record there.
-    pub fn perhaps(&self) -> Option<&Arc<Shape>> {
-        self.passing.as_ref()?.perhaps.as_ref()
+    pub fn perhaps(&mut self, now: Moment) -> Option<&Arc<Shape>> {
+        if self.passing.as_ref()?.perhaps.as_ref()?.1 <= now {
+            self.pass(|passing| passing.perhaps = None);
+        }
+        Some(&self.passing.as_ref()?.perhaps.as_ref()?.0)
     }
 
     /// A master's replica was switched off: same object, next version.

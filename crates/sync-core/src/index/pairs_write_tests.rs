@@ -45,11 +45,11 @@ fn switched_off_holds_for_that_version_only() {
 }
 
 #[test]
-fn a_write_that_was_perhaps_done_is_remembered_until_the_next_that_was() {
-    let mut state = at_five();
-    state.perhaps_wrote(Arc::clone(&desired("b").shape));
+fn a_write_that_was_perhaps_done_is_remembered_for_as_long_as_it_may_be_on_its_way() {
+    let (mut state, at) = (at_five(), Moment::from_secs);
+    state.perhaps_wrote(Arc::clone(&desired("b").shape), at(100));
     shows(&mut state, 1, 6, "a");
-    assert!(state.perhaps().is_some());
     state.wrote(known(1, 7, "c"), Rv(6));
-    assert!(state.perhaps().is_none());
+    assert!(state.perhaps(at(99)).is_some());
+    assert!(state.perhaps(at(100)).is_none());
 }
