@@ -113,7 +113,8 @@ impl<'a> Write<'a> {
     /// Whether it is a master's replica of another incarnation of the source namespace, not to be taken over.
     fn is_stranded(&self, view: &View<'_>, replica: &Object) -> bool {
         let made_by = meta(replica, "annotations", "mw-sync.io/origin-uid");
-        let ours = |made_by| view.operator.is_some_and(|operator| operator.uid == made_by);
+        // While there is none, sources are as they were when there was one.
+        let ours = |made_by| view.operator.is_none_or(|operator| operator.uid == made_by);
         let taken_over = |made_by| self.scene.take_over && made_by == FIRST_UID;
         self.scene.role == Role::Master && made_by.is_some_and(|uid| !ours(uid) && !taken_over(uid))
     }
