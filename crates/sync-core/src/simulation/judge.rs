@@ -30,7 +30,7 @@ struct Listing {
     complete: bool,
     /// Nothing justifies another one.
     enough: bool,
-    /// How often it was tried to resume the watch since it last said anything.
+    /// How often it was tried to list or resume since the watch last said anything.
     attempts: u32,
     /// A server has refused that.
     refused: bool,
@@ -77,10 +77,14 @@ impl Judge {
     /// A line of a watch arrives.
     pub(super) fn hears(&mut self, slot: Slot, kind: &str, object: &Value) {
         let listing = self.lists.entry(slot).or_default();
-        (listing.attempts, listing.refused) = (0, false);
+        let ends_a_list = meta(object, "annotations", "k8s.io/initial-events-end").is_some();
+        // A list is no sign that the watch works.
+        if listing.enough && !ends_a_list {
+            (listing.attempts, listing.refused) = (0, false);
+        }
         match kind {
             "ERROR" => listing.enough = false,
-            "BOOKMARK" if meta(object, "annotations", "k8s.io/initial-events-end").is_some() => self.listed(slot),
+            "BOOKMARK" if ends_a_list => self.listed(slot),
             "BOOKMARK" => {}
             "DELETED" => {
                 let id = id_of(slot, object);
