@@ -45,6 +45,7 @@
 //! | How often may a source change? | [`index::pace`] |
 //! | How many at once? | [`core`] (`limit.rs`) |
 //! | When is a pair tried again, when does a whole cluster pause? | [`core`] (`done.rs`) |
+//! | Which ServiceAccounts list a Secret, and what is ours there? Which news wait for that? | [`service_accounts`] |
 //! | What follows from a failed request? | [`fault`] (the kinds), [`cluster::answer`] (which answer is which) |
 //! | What is said to people? | [`reason`], [`fault`] (words), [`core`] (`tally.rs`: counts), [`announce`] (Events) |
 //! | How is a cluster reached, and what is refused? | [`cluster::access`], [`cluster::kubeconfig`], [`cluster::addresses`] |
@@ -53,11 +54,12 @@
 //!
 //! # The pure group
 //!
-//! [`contract`], [`plan`], [`index`], [`queue`], [`announce`] and the [`core`] that joins them import neither `kube`
-//! nor `tokio`: no input or output, no clock, no task. Time is a parameter ([`index::feed::Moment`]), chance comes from
+//! [`contract`], [`plan`], [`index`], [`queue`], [`announce`], the [`core`] that joins them, and [`service_accounts`]
+//! import neither `kube` nor `tokio`: no input or output, no clock, no task. Time is a parameter ([`index::feed::Moment`]), chance comes from
 //! one seeded generator ([`rng`]), and nothing depends on the order of a hash map. So the same inputs in the same order
 //! give the same orders, and a test needs no server: it calls [`core::Core::on`] and [`core::Core::next`].
-//! Everything else drives them: [`engine`] and [`source_feed`] each own one state machine, feed it and do what it says.
+//! Everything else drives them: [`engine`], [`source_feed`] and the agent's `service_accounts` each own one state machine,
+//! feed it and do what it says.
 //!
 //! # How an input travels
 //!
@@ -134,6 +136,7 @@
 //! | back-off of a pair and of a cluster | `core/mod.rs` |
 //! | names that are watched for what is in the way | `core/names.rs` |
 //! | restorations before a replica is contested, pauses after it | `core/rivals.rs` |
+//! | the same for entries of ServiceAccounts; requests at once; how long news wait | `service_accounts/{mod,gate}.rs` |
 //! | changes of a source that pass at once, time between others | [`index::pace`] |
 //! | latency that is no reason to send fewer at once | `core/limit.rs` |
 //! | shares of the lanes, slots of one destination, of retries and of new namespaces | [`queue`] |
@@ -156,6 +159,7 @@ pub mod plan;
 pub mod queue;
 pub mod reason;
 pub mod rng;
+pub mod service_accounts;
 #[cfg(test)]
 mod simulation;
 pub mod source_feed;

@@ -29,6 +29,10 @@ pub const RELEASED_FROM: &str = "mw-sync.io/released-from";
 /// was taken over with `adopt` is released and never deleted.
 pub const ADOPTED: &str = "mw-sync.io/adopted";
 
+/// Annotation on a ServiceAccount: which of its `imagePullSecrets` are ours, see
+/// [`Record`](crate::service_accounts::record::Record).
+pub const ADDED_PULL_SECRETS: &str = "mw-sync.io/added-pull-secrets";
+
 /// Option: which remote clusters, by name.
 pub const CLUSTERS: &str = "mw-sync.io/clusters";
 /// Option: which remote clusters, by labels.
@@ -75,5 +79,10 @@ pub const KUBECONFIG_TYPE: &str = "mw-sync.io/kubeconfig";
 pub const NEVER_TYPES: &[&str] =
     &["kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token", "helm.sh/release.v1", KUBECONFIG_TYPE];
 
+/// The ConfigMap in which an agent keeps what it must know after a restart.
+pub const AGENT_CONFIG_MAP: &str = "mw-sync-agent";
+/// A key in it: ServiceAccounts may list our Secrets. It is not there when none does.
+pub const PULL_SECRETS_LISTED: &str = "pull-secrets";
+
 /// ConfigMaps that are never replicated: every namespace or cluster has its own.
-pub const NEVER_CONFIG_MAPS: &[&str] = &["kube-root-ca.crt", "aws-auth", "mw-sync-agent"];
+pub const NEVER_CONFIG_MAPS: &[&str] = &["kube-root-ca.crt", "aws-auth", AGENT_CONFIG_MAP];

@@ -1,0 +1,64 @@
+//! News for the engine, which pass through here: a Secret goes after the entries that name it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Accounts, Moment, SourceNews};
+use crate::contract::object::{Kind, SourceKey};
+use crate::plan::Want;
+
+/// How long the news that a source is off are held at most: a ServiceAccount that cannot be written to is no reason to
+/// leave a Secret everywhere.
+pub(super) const HOLD: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    held: BTreeMap<SourceKey, (Moment, SourceNews)>,
+    passed: Vec<SourceNews>,
+}
+
+impl Gate {
+    pub(super) fn wake_at(&self) -> Option<Moment> {
+        self.held.values().map(|(until, _)| *until).min()
+    }
+}
+
+impl Accounts {
+    pub(super) fn hold_or_pass(&mut self, news: SourceNews) {
+        match &news {
+            SourceNews::Want(key, want) => {
+                let held = self.gate.held.remove(key);
+                if key.kind == Kind::Secret && matches!(want, Want::Off(_)) {
+                    let until = held.map_or_else(|| self.now.saturating_add(HOLD), |(until, _)| until);
+                    self.gate.held.insert(key.clone(), (until, news));
+                    return;
+                }
+            }
+            SourceNews::Forgotten(key) => {
+                self.gate.passed.extend(self.gate.held.remove(key).map(|(_, news)| news));
+            }
+            SourceNews::Namespace { .. } | SourceNews::Complete => {}
+        }
+        self.gate.passed.push(news);
+    }
+
+    /// What the engine is to be told by now, in order.
+    pub fn take_news(&mut self, now: Moment) -> Vec<SourceNews> {
+        self.now = now;
+        let keys: Vec<_> = self.gate.held.keys().cloned().collect();
+        for key in keys {
+            let over = self.gate.held.get(&key).is_some_and(|(until, _)| *until <= now);
+            if (over || !self.may_be_listed(&key.name))
+                && let Some((_, news)) = self.gate.held.remove(&key)
+            {
+                self.gate.passed.push(news);
+            }
+        }
+        std::mem::take(&mut self.gate.passed)
+    }
+
+    /// Whether a ServiceAccount may list this source, and will not for long.
+    fn may_be_listed(&self, name: &str) -> bool {
+        if self.is_ready() { self.pending.contains_key(name) } else { !self.memory.is_clear() }
+    }
+}

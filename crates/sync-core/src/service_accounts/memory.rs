@@ -1,0 +1,120 @@
+//! The note in our own ConfigMap: ServiceAccounts may list our Secrets. It is written before the first entry and taken
+//! away after the last, so that a restart knows, without a list, whether there is anything to look for.
+
+use super::{Accounts, BACKOFF_ALL, BACKOFF_FIRST, Fault, Flight, Lane, Moment, Order, Reply, SERVER_LIMIT, Step};
+
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// Whether the note is there.
+    noted: Option<bool>,
+    under_way: bool,
+    failures: u8,
+    due: Option<Moment>,
+}
+
+impl Memory {
+    /// It is there for certain.
+    pub(super) fn is_noted(&self) -> bool {
+        self.noted == Some(true)
+    }
+
+    /// There is none for certain.
+    pub(super) fn is_clear(&self) -> bool {
+        self.noted == Some(false)
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Moment> {
+        self.due
+    }
+}
+
+impl Accounts {
+    /// Whether to watch. What was asked for once is watched until nothing of it is left.
+    pub(super) fn decide_watch(&mut self) {
+        let is_watching = self.watching.is_some();
+        let left = self.memory.is_noted() || (is_watching && (!self.memory.is_clear() || self.has_entries()));
+        let wanted = self.sources_complete && (self.is_asked() || left);
+        match (is_watching, wanted) {
+            (false, true) => self.watch_anew(),
+            (true, false) => {
+                self.watching = None;
+                self.namespaces.clear();
+                self.namespaces_complete = false;
+                self.listing = super::feeds::Listing::default();
+                self.troubles.clear();
+                self.scope.clear();
+                let ids: Vec<_> = self.entries.keys().copied().collect();
+                ids.into_iter().for_each(|id| self.remove(id));
+            }
+            _ => {}
+        }
+    }
+
+    /// A list and watch that begins anew.
+    pub(super) fn watch_anew(&mut self) {
+        self.generation += 1;
+        self.watching = Some(self.generation);
+        (self.listing.complete, self.listing.since) = (false, self.now);
+    }
+
+    /// When nothing can be written any more of what had no reply: a list shows then whether it was. Only if that is all
+    /// that is left; else the watch, or the next write, tells sooner or later.
+    pub(super) fn doubt_ends(&self) -> Option<Moment> {
+        if self.is_asked() || !self.is_ready() || self.entries.values().any(|entry| !entry.record.has_none()) {
+            return None;
+        }
+        self.entries.values().filter_map(|entry| entry.doubt).max().map(|at| at.saturating_add(SERVER_LIMIT))
+    }
+
+    /// Reads or writes the note, if that is due.
+    pub(super) fn next_note(&mut self) -> Option<Order> {
+        if self.memory.under_way || self.memory.due.is_some_and(|due| self.now < due) {
+            return None;
+        }
+        self.memory.due = None;
+        let over = self.is_ready() && !self.is_asked() && !self.has_entries() && self.flights.is_empty();
+        let (flight, step) = match self.memory.noted {
+            None => (Flight::Recall, Step::Recall),
+            Some(false) if !self.unnoted.is_empty() => (Flight::Remember(true), Step::Remember(true)),
+            Some(true) if over => {
+                // From now on no entry may be written.
+                self.memory.noted = None;
+                (Flight::Remember(false), Step::Remember(false))
+            }
+            Some(_) => return None,
+        };
+        self.memory.under_way = true;
+        Some(self.send(flight, step))
+    }
+
+    pub(super) fn note_done(&mut self, ordered: Option<bool>, result: Result<Reply, Fault>) {
+        self.memory.under_way = false;
+        match (result, ordered) {
+            (Ok(Reply::Recalled(noted)), None) | (Ok(_), Some(noted)) => self.noted(noted),
+            (result, _) => {
+                // Perhaps it was written all the same.
+                self.memory.noted = None;
+                self.memory.failures = self.memory.failures.saturating_add(1);
+                let pause = match ordered {
+                    // It may take effect until then, and entries must not be written meanwhile.
+                    Some(false) => SERVER_LIMIT,
+                    _ => self.rng.backoff(BACKOFF_FIRST, self.memory.failures, BACKOFF_ALL),
+                };
+                self.memory.due = Some(self.now.saturating_add(pause));
+                self.fault = result.err();
+                self.all_dirty();
+            }
+        }
+    }
+
+    fn noted(&mut self, noted: bool) {
+        (self.memory.noted, self.memory.failures) = (Some(noted), 0);
+        if self.failures == 0 && self.fault.take().is_some() {
+            self.all_dirty();
+        }
+        if noted {
+            let waiting = std::mem::take(&mut self.unnoted);
+            waiting.into_iter().for_each(|id| self.touch(id, Lane::Changed));
+        }
+    }
+}

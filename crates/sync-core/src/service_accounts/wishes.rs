@@ -1,0 +1,229 @@
+//! What the sources want of a ServiceAccount.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::plan::Wish;
+use super::record::{Mark, Record};
+use super::{Accounts, Lane, Moment};
+use crate::contract::keys;
+use crate::contract::object::{Kind, SourceKey};
+use crate::contract::options::{OnDelete, Options};
+use crate::contract::patterns::Patterns;
+use crate::index::news::SourceNews;
+use crate::plan::{Destination, Want};
+
+/// An entry that is not selected any more goes so long before the end of the grace, for the Secret goes then.
+const AHEAD: Duration = Duration::from_secs(10);
+
+/// How a source stands.
+#[derive(Clone, Debug)]
+pub(super) enum Standing {
+    On(Arc<Options>, Mark),
+    /// Frozen, on its way out, or never replicated: nothing moves.
+    Kept,
+    Off(Option<OnDelete>),
+}
+
+impl Standing {
+    fn of(want: &Want) -> Self {
+        match want {
+            Want::On(desired) => {
+                let mark = Mark {
+                    origin_uid: Some(desired.origin_uid),
+                    retain: desired.options.on_delete == OnDelete::Retain,
+                    upstream: desired.annotations.contains_key(keys::UPSTREAM),
+                };
+                Self::On(Arc::clone(&desired.options), mark)
+            }
+            Want::Frozen(_) | Want::Never | Want::Leaving(_) => Self::Kept,
+            Want::Off(how) => Self::Off(*how),
+        }
+    }
+
+    fn patterns(&self) -> Option<&Patterns> {
+        match self {
+            Self::On(options, _) => options.image_pull_secret.as_ref(),
+            Self::Kept | Self::Off(_) => None,
+        }
+    }
+}
+
+impl Accounts {
+    pub(super) fn on_sources(&mut self, news: SourceNews) {
+        match &news {
+            SourceNews::Want(key, want) if key.kind == Kind::Secret => {
+                let standing = Standing::of(want);
+                let lane = if matches!(standing, Standing::Off(_)) { Lane::Removed } else { Lane::Changed };
+                self.stands(&key.name, Some(standing), lane);
+            }
+            SourceNews::Forgotten(key) if key.kind == Kind::Secret => self.stands(&key.name, None, Lane::Removed),
+            SourceNews::Namespace { uid, deletes_frozen } => {
+                (self.origin_uid, self.deletes_frozen) = (*uid, *deletes_frozen);
+                self.touch_all(Lane::Changed);
+            }
+            SourceNews::Complete => {
+                self.sources_complete = true;
+                self.rescope();
+                self.touch_all(Lane::Changed);
+            }
+            SourceNews::Want(..) | SourceNews::Forgotten(_) => {}
+        }
+        self.hold_or_pass(news);
+    }
+
+    fn stands(&mut self, name: &Arc<str>, standing: Option<Standing>, lane: Lane) {
+        self.asked.remove(name);
+        let asks = |standing: Option<&Standing>| standing.is_some_and(|standing| standing.patterns().is_some());
+        let mut matters = asks(standing.as_ref());
+        let before = match standing {
+            Some(standing) => self.sources.insert(Arc::clone(name), standing),
+            None => self.sources.remove(name),
+        };
+        matters |= asks(before.as_ref());
+        if matters {
+            self.rescope();
+            self.dirty.insert(Arc::clone(name));
+        } else if !self.entries.values().any(|entry| entry.record.get(name).is_some()) {
+            return;
+        }
+        for entry in self.entries.values_mut() {
+            entry.mutated = false;
+            (entry.writes, entry.contests) = (Vec::new(), 0);
+        }
+        self.touch_all(lane);
+    }
+
+    /// Which ServiceAccounts are kept in memory: all that were asked for since the watch began, so that a source that
+    /// comes back needs no list. One that is new among them does: it was passed over.
+    fn rescope(&mut self) {
+        let asked = self.sources.values().filter_map(Standing::patterns);
+        let new: Vec<_> = asked.filter(|patterns| !self.scope.contains(patterns)).cloned().collect();
+        if !new.is_empty() && self.watching.is_some() {
+            self.watch_anew();
+        }
+        self.scope.extend(new);
+    }
+
+    /// Whether a source asks for entries.
+    pub(super) fn is_asked(&self) -> bool {
+        self.sources.values().any(|standing| standing.patterns().is_some())
+    }
+
+    /// Whether this source asks for entries.
+    pub(super) fn asks(&self, name: &str) -> bool {
+        self.sources.get(name).is_some_and(|standing| standing.patterns().is_some())
+    }
+
+    /// What each source wants of this ServiceAccount; `None` while nothing is to be done there.
+    pub(super) fn wishes(&mut self, id: u32) -> Option<BTreeMap<Arc<str>, Wish>> {
+        let entry = self.entries.get(&id).filter(|entry| !entry.mutated)?;
+        let state = self.namespaces.get(&entry.account.namespace)?.state;
+        if !self.is_ready() || state == Destination::Leaving {
+            return None;
+        }
+        let (mut wishes, mut leaving, mut unknown) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        for (name, mark) in entry.record.marks() {
+            if let Some(standing) = self.sources.get(name) {
+                let since = entry.leaving.get(name).copied();
+                let (wish, until) =
+                    self.of_recorded(&entry.account.namespace, &entry.account.name, standing, mark, since);
+                wishes.insert(Arc::clone(name), wish);
+                leaving.extend(until.map(|until| (Arc::clone(name), until)));
+            } else {
+                unknown.push((Arc::clone(name), mark.upstream));
+            }
+        }
+        for (name, standing) in &self.sources {
+            if let Standing::On(options, mark) = standing
+                && self.is_chosen(&entry.account.namespace, &entry.account.name, options)
+            {
+                wishes.insert(Arc::clone(name), Wish::Listed(*mark));
+            }
+        }
+        for (name, upstream) in unknown {
+            if self.asked.insert(Arc::clone(&name)) {
+                self.asks.push((SourceKey { kind: Kind::Secret, name }, upstream));
+            }
+        }
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.leaving = leaving;
+        }
+        Some(wishes)
+    }
+
+    /// Whether copies belong in this namespace, by what the source and we were told.
+    fn is_selected(&self, namespace: &str, options: &Options) -> bool {
+        let excluded = self.rules.exclude_namespaces.as_ref().is_some_and(|patterns| patterns.matches(namespace));
+        let labels = self.namespaces.get(namespace).map(|namespace| &namespace.labels);
+        !excluded && labels.is_some_and(|labels| options.namespaces.selects(namespace, labels))
+    }
+
+    fn is_open(&self, namespace: &str) -> bool {
+        self.namespaces.get(namespace).is_some_and(|namespace| namespace.state == Destination::Open)
+    }
+
+    fn is_chosen(&self, namespace: &str, name: &str, options: &Options) -> bool {
+        options.image_pull_secret.as_ref().is_some_and(|patterns| patterns.matches(name))
+            && self.is_open(namespace)
+            && self.is_selected(namespace, options)
+    }
+
+    /// What becomes of an entry of ours that is recorded there, and until when it stays, or stayed, if that is a matter
+    /// of time.
+    fn of_recorded(
+        &self,
+        namespace: &str,
+        name: &str,
+        standing: &Standing,
+        mark: &Mark,
+        since: Option<Moment>,
+    ) -> (Wish, Option<Moment>) {
+        let options = match standing {
+            Standing::Kept => return (Wish::Keep, None),
+            Standing::Off(how) => return (self.remove_entry(mark, *how), None),
+            Standing::On(options, _) if self.is_chosen(namespace, name, options) => return (Wish::Keep, None),
+            Standing::On(options, _) => options,
+        };
+        if !self.is_open(namespace) {
+            // Opted out, which is an explicit `no`.
+            return (self.remove_entry(mark, None), None);
+        }
+        let grace = self.rules.delete_grace;
+        let until = since.unwrap_or_else(|| self.now.saturating_add(grace - AHEAD.min(grace / 3)));
+        if self.now < until {
+            return (Wish::Keep, Some(until));
+        }
+        let wish = if !self.is_selected(namespace, options) {
+            self.remove_entry(mark, Some(options.on_delete))
+        } else if self.deletes_frozen {
+            Wish::Keep
+        } else {
+            // The Secret stays, and is not asked for here any more.
+            Wish::Out
+        };
+        (wish, Some(until))
+    }
+
+    /// The same that becomes of the replica, see [`plan`](crate::plan::plan): `said` by the source, or remembered.
+    fn remove_entry(&self, mark: &Mark, said: Option<OnDelete>) -> Wish {
+        if self.deletes_frozen || mark.origin_uid.is_none() || mark.origin_uid != self.origin_uid {
+            Wish::Keep
+        } else if said.map_or(mark.retain, |said| said == OnDelete::Retain) {
+            Wish::Released
+        } else {
+            Wish::Out
+        }
+    }
+
+    /// Whether any entry of ours is recorded anywhere, or may be.
+    pub(super) fn has_entries(&self) -> bool {
+        self.entries.values().any(|entry| entry.doubt.is_some() || !entry.record.has_none())
+    }
+
+    /// Reads the record of an account.
+    pub(super) fn read_record(&self, text: Option<&str>) -> Record {
+        text.map_or_else(Record::default, |text| Record::parse(&self.prefix, text))
+    }
+}
