@@ -1,6 +1,7 @@
 //! The agent: copies annotated objects of the source namespace into every namespace of its cluster.
 
 pub mod args;
+pub mod service_accounts;
 
 use std::sync::Arc;
 
@@ -39,9 +40,16 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), AccessE
     };
     let sources = SourceFeed::start(feed, connection.clone(), shutdown.clone());
     let (_, labels) = watch::channel(Labels::new());
+    let subscription = sources.subscribe();
+    let (news, passed) = subscription.behind();
+    let entries =
+        service_accounts::run(Arc::clone(&rules), seed, connection.clone(), subscription, news, shutdown.clone());
+    let entries = tokio::spawn(entries);
     let engine = EngineConfig { rules, scope: Scope::Namespaces, labels, max_in_flight, seed };
     let (state, _) = watch::channel(EngineState::default());
-    engine::run(engine, connection, sources.subscribe(), state, shutdown).await;
+    engine::run(engine, connection, passed, state, shutdown).await;
+    // It has been told to stop too, and ends what is under way.
+    drop(entries.await);
     tracing::info!("stopped");
     Ok(())
 }

@@ -16,6 +16,9 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// Longest note in bytes; an API server takes 1,024.
 const NOTE: usize = 1000;
 
+/// In place of a cluster's name: `imagePullSecrets` of ServiceAccounts. No cluster is called so.
+pub const ENTRIES: &str = "ServiceAccounts";
+
 /// What troubles the copies of a source in one cluster, or everywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
@@ -173,15 +176,22 @@ impl Subject {
         if let Some(Trouble { reason, note, warning }) = &self.own {
             return (reason, note.clone(), *warning);
         }
-        let Some((cluster, Trouble { reason, note, warning })) = self.places.first_key_value() else {
-            return ("Synced", "all copies are in place again".to_owned(), false);
+        let mut clusters = self.places.iter().filter(|(cluster, _)| *cluster != ENTRIES);
+        let entries = self.places.get(ENTRIES);
+        let Some((cluster, Trouble { reason, note, warning })) = clusters.next() else {
+            return match entries {
+                Some(Trouble { reason, note, warning }) => (reason, note.clone(), *warning),
+                None => ("Synced", "all copies are in place again".to_owned(), false),
+            };
         };
-        let more = match self.places.len() - 1 {
+        let more = match clusters.count() {
             0 => String::new(),
             more => format!(" (and in {more} more clusters)"),
         };
         let place = if cluster.is_empty() { String::new() } else { format!("cluster {cluster}: ") };
-        (reason, format!("{place}{note}{more}"), *warning)
+        let too = entries.map_or_else(String::new, |entries| format!("; {}: {}", entries.reason, entries.note));
+        let warning = *warning || entries.is_some_and(|entries| entries.warning);
+        (reason, format!("{place}{note}{more}{too}"), warning)
     }
 }
 

@@ -95,3 +95,16 @@ fn a_note_is_cut_between_characters() {
     let note = announcer.next(at(0)).unwrap().note;
     assert_eq!((note.chars().count(), note.len() < 1024), (NOTE / 2 + 1, true));
 }
+
+#[test]
+fn entries_of_service_accounts_are_a_place_of_their_own() {
+    let mut announcer = Announcer::default();
+    announcer.place(at(0), &key(), uid(), ENTRIES, trouble("Forbidden", "it cannot be listed"));
+    let event = announcer.next(at(0)).unwrap();
+    assert_eq!((event.reason, event.note.as_str()), ("Forbidden", "it cannot be listed"));
+    announcer.place(at(20), &key(), uid(), "", trouble("ForeignObject", "1 of 3"));
+    let event = announcer.next(at(20)).unwrap();
+    assert_eq!((event.reason, event.note.as_str()), ("ForeignObject", "1 of 3; Forbidden: it cannot be listed"));
+    announcer.place(at(40), &key(), uid(), ENTRIES, None);
+    assert_eq!(announcer.next(at(40)).unwrap().note, "1 of 3");
+}

@@ -108,18 +108,24 @@ impl SourceFeed {
 }
 
 impl Subscription {
+    /// Another one, whose news come from whoever holds the sender; what is said through it goes where it goes from here.
+    pub fn behind(&self) -> (mpsc::UnboundedSender<SourceNews>, Self) {
+        let (sender, news) = mpsc::unbounded_channel();
+        (sender, Self { news, commands: self.commands.clone() })
+    }
+
     /// The next news; `None` when the feed has ended.
-    pub(crate) async fn next(&mut self) -> Option<SourceNews> {
+    pub async fn next(&mut self) -> Option<SourceNews> {
         self.news.recv().await
     }
 
     /// Replicas of a source stand here that was never named; `upstream` as in [`Sources::ask`].
-    pub(crate) fn ask(&self, key: SourceKey, upstream: bool) {
+    pub fn ask(&self, key: SourceKey, upstream: bool) {
         drop(self.commands.send(Command::Ask(key, upstream)));
     }
 
-    /// How the copies of a source fare in a cluster, for its Events.
-    pub(crate) fn report(&self, key: SourceKey, cluster: &str, trouble: Option<Trouble>) {
+    /// How the copies of a source fare in a cluster, or its [entries](crate::announce::ENTRIES), for its Events.
+    pub fn report(&self, key: SourceKey, cluster: &str, trouble: Option<Trouble>) {
         drop(self.commands.send(Command::Report(key, cluster.to_owned(), trouble)));
     }
 }

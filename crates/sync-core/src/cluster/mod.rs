@@ -7,7 +7,7 @@
 //! | [`request`], [`answer`], [`path`] | one request, its answer, and what a failed one means |
 //! | [`wire`], [`lines`] | objects as they are on the wire |
 //! | [`query`], [`watch`], [`pace`] | list and watch |
-//! | [`mod@write`], [`read`], [`events`] | one order, one object, one Event |
+//! | [`mod@write`], [`read`], [`events`], [`service_accounts`] | one order, one object, one Event, one ServiceAccount |
 
 pub mod access;
 pub mod addresses;
@@ -23,6 +23,7 @@ pub mod proxy;
 pub mod query;
 pub mod read;
 pub mod request;
+pub mod service_accounts;
 pub mod watch;
 pub mod wire;
 pub mod write;

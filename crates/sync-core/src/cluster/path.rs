@@ -21,6 +21,14 @@ pub fn of_object(kind: Kind, namespace: &str, name: &str) -> Result<String, Faul
     Ok(format!("{}/{}", of_kind(kind, namespace)?, segment(name)?))
 }
 
+/// `/api/v1/namespaces/{namespace}/serviceaccounts/{name}`
+///
+/// # Errors
+/// If the namespace or the name cannot be one.
+pub fn of_service_account(namespace: &str, name: &str) -> Result<String, Fault> {
+    Ok(format!("/api/v1/namespaces/{}/serviceaccounts/{}", segment(namespace)?, segment(name)?))
+}
+
 /// `/api/v1/namespaces/{name}`
 ///
 /// # Errors

@@ -67,6 +67,11 @@ impl Query {
         Self { metadata_only: true, ..Self::all("/api/v1/namespaces") }
     }
 
+    /// All ServiceAccounts.
+    pub fn service_accounts() -> Self {
+        Self::all("/api/v1/serviceaccounts")
+    }
+
     /// A page of a consistent list: without a resourceVersion the server reads the latest state.
     pub(super) fn list(&self, limit: u32, next: Option<&str>) -> Result<Request<Body>, Fault> {
         let mut uri = format!("{}?limit={limit}", self.path);

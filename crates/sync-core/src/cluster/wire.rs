@@ -19,6 +19,7 @@ use crate::fault::message;
 use crate::index::feed::{ForeignSeen, NamespaceSeen};
 use crate::order::Metadata;
 use crate::plan::Destination;
+use crate::service_accounts::plan::Account;
 
 /// A Secret, a ConfigMap, a Namespace, or the metadata of anything.
 #[derive(Default, Deserialize)]
@@ -35,6 +36,7 @@ pub(super) struct Item {
     binary_data: BTreeMap<String, String>,
     #[serde(deserialize_with = "nullable")]
     status: Phase,
+    image_pull_secrets: Option<Vec<Option<Name>>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -111,6 +113,22 @@ impl Item {
     pub(super) fn into_metadata(self) -> Option<Metadata> {
         let Meta { uid, resource_version, labels, annotations, .. } = self.metadata;
         Some(Metadata { uid: Uid::parse(&uid?)?, rv: Rv::parse(&resource_version?)?, labels, annotations })
+    }
+
+    fn into_account(self) -> Option<Account> {
+        let Meta { name, namespace, uid, resource_version, mut annotations, .. } = self.metadata;
+        let added = annotations.remove(keys::ADDED_PULL_SECRETS);
+        // Entries without a name keep their place.
+        let names = self.image_pull_secrets.into_iter().flatten().map(|entry| entry.unwrap_or_default().name);
+        Some(Account {
+            namespace: namespace.filter(|namespace| !namespace.is_empty())?,
+            name: name.filter(|name| !name.is_empty())?,
+            uid: Uid::parse(&uid?)?,
+            rv: Rv::parse(&resource_version?)?,
+            pull_secrets: names.map(Option::unwrap_or_default).collect(),
+            other_annotations: !annotations.is_empty(),
+            added,
+        })
     }
 
     /// The last field manager besides this one.
@@ -211,6 +229,11 @@ pub fn foreign(json: &RawValue) -> Option<ForeignSeen> {
 /// For a watch on namespaces.
 pub fn namespace(json: &RawValue) -> Option<NamespaceSeen> {
     understood("Namespace", json, Item::into_namespace)
+}
+
+/// For a watch on ServiceAccounts.
+pub fn service_account(json: &RawValue) -> Option<Account> {
+    understood("ServiceAccount", json, Item::into_account)
 }
 
 /// A page of a list. Go writes an empty list as null.
@@ -330,6 +353,23 @@ mod tests {
             assert_eq!(last(none), None);
         }
         assert_eq!(last(json!([managed(json!("ä".repeat(128)), "07")])).unwrap(), "ä".repeat(32));
+    }
+
+    #[test]
+    fn a_service_account_is_reduced_to_its_entries_and_our_record() {
+        let account = |annotations: Value, entries: Value| {
+            let metadata = json!({ "name": "default", "namespace": "app", "uid": UID, "resourceVersion": "7",
+                                   "annotations": annotations });
+            service_account(&raw(&json!({ "metadata": metadata, "imagePullSecrets": entries, "secrets": [{}] })))
+        };
+        let bare = account(Value::Null, Value::Null).unwrap();
+        assert_eq!((bare.pull_secrets.len(), bare.other_annotations, bare.added), (0, false, None));
+        let ours = json!({ "mw-sync.io/added-pull-secrets": "x" });
+        let full = account(ours, json!([{ "name": "a" }, null, {}, { "name": null }, { "name": "b" }])).unwrap();
+        assert_eq!(full.pull_secrets, ["a", "", "", "", "b"]);
+        assert_eq!((full.other_annotations, full.added.as_deref()), (false, Some("x")));
+        assert!(account(json!({ "other": "x" }), json!([])).unwrap().other_annotations);
+        assert!(account(json!({}), json!(["a"])).is_none());
     }
 
     #[test]

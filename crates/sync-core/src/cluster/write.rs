@@ -23,7 +23,7 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 const LIMITS: Limits = Limits { deadline: DEADLINE, ..Limits::METADATA };
 const INSIDE: Limits = Limits { deadline: DEADLINE, ..Limits::OBJECT };
 const JSON: &str = "application/json";
-const JSON_PATCH: &str = "application/json-patch+json";
+pub(super) const JSON_PATCH: &str = "application/json-patch+json";
 
 /// Carries out an order. The body is sent as it is, without a copy; replies carry no payload.
 ///

@@ -1,0 +1,115 @@
+//! Orders on ServiceAccounts, and the note about them in our own ConfigMap; each is one request.
+
+use bytes::Bytes;
+use http::{Method, Request, header};
+use kube::client::Body;
+use serde_json::json;
+
+use super::query::METADATA;
+use super::request::{self, Limits};
+use super::wire::Item;
+use super::{path, read, write};
+use crate::contract::keys;
+use crate::contract::object::Kind;
+use crate::contract::rules::Rules;
+use crate::fault::Fault;
+use crate::order::Metadata;
+use crate::service_accounts::{Reply, Step};
+
+/// Field manager of the note: what else we write into that ConfigMap is another's.
+const NOTE_MANAGER: &str = "mw-sync-agent-pull-secrets";
+const LIMITS: Limits = Limits { deadline: write::DEADLINE, ..Limits::METADATA };
+
+/// Carries out an order.
+///
+/// # Errors
+/// Any other answer. After [`Fault::NoAnswer`] and [`Fault::Odd`] it is in doubt whether a write was done.
+pub async fn execute(client: &kube::Client, rules: &Rules, step: &Step) -> Result<Reply, Fault> {
+    let namespace = &rules.source_namespace;
+    match step {
+        Step::Recall => {
+            let found = read::get_object(client, Kind::ConfigMap, namespace, keys::AGENT_CONFIG_MAP).await?;
+            Ok(Reply::Recalled(found.is_some_and(|map| map.content.data.contains_key(keys::PULL_SECRETS_LISTED))))
+        }
+        Step::Remember(noted) => {
+            let path = path::of_object(Kind::ConfigMap, namespace, keys::AGENT_CONFIG_MAP)?;
+            // Server-side apply makes the ConfigMap if there is none, and takes away what is not said any more.
+            let uri = format!("{path}?fieldManager={NOTE_MANAGER}&force=true");
+            patch(client, &uri, "application/apply-patch+yaml", note(*noted)).await.map(|_| Reply::Remembered)
+        }
+        Step::Patch { namespace, name, body } => {
+            let manager = path::encode(rules.role.field_manager());
+            let uri = format!("{}?fieldManager={manager}", path::of_service_account(namespace, name)?);
+            let Metadata { uid, rv, .. } = patch(client, &uri, write::JSON_PATCH, body.clone()).await?;
+            Ok(Reply::Patched { uid, rv })
+        }
+    }
+}
+
+fn note(noted: bool) -> Bytes {
+    let data = if noted { json!({ keys::PULL_SECRETS_LISTED: "ServiceAccounts list our Secrets" }) } else { json!({}) };
+    let metadata = json!({ "name": keys::AGENT_CONFIG_MAP });
+    json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data }).to_string().into()
+}
+
+async fn patch(client: &kube::Client, uri: &str, content: &str, body: Bytes) -> Result<Metadata, Fault> {
+    let request = Request::builder().method(Method::PATCH).uri(uri).header(header::ACCEPT, METADATA);
+    let request = request.header(header::CONTENT_TYPE, content).body(Body::from(body));
+    let request = request.map_err(|_| Fault::Rejected("a path that cannot be one".to_owned()))?;
+    let answer = request::send(client, request, LIMITS).await?;
+    Item::read(&answer).and_then(Item::into_metadata).ok_or(Fault::Odd(200))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::tests_support::{client, json_response};
+    use crate::contract::object::{Rv, Uid};
+    use crate::contract::rules::Role;
+    use crate::contract::strip::StripList;
+    use std::sync::{Arc, Mutex};
+
+    const UID: &str = "11111111-0000-4000-8000-000000000001";
+
+    fn rules() -> Rules {
+        Rules::new(Role::Agent, "operator", None, StripList::with::<&str>(&[]).unwrap())
+    }
+
+    #[tokio::test]
+    async fn one_request_per_order() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&seen);
+        let client = client(move |request: Request<Body>| {
+            let content = request.headers().get(header::CONTENT_TYPE).map_or("", |value| value.to_str().unwrap());
+            log.lock().unwrap().push(format!("{} {} {content}", request.method(), request.uri()));
+            let metadata = json!({ "name": "a", "namespace": "b", "uid": UID, "resourceVersion": "7" });
+            std::future::ready(json_response(200, &json!({ "metadata": metadata, "data": { "pull-secrets": "x" } })))
+        });
+        let rules = rules();
+        assert!(matches!(execute(&client, &rules, &Step::Recall).await, Ok(Reply::Recalled(true))));
+        assert!(matches!(execute(&client, &rules, &Step::Remember(true)).await, Ok(Reply::Remembered)));
+        let patch = |name: &str| Step::Patch { namespace: "app".into(), name: name.into(), body: Bytes::new() };
+        let Ok(Reply::Patched { uid, rv }) = execute(&client, &rules, &patch("default")).await else { panic!() };
+        assert_eq!((uid, rv), (Uid::parse(UID).unwrap(), Rv(7)));
+        assert!(matches!(execute(&client, &rules, &patch("../x")).await, Err(Fault::Rejected(_))), "not sent");
+        assert_eq!(
+            *seen.lock().unwrap(),
+            [
+                "GET /api/v1/namespaces/operator/configmaps/mw-sync-agent ",
+                "PATCH /api/v1/namespaces/operator/configmaps/mw-sync-agent\
+                 ?fieldManager=mw-sync-agent-pull-secrets&force=true application/apply-patch+yaml",
+                "PATCH /api/v1/namespaces/app/serviceaccounts/default\
+                 ?fieldManager=mw-sync-agent application/json-patch+json",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn no_config_map_is_no_note() {
+        let status = json!({ "kind": "Status", "code": 404, "reason": "NotFound",
+                             "details": { "kind": "configmaps", "name": "mw-sync-agent" } });
+        let client = client(move |_| std::future::ready(json_response(404, &status)));
+        assert!(matches!(execute(&client, &rules(), &Step::Recall).await, Ok(Reply::Recalled(false))));
+        assert!(execute(&client, &rules(), &Step::Remember(true)).await.is_err());
+    }
+}
