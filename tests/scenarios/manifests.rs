@@ -9,11 +9,12 @@ use tokio::sync::OnceCell;
 
 const SOON: Duration = Duration::from_secs(60);
 /// In the order in which a person applies them. All on one cluster, so that no two want one name.
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "deploy/namespace.yaml",
     "deploy/crds.yaml",
     "deploy/annotation-policy.yaml",
     "deploy/agent.yaml",
+    "deploy/agent-service-accounts.yaml",
     "deploy/master.yaml",
     "deploy/remote-access.yaml",
 ];
@@ -303,7 +304,13 @@ async fn the_agent_may_do_what_it_must_and_no_more() -> Result<()> {
             ("create events.events.k8s.io -n operator", true),
             ("patch events.events.k8s.io -n operator", true),
             ("create events.events.k8s.io -n default", false),
-            ("patch serviceaccounts -n default", false),
+            // By agent-service-accounts.yaml.
+            ("list serviceaccounts --all-namespaces", true),
+            ("watch serviceaccounts --all-namespaces", true),
+            ("patch serviceaccounts -n default", true),
+            ("get serviceaccounts -n default", false),
+            ("create serviceaccounts --subresource=token -n default", false),
+            ("impersonate serviceaccounts -n default", false),
             ("list remoteclusters.mw-sync.io -n operator", false),
             ("create pods -n operator", false),
         ],

@@ -15,6 +15,7 @@ mod idle;
 mod lifecycle;
 mod marks;
 mod namespaces;
+mod pull_secrets;
 mod rejected;
 mod retain;
 mod rivals;

@@ -17,6 +17,7 @@ pub(crate) enum Kind {
     ConfigMap,
     Namespace,
     RemoteCluster,
+    ServiceAccount,
 }
 
 impl Kind {
@@ -26,6 +27,7 @@ impl Kind {
             Self::ConfigMap => "ConfigMap",
             Self::Namespace => "Namespace",
             Self::RemoteCluster => "RemoteCluster",
+            Self::ServiceAccount => "ServiceAccount",
         }
     }
 
@@ -35,6 +37,7 @@ impl Kind {
             Self::ConfigMap => "configmaps",
             Self::Namespace => "namespaces",
             Self::RemoteCluster => "remoteclusters",
+            Self::ServiceAccount => "serviceaccounts",
         }
     }
 
@@ -42,7 +45,9 @@ impl Kind {
         match self {
             Self::Namespace => "/api/v1/namespaces".to_owned(),
             Self::RemoteCluster => format!("/apis/mw-sync.io/v1alpha1/namespaces/{namespace}/remoteclusters"),
-            Self::Secret | Self::ConfigMap => format!("/api/v1/namespaces/{namespace}/{}", self.plural()),
+            Self::Secret | Self::ConfigMap | Self::ServiceAccount => {
+                format!("/api/v1/namespaces/{namespace}/{}", self.plural())
+            }
         }
     }
 }
@@ -69,6 +74,7 @@ impl World {
             Some("Secret") => Kind::Secret,
             Some("ConfigMap") => Kind::ConfigMap,
             Some("Namespace") => Kind::Namespace,
+            Some("ServiceAccount") => Kind::ServiceAccount,
             other => bail!("no kind for {other:?}"),
         };
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
