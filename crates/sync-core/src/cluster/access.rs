@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use super::addresses::{AddressRules, Forbidden};
 use super::header::SwapHeader;
 use super::proxy::Proxy;
+use super::renew::{Renew, Renewing};
 use crate::fault::message;
 
 /// Where a pod has its ServiceAccount's token.
@@ -38,6 +39,8 @@ pub(super) enum Login {
     /// None, or a client certificate.
     None,
     Header(SwapHeader),
+    /// Is asked for a newer header when a server refuses it.
+    Renewing(Renewing),
     /// kube's own: token files, exec plugins.
     Kube(Arc<AuthLayer>),
 }
@@ -202,6 +205,15 @@ impl Access {
         Ok(Self { config: kube::Config::new(uri), tls, tls_name, login, addresses: Some(allow.clone()), proxy })
     }
 
+    /// The same with one retry of a request that the server answers with 401, if its header is a newer one then.
+    #[must_use]
+    pub fn renewed_by(mut self, renew: Arc<dyn Renew>) -> Self {
+        if let Login::Header(header) = self.login {
+            self.login = Login::Renewing(Renewing { header, renew });
+        }
+        self
+    }
+
     /// The same by a proxy, instead of the one that the environment names: `http://HOST:PORT`, with `USER:PASSWORD@`
     /// before the host if it asks for that. The proxy sees the server's name and encrypted bytes.
     ///
@@ -226,7 +238,7 @@ impl Access {
     /// The header that requests carry, to be swapped; none for local access and for client certificates.
     pub const fn header(&self) -> Option<&SwapHeader> {
         match &self.login {
-            Login::Header(header) => Some(header),
+            Login::Header(header) | Login::Renewing(Renewing { header, .. }) => Some(header),
             Login::None | Login::Kube(_) => None,
         }
     }

@@ -118,6 +118,7 @@ fn client(access: &Access, user_agent: &str) -> Result<kube::Client, AccessError
     match &access.login {
         Login::None => finish(access, user_agent, http),
         Login::Header(swap) => finish(access, user_agent, swap.layer(http)),
+        Login::Renewing(renewing) => finish(access, user_agent, renewing.layer(http)),
         Login::Kube(auth) => finish(access, user_agent, auth.layer(http)),
     }
 }

@@ -49,6 +49,11 @@ impl SwapHeader {
         self.0.store(Arc::new(value("Bearer", token)?));
         Ok(())
     }
+
+    /// What it holds now; the same `Arc` until it is swapped.
+    pub(super) fn current(&self) -> Arc<HeaderValue> {
+        self.0.load_full()
+    }
 }
 
 fn value(scheme: &str, credential: &str) -> Result<HeaderValue, BadCredential> {

@@ -2,7 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`access`], [`kubeconfig`], [`addresses`], [`header`], [`proxy`] | how to reach a cluster and log in |
+//! | [`access`], [`kubeconfig`], [`addresses`], [`header`], [`renew`], [`proxy`] | how to reach a cluster and log in |
 //! | [`connection`] | the HTTP/2 clients |
 //! | [`request`], [`answer`], [`path`] | one request, its answer, and what a failed one means |
 //! | [`wire`], [`lines`] | objects as they are on the wire |
@@ -22,6 +22,7 @@ pub mod path;
 pub mod proxy;
 pub mod query;
 pub mod read;
+pub mod renew;
 pub mod request;
 pub mod service_accounts;
 pub mod watch;

@@ -15,6 +15,9 @@ const OURS: [&str; 3] = ["sync_core", "master", "agent"];
 /// Whatever `--log` says, these write nothing: a reply that kube cannot read is logged with its whole body, and that
 /// may be a Secret.
 const SILENT: [&str; 1] = ["kube_client"];
+/// Nor do these, by the beginning of their names: the AWS SDK warns of failures with the whole answer, and that of a
+/// wrong signature quotes the session token. What matters of them, we say.
+const SILENT_FAMILY: &str = "aws_";
 
 /// `--log`: how much our own crates write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -76,7 +79,7 @@ pub fn init(level: LogLevel, format: LogFormat) {
 fn ceiling(level: LevelFilter, target: &str) -> LevelFilter {
     // A target is a module's path unless the event says otherwise.
     let name = target.split("::").next().unwrap_or_default();
-    if SILENT.contains(&name) {
+    if SILENT.contains(&name) || name.starts_with(SILENT_FAMILY) {
         LevelFilter::OFF
     } else if OURS.contains(&name) {
         level
@@ -128,6 +131,7 @@ mod tests {
     fn all_kinds() {
         tracing::warn!(target: "kube_client::client", "{{\"data\":{{\"password\":\"aHVudGVyMg==\"}}}}");
         tracing::error!(target: "kube_client", "aHVudGVyMg==");
+        tracing::warn!(target: "aws_config::meta::credentials::chain", "x-amz-security-token: aHVudGVyMg==");
         tracing::trace!(target: "h2::codec", "frame");
         tracing::debug!(target: "hyper_util::client", "dialling");
         tracing::info!(target: "hyper", "connected");
@@ -141,7 +145,7 @@ mod tests {
     fn replies_and_frames_of_others_are_not_written_even_at_trace() {
         for json in [false, true] {
             let out = written(LogLevel::Trace, json, false, all_kinds);
-            for never in ["kube_client", "aHVudGVyMg", "h2", "hyper", "not ours"] {
+            for never in ["kube_client", "aws_config", "aHVudGVyMg", "h2", "hyper", "not ours"] {
                 assert!(!out.contains(never), "{never} in {out}");
             }
             for kept in ["foreign warning", "ours, fine", "ours, coarse"] {
