@@ -1,0 +1,163 @@
+//! What `DescribeCluster` says of a cluster, and whether that is somewhere to go.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use sync_core::fault::message;
+
+use super::arn::ClusterArn;
+use super::error::EksError;
+
+/// The answer, as far as it matters. AWS promises none of its fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Of the cluster that is described.
+    pub arn: Option<String>,
+    /// `ACTIVE`, `UPDATING`, ...
+    pub status: Option<String>,
+    /// URL of the API server; none while it is being made.
+    pub endpoint: Option<String>,
+    /// PEM in base64: one certificate, or two while the authority is being rotated.
+    pub authority: Option<String>,
+    /// In milliseconds since 1970.
+    pub created: Option<i64>,
+    /// Of a cluster on an Outpost, whose tokens name it.
+    pub outpost_id: Option<String>,
+    /// Not all the world is let in.
+    pub restricted: bool,
+}
+
+/// Where a cluster is. `Debug` is short.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Place {
+    /// URL of the API server.
+    pub endpoint: String,
+    /// PEM of all certificates that may have signed the API server's.
+    pub authority: Vec<u8>,
+    /// When it was made: a cluster made anew under the old name is another one.
+    pub created: Option<i64>,
+    /// What tokens for it name.
+    pub token_name: String,
+    /// Not all the world is let in.
+    pub restricted: bool,
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place")
+            .field("endpoint", &self.endpoint)
+            .field("created", &self.created)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Place {
+    /// Whether a connection to the one is a connection to the other.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let Self { endpoint, authority, created, token_name, restricted: _ } = self;
+        (endpoint, authority, created, token_name)
+            == (&other.endpoint, &other.authority, &other.created, &other.token_name)
+    }
+}
+
+impl Facts {
+    /// Where the cluster is, if this is the one that was asked for and it serves.
+    ///
+    /// # Errors
+    /// If there is nowhere to go.
+    pub fn place(self, asked: &ClusterArn) -> Result<Place, EksError> {
+        let described = self.arn.unwrap_or_default();
+        if described != asked.to_string() {
+            let described = if described.is_empty() { "a cluster without an ARN" } else { &described };
+            return Err(EksError::WrongCluster { asked: asked.clone(), described: message(described) });
+        }
+        // One that is UPDATING serves. A status that we do not know says nothing against it.
+        let status = self.status.unwrap_or_default();
+        if ["CREATING", "PENDING", "DELETING", "FAILED"].contains(&status.as_str()) {
+            return Err(EksError::ClusterNotActive(status));
+        }
+        let lacks = |what: &str| EksError::BadDescription(format!("{what} (status {})", message(&status)));
+        let endpoint = self.endpoint.filter(|endpoint| !endpoint.is_empty());
+        let endpoint = endpoint.ok_or_else(|| lacks("it has no endpoint"))?;
+        let authority = self.authority.filter(|authority| !authority.is_empty());
+        let authority = authority.ok_or_else(|| lacks("it has no certificate authority"))?;
+        let authority = BASE64_STANDARD.decode(authority.trim());
+        let authority = authority.map_err(|_| lacks("its certificate authority is no base64"))?;
+        let token_name = self.outpost_id.unwrap_or_else(|| asked.name().to_owned());
+        Ok(Place { endpoint, authority, created: self.created, token_name, restricted: self.restricted })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arn() -> ClusterArn {
+        "arn:aws:eks:eu-west-1:111122223333:cluster/prod".parse().unwrap()
+    }
+
+    fn facts(status: &str) -> Facts {
+        Facts {
+            arn: Some(arn().to_string()),
+            status: Some(status.to_owned()),
+            endpoint: Some("https://A.gr7.eu-west-1.eks.amazonaws.com".to_owned()),
+            authority: Some("UEVN".to_owned()),
+            created: Some(7),
+            ..Facts::default()
+        }
+    }
+
+    #[test]
+    fn which_ones_serve() {
+        for status in ["ACTIVE", "UPDATING", "SOMETHING_NEW"] {
+            let place = facts(status).place(&arn()).unwrap();
+            assert_eq!((place.authority.as_slice(), place.token_name.as_str()), (&b"PEM"[..], "prod"));
+        }
+        for status in ["CREATING", "PENDING", "DELETING", "FAILED"] {
+            assert_eq!(facts(status).place(&arn()), Err(EksError::ClusterNotActive(status.to_owned())));
+        }
+        let outpost = Facts { outpost_id: Some("0a1b".to_owned()), ..facts("ACTIVE") };
+        assert_eq!(outpost.place(&arn()).unwrap().token_name, "0a1b");
+    }
+
+    #[test]
+    fn another_cluster_is_never_a_place() {
+        for described in [
+            None,
+            Some("arn:aws:eks:eu-west-1:111122223333:cluster/prod2"),
+            Some("arn:aws:eks:eu-west-2:111122223333:cluster/prod"),
+            Some("arn:aws:eks:eu-west-1:111122223334:cluster/prod"),
+        ] {
+            let error = Facts { arn: described.map(str::to_owned), ..facts("ACTIVE") }.place(&arn()).unwrap_err();
+            assert_eq!(error.reason(), "WrongCluster");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        for (facts, text) in [
+            (Facts { endpoint: None, ..facts("ACTIVE") }, "no endpoint (status ACTIVE)"),
+            (Facts { endpoint: Some(String::new()), ..facts("ACTIVE") }, "no endpoint"),
+            (Facts { authority: None, ..facts("ACTIVE") }, "no certificate authority"),
+            (Facts { authority: Some("%%".to_owned()), ..facts("UPDATING") }, "no base64 (status UPDATING)"),
+        ] {
+            let error = facts.place(&arn()).unwrap_err();
+            assert!(error.reason() == "BadDescription" && error.to_string().contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_makes_it_another_place() {
+        let place = facts("ACTIVE").place(&arn()).unwrap();
+        assert!(place.is_same(&Place { restricted: true, ..place.clone() }));
+        for other in [
+            Place { endpoint: "https://B".to_owned(), ..place.clone() },
+            Place { authority: b"PEM PEM".to_vec(), ..place.clone() },
+            Place { created: Some(8), ..place.clone() },
+            Place { token_name: "x".to_owned(), ..place.clone() },
+        ] {
+            assert!(!place.is_same(&other), "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! EKS clusters: from an ARN and a role to a connection that stays logged in.
+//!
+//! ```text
+//!   our own credentials --AssumeRole--> session --DescribeCluster--> scout: where is it?  -> engine stops, starts
+//!                                          |
+//!                                          +------signs (no request)--> login: the header -> swapped on open connections
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | [`target`], [`arn`] | what a RemoteCluster asks for |
+//! | [`aws`] | what is asked of AWS: the seam for tests; [`sdk`] asks it, `answer` reads its refusals |
+//! | [`session`] | credentials of a role, shared by its clusters and got anew in time |
+//! | [`facts`], [`scout`] | endpoint, authority and status, looked at again and again |
+//! | [`token`], [`login`] | the token, and the header that always has a good one |
+//! | [`clock`] | the time of day as AWS has it |
+//! | [`error`] | what can go wrong, and what to do |
+//!
+//! Nothing here decides anything about copies: an error stops nothing but a connection.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+mod answer;
+pub mod arn;
+pub mod aws;
+pub mod clock;
+pub mod error;
+pub mod facts;
+pub mod login;
+pub mod scout;
+pub mod sdk;
+pub mod session;
+mod shelf;
+pub mod target;
+pub mod token;
+
+#[cfg(test)]
+#[path = "tests_support.rs"]
+mod tests_support;
+
+use arn::ClusterArn;
+use aws::{Aws, SessionKey};
+use clock::WallClock;
+use error::{EksError, Service};
+use facts::Place;
+use login::Login;
+use session::Session;
+use shelf::Shelf;
+
+/// DescribeCluster has a budget per account and region, which others need too: 150 nodes that start at once use it up.
+const DESCRIBES: usize = 5;
+/// For one description, the SDK's own repetitions included.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Sessions are asked for in our own account, for all others.
+const SESSIONS: usize = 10;
+
+/// What all EKS clusters share.
+pub struct Eks {
+    aws: Arc<dyn Aws>,
+    clock: WallClock,
+    session_name: Arc<str>,
+    seed: u64,
+    sessions: Shelf<SessionKey, Session>,
+    /// By account and region; sessions have no account.
+    slots: Shelf<(String, String), Semaphore>,
+}
+
+impl Eks {
+    /// For the master of this name. Nothing is asked of AWS before a cluster needs it.
+    pub fn new(aws: Arc<dyn Aws>, clock: WallClock, cluster_name: &str, seed: u64) -> Self {
+        let session_name = session::session_name(cluster_name).into();
+        Self { aws, clock, session_name, seed, sessions: Shelf::default(), slots: Shelf::default() }
+    }
+
+    /// The session of a key, shared by all who hold it.
+    pub fn session(&self, key: &SessionKey) -> Arc<Session> {
+        self.sessions.get_or(key, || {
+            let slots = self.slots.get_or(&(String::new(), key.region.clone()), || Semaphore::new(SESSIONS));
+            let (aws, clock, name) = (Arc::clone(&self.aws), self.clock.clone(), Arc::clone(&self.session_name));
+            Session::new(key.clone(), name, aws, clock, slots, self.seed_of(&format!("{key:?}")))
+        })
+    }
+
+    /// Where a cluster is now.
+    ///
+    /// # Errors
+    /// If AWS does not say, or what it says is nowhere to go.
+    pub async fn describe(&self, session: &Session, arn: &ClusterArn) -> Result<Place, EksError> {
+        let grant = session.get().await?.grant;
+        if let Some(account) = grant.account().filter(|account| *account != arn.account()) {
+            // There may be one of that name in our account, which is not the one.
+            return Err(EksError::ClusterNotFound { arn: arn.clone(), account: Some(account.to_owned()) });
+        }
+        let key = (arn.account().to_owned(), arn.region().to_owned());
+        let slots = self.slots.get_or(&key, || Semaphore::new(DESCRIBES));
+        // Nobody closes it.
+        let slot = slots.acquire().await;
+        let answer = timeout(DEADLINE, self.aws.describe(&grant, arn)).await;
+        drop(slot);
+        let late = |_| EksError::AwsUnreachable { service: Service::Eks, words: "not within the deadline".to_owned() };
+        answer.map_err(late)??.place(arn)
+    }
+
+    /// A login to a cluster at a place.
+    ///
+    /// # Errors
+    /// If there is no session, or no token that clusters would take.
+    pub async fn login(&self, session: Arc<Session>, arn: &ClusterArn, place: &Place) -> Result<Login, EksError> {
+        let audience = self.aws.audience(arn.region(), &place.token_name).await?;
+        Login::begin(session, audience, self.clock.clone()).await
+    }
+
+    /// Seed of the jitter of one of many, so that they are not in step (FNV-1a).
+    pub fn seed_of(&self, name: &str) -> u64 {
+        name.bytes().fold(self.seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+    }
+}
+
+impl fmt::Debug for Eks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Eks").field("aws", &self.aws).field("clock", &self.clock).finish_non_exhaustive()
+    }
+}
