@@ -87,6 +87,7 @@ async fn an_empty_variable_counts_as_unset() -> Result<()> {
         "MW_SYNC_CLUSTER_NAME",
         "MW_SYNC_TAKE_OVER",
         "MW_SYNC_ALLOW_ADDRESSES",
+        "MW_SYNC_ALLOW_NODE_ROLE",
     ];
     let master = Binaries::build().await?.master();
     let (status, stdout, stderr) = run(master, &["crd"], &empty.map(|variable| (variable, ""))).await?;

@@ -12,5 +12,6 @@ mod manifests;
 mod master;
 mod one_tls_stack;
 mod packaging;
+mod remote_cluster_rules;
 mod support;
 mod testbed_self;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use clap::builder::BoolishValueParser;
 use clap::{Parser, Subcommand};
 use sync_core::cluster::addresses::AddressRules;
 use sync_core::contract::object::Uid;
@@ -30,6 +31,10 @@ struct Args {
     #[arg(long, env = "MW_SYNC_ALLOW_ADDRESSES", value_name = "ADDRESSES")]
     allow_addresses: Option<AddressRules>,
 
+    /// Log in to AWS as the role of the node, by the instance metadata service, where a pod has no role of its own
+    #[arg(long, env = "MW_SYNC_ALLOW_NODE_ROLE", value_parser = BoolishValueParser::new())]
+    allow_node_role: bool,
+
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -56,6 +61,8 @@ pub struct Config {
     pub common: Common,
     /// `--allow-addresses`
     pub allow_addresses: AddressRules,
+    /// `--allow-node-role`
+    pub allow_node_role: bool,
 }
 
 impl Order {
@@ -70,7 +77,8 @@ impl Order {
         }
         let mut common = args.common.check(Role::Master, Some(&args.cluster_name))?;
         common.rules.take_over = args.take_over;
-        Ok(Self::Run(Box::new(Config { common, allow_addresses: args.allow_addresses.unwrap_or_default() })))
+        let (allow_addresses, allow_node_role) = (args.allow_addresses.unwrap_or_default(), args.allow_node_role);
+        Ok(Self::Run(Box::new(Config { common, allow_addresses, allow_node_role })))
     }
 }
 
@@ -115,6 +123,12 @@ mod tests {
         assert!(config(&[]).allow_addresses.check_host("127.0.0.1").is_err());
         let text = Order::parse(["master", "--allow-addresses=127.0.0.0/99"]).unwrap_err().to_string();
         assert!(text.contains("--allow-addresses") && text.contains("127.0.0.0/99"), "{text}");
+    }
+
+    #[test]
+    fn the_role_of_the_node_is_not_ours_by_default() {
+        assert!(!config(&[]).allow_node_role);
+        assert!(config(&["--allow-node-role"]).allow_node_role);
     }
 
     #[test]

@@ -6,6 +6,9 @@ pub mod remote;
 
 use std::sync::Arc;
 
+use eks::Eks;
+use eks::clock::WallClock;
+use eks::sdk::SdkAws;
 use remote::fleet::{self, Shared};
 use sync_core::cluster::access::{Access, AccessError};
 use sync_core::cluster::connection::Connection;
@@ -19,7 +22,7 @@ use sync_core::source_feed::{SourceFeed, SourceFeedConfig};
 /// # Errors
 /// If there is no way to reach the management cluster; one that does not answer is waited for.
 pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), AccessError> {
-    let args::Config { common, allow_addresses } = config;
+    let args::Config { common, allow_addresses, allow_node_role } = config;
     let Common { rules, max_in_flight, context, .. } = common;
     let (rules, seed) = (Arc::new(rules), ops::seed());
     let access = Access::local(context.as_deref()).await?;
@@ -38,7 +41,10 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), AccessE
         instance: ops::instance(rules.role),
     };
     let sources = SourceFeed::start(feed, connection.clone(), shutdown.clone());
-    let shared = Shared { rules, connection, sources, addresses: allow_addresses, max_in_flight, seed };
+    let clock = WallClock::system();
+    let aws = Arc::new(SdkAws::new(clock.clone(), allow_node_role));
+    let eks = Eks::new(aws, clock, rules.cluster_name.as_deref().unwrap_or_default(), seed);
+    let shared = Shared { rules, connection, sources, addresses: allow_addresses, eks, max_in_flight, seed };
     fleet::run(shared, shutdown).await;
     tracing::info!("stopped");
     Ok(())

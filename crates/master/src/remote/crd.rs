@@ -35,9 +35,17 @@ const HEADER: &str = "\
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.eks) != has(self.kubeconfig)").message(
+        "exactly one of eks and kubeconfig says how the cluster is reached")
+)]
 pub struct RemoteClusterSpec {
+    /// The cluster is an EKS cluster, and AWS says where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eks: Option<EksCluster>,
     /// The cluster is reached by a kubeconfig.
-    pub kubeconfig: KubeconfigRef,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubeconfig: Option<KubeconfigRef>,
     /// Namespace of the remote cluster that the copies are in. It is never changed: the copies in the old one would
     /// be forgotten there.
     #[serde(default = "operator")]
@@ -52,6 +60,48 @@ pub struct RemoteClusterSpec {
     /// Nothing is written or deleted in the remote cluster while this is true.
     #[serde(default)]
     pub suspend: bool,
+}
+
+/// Which EKS cluster, and as whom. Its endpoint and certificate authority are asked of AWS: whoever could set an endpoint
+/// here would be sent a live token.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new(
+        "!has(self.roleArn) || (self.roleArn.split(':')[1] == self.arn.split(':')[1] \
+         && self.roleArn.split(':')[4] == self.arn.split(':')[4])").message(
+        "roleArn is a role of the account that the cluster is in"),
+    validation = Rule::new("!has(self.externalId) || has(self.roleArn)").message("externalId needs a roleArn")
+)]
+pub struct EksCluster {
+    /// The cluster's ARN: `aws eks describe-cluster --name NAME --query cluster.arn`.
+    #[schemars(length(max = 200))]
+    #[x_kube(
+        validation = Rule::new("self == oldSelf").message(
+            "arn cannot be changed: delete this RemoteCluster and make another one"),
+        validation = Rule::new(
+            "self.matches('^arn:aws[a-z-]*:eks:[a-z0-9][a-z0-9-]*:[0-9]{12}:cluster/[0-9A-Za-z][0-9A-Za-z_-]{0,99}$')").message(
+            "arn is the ARN of an EKS cluster: arn:aws:eks:REGION:ACCOUNT:cluster/NAME")
+    )]
+    pub arn: String,
+    /// A role of the cluster's account that the master assumes. Without one it comes as itself, which only reaches
+    /// clusters of its own account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 700))]
+    #[x_kube(
+        validation = Rule::new(
+            "self.matches('^arn:aws[a-z-]*:iam::[0-9]{12}:role(/[0-9A-Za-z+=,.@_-]+)+$')").message(
+            "roleArn is the ARN of a role: arn:aws:iam::ACCOUNT:role/NAME")
+    )]
+    pub role_arn: Option<String>,
+    /// What the role's trust policy asks for as sts:ExternalId.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 1224))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[0-9A-Za-z_+=,.@:/-]+$')").message(
+            "externalId has letters, digits and _+=,.@:/- only")
+    )]
+    pub external_id: Option<String>,
 }
 
 /// Where a kubeconfig is.
@@ -178,6 +228,10 @@ mod tests {
     fn defaults() {
         let spec: RemoteClusterSpec = serde_yaml::from_str("kubeconfig: {secretName: prod}").unwrap();
         let kubeconfig = KubeconfigRef { secret_name: "prod".into(), key: "kubeconfig".into(), context: None };
-        assert_eq!(spec, RemoteClusterSpec { kubeconfig, namespace: "operator".into(), suspend: false });
+        let (eks, namespace, suspend) = (None, "operator".to_owned(), false);
+        assert_eq!(spec, RemoteClusterSpec { eks, kubeconfig: Some(kubeconfig), namespace, suspend });
+        let spec: RemoteClusterSpec = serde_yaml::from_str("eks: {arn: a}").unwrap();
+        let eks = EksCluster { arn: "a".into(), role_arn: None, external_id: None };
+        assert_eq!((spec.eks, spec.kubeconfig), (Some(eks), None));
     }
 }

@@ -24,10 +24,13 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::crd::{RemoteCluster, RemoteClusterStatus};
+use super::crd::{EksCluster, KubeconfigRef, RemoteCluster, RemoteClusterSpec, RemoteClusterStatus};
 use super::secret::{SecretError, SecretRef, kubeconfig_of};
 use super::serve::{self, Plan, What};
 use super::status::Outcome;
+use crate::eks::Eks;
+use crate::eks::error::EksError;
+use crate::eks::target::Target;
 
 /// How much the watches may be ahead, in events.
 const AHEAD: usize = 64;
@@ -45,6 +48,8 @@ pub struct Shared {
     pub sources: SourceFeed,
     /// Addresses that API servers may have.
     pub addresses: AddressRules,
+    /// The way to EKS clusters.
+    pub eks: Eks,
     /// Most requests under way at once, per remote cluster.
     pub max_in_flight: usize,
     /// Seed of the jitter.
@@ -180,7 +185,9 @@ impl Fleet {
     fn secrets(&mut self, feed: Feed<Secret>) {
         let done = matches!(feed, Feed::InitDone(_));
         let changed = self.secrets.take(feed);
-        let uses = |cluster: &RemoteCluster| changed.contains(&cluster.spec.kubeconfig.secret_name);
+        let names =
+            |spec: &RemoteClusterSpec| spec.kubeconfig.as_ref().map(|kubeconfig| kubeconfig.secret_name.clone());
+        let uses = |cluster: &RemoteCluster| names(&cluster.spec).is_some_and(|name| changed.contains(&name));
         let affected = self.clusters.by_name.iter().filter(|(_, cluster)| done || uses(cluster));
         for name in affected.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             self.look_at(&name);
@@ -224,23 +231,26 @@ impl Fleet {
 
     fn plan(&self, cluster: &RemoteCluster) -> Plan {
         let spec = &cluster.spec;
-        let what = if spec.suspend {
-            What::Only(Outcome::Suspended)
-        } else {
-            let key = &spec.kubeconfig.key;
-            let place = SecretRef {
-                namespace: self.shared.rules.source_namespace.clone(),
-                name: spec.kubeconfig.secret_name.clone(),
-                key: key.clone(),
-            };
-            // The watch shows Secrets of our type only, so one of another type is missing here.
-            let secret = self.secrets.by_name.get(&spec.kubeconfig.secret_name).ok_or(SecretError::Missing(place));
-            match secret.and_then(|secret| kubeconfig_of(secret, key)) {
-                Ok(bytes) => What::Connect { kubeconfig: bytes.to_vec(), context: spec.kubeconfig.context.clone() },
-                Err(error) => What::Only(Outcome::Secret(error)),
-            }
+        let what = match (&spec.eks, &spec.kubeconfig) {
+            _ if spec.suspend => What::Only(Outcome::Suspended),
+            (Some(eks), None) => by_eks(eks),
+            (None, Some(kubeconfig)) => self.by_kubeconfig(kubeconfig),
+            // The CRD's rules let no such object in.
+            _ => What::Only(Outcome::Eks(EksError::BadSpec("write exactly one of eks and kubeconfig".to_owned()))),
         };
         Plan { generation: cluster.metadata.generation, destination: spec.namespace.clone(), what }
+    }
+
+    fn by_kubeconfig(&self, kubeconfig: &KubeconfigRef) -> What {
+        let KubeconfigRef { secret_name, key, context } = kubeconfig;
+        let namespace = self.shared.rules.source_namespace.clone();
+        let place = SecretRef { namespace, name: secret_name.clone(), key: key.clone() };
+        // The watch shows Secrets of our type only, so one of another type is missing here.
+        let secret = self.secrets.by_name.get(secret_name).ok_or(SecretError::Missing(place));
+        match secret.and_then(|secret| kubeconfig_of(secret, key)) {
+            Ok(bytes) => What::Connect { kubeconfig: bytes.to_vec(), context: context.clone() },
+            Err(error) => What::Only(Outcome::Secret(error)),
+        }
     }
 
     /// Ends all tasks at once, and returns when they have ended.
@@ -258,5 +268,12 @@ impl Fleet {
         if timeout(STOP, all).await.is_err() {
             warn!("stopped before all remote clusters had ended");
         }
+    }
+}
+
+fn by_eks(eks: &EksCluster) -> What {
+    match Target::parse(&eks.arn, eks.role_arn.as_deref(), eks.external_id.as_deref()) {
+        Ok(target) => What::Eks(target),
+        Err(error) => What::Only(Outcome::Eks(error)),
     }
 }

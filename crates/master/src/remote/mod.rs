@@ -2,6 +2,9 @@
 
 pub mod crd;
 pub mod fleet;
+mod follow;
+mod reach;
 pub mod secret;
 pub mod serve;
 pub mod status;
+mod teller;

@@ -4,9 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use serde_json::json;
-use sync_core::cluster::access::Access;
+use sync_core::cluster::access::{Access, AccessError};
 use sync_core::cluster::connection::Connection;
 use sync_core::cluster::read;
 use sync_core::contract::keys::KUBECONFIG_TYPE;
@@ -20,15 +18,17 @@ use sync_core::rng::Rng;
 use tokio::sync::watch as state;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
-use tracing::{Instrument as _, debug, info, info_span, warn};
+use tracing::{Instrument as _, info, info_span, warn};
 
-use super::crd::{RemoteCluster, RemoteClusterStatus, Sources};
+use super::crd::{RemoteClusterStatus, Sources};
 use super::fleet::Shared;
+use super::follow;
+use super::reach::Reach;
 use super::secret::SecretError;
-use super::status::{self, Outcome, Report};
+use super::status::{Outcome, Report};
+use super::teller::Teller;
+use crate::eks::target::Target;
 
-/// At least so long between two writes of a status: counts change with every request.
-const STATUS_PAUSE: Duration = Duration::from_secs(1);
 /// First pause after a failure, doubled each time.
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause between two attempts to connect: somebody who has just mended a cluster waits for it.
@@ -50,6 +50,8 @@ pub struct Plan {
 pub enum What {
     /// Nothing but to say this.
     Only(Outcome),
+    /// Copy to it, wherever AWS says that it is.
+    Eks(Target),
     /// Copy to it.
     Connect {
         /// The file.
@@ -63,6 +65,7 @@ impl fmt::Debug for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Only(outcome) => f.debug_tuple("Only").field(outcome).finish(),
+            Self::Eks(target) => f.debug_tuple("Eks").field(target).finish(),
             Self::Connect { context, .. } => {
                 f.debug_struct("Connect").field("context", context).finish_non_exhaustive()
             }
@@ -89,44 +92,57 @@ pub async fn serve(
     let report =
         Report { generation, destination, outcome: Outcome::Connecting, server: None, version: None, sources: None };
     let span = info_span!("remote", cluster = name);
-    let (sender, reports) = state::channel(report);
-    let mut teller = Teller { shared: Arc::clone(&shared), name: name.clone(), last, rng: Rng::new(shared.seed) };
-    let work = work(&shared, &name, what, labels, sender, &stop).instrument(span.clone());
+    let (report, reports) = state::channel(report);
+    let teller = Teller::new(Arc::clone(&shared), name.clone(), last);
+    let work = work(Work { shared: &shared, name: &name, labels, report }, what, &stop).instrument(span.clone());
     // Both to the end: a write that is under way must be known to the next task of this name.
-    tokio::join!(work, teller.tell(reports).instrument(span));
-    teller.last
+    tokio::join!(work, teller.tell(reports).instrument(span)).1
+}
+
+/// What the work on one remote cluster needs.
+pub(super) struct Work<'a> {
+    pub(super) shared: &'a Shared,
+    /// Of the RemoteCluster.
+    pub(super) name: &'a str,
+    pub(super) labels: state::Receiver<Labels>,
+    /// Dropped when the work is done.
+    pub(super) report: state::Sender<Report>,
+}
+
+impl Work<'_> {
+    /// Tells how the cluster fares.
+    pub(super) fn say(&self, outcome: Outcome) {
+        self.report.send_if_modified(|report| set(&mut report.outcome, outcome));
+    }
+
+    /// Tells why nothing is copied, until that may have changed.
+    pub(super) async fn say_until(&self, outcome: Outcome, stop: &Shutdown) {
+        info!(reason = outcome.reason(), "nothing is copied there");
+        self.say(outcome);
+        stop.begun().await;
+    }
+
+    /// The clients. Nothing is sent.
+    pub(super) fn connection(&self, access: &Access) -> Result<Connection, AccessError> {
+        self.report.send_modify(|report| report.server = Some(access.server().to_string()));
+        Connection::new(access, self.shared.rules.role.user_agent())
+    }
 }
 
 /// Everything but telling. Ends when `stop` has begun and nothing is under way any more; nothing is reported then.
-async fn work(
-    shared: &Shared,
-    name: &str,
-    what: What,
-    labels: state::Receiver<Labels>,
-    report: state::Sender<Report>,
-    stop: &Shutdown,
-) {
-    let (kubeconfig, context) = match what {
-        What::Only(outcome) => {
-            let outcome = explain(shared, outcome).await;
-            return say_until(&report, outcome, stop).await;
+async fn work(work: Work<'_>, what: What, stop: &Shutdown) {
+    match what {
+        What::Only(outcome) => work.say_until(explain(work.shared, outcome).await, stop).await,
+        What::Eks(target) => follow::follow(&work, &target, stop).await,
+        What::Connect { kubeconfig, context } => {
+            let access = Access::from_kubeconfig(&kubeconfig, context.as_deref(), &work.shared.addresses);
+            drop(kubeconfig);
+            match access.and_then(|access| work.connection(&access)) {
+                Ok(connection) => run(&work, connection, &Reach::Kubeconfig, stop).await,
+                Err(error) => work.say_until(Outcome::KubeconfigInvalid(error.to_string()), stop).await,
+            }
         }
-        What::Connect { kubeconfig, context } => (kubeconfig, context),
-    };
-    let access = Access::from_kubeconfig(&kubeconfig, context.as_deref(), &shared.addresses);
-    drop(kubeconfig);
-    let connection = access.and_then(|access| {
-        report.send_modify(|report| report.server = Some(access.server().to_string()));
-        Connection::new(&access, shared.rules.role.user_agent())
-    });
-    let connection = match connection {
-        Ok(connection) => connection,
-        Err(error) => return say_until(&report, Outcome::KubeconfigInvalid(error.to_string()), stop).await,
-    };
-    if connect(shared, &connection, &report, stop).await.is_none() {
-        return;
     }
-    run(shared, name, labels, connection, &report, stop).await;
 }
 
 /// The watch shows Secrets of our type only: one that it does not show may be there, of another type.
@@ -140,20 +156,16 @@ async fn explain(shared: &Shared, outcome: Outcome) -> Outcome {
     }
 }
 
-async fn say_until(report: &state::Sender<Report>, outcome: Outcome, stop: &Shutdown) {
-    info!(reason = outcome.reason(), "nothing is copied there");
-    report.send_modify(|report| report.outcome = outcome);
-    stop.begun().await;
+/// Connects, and copies until told to stop.
+pub(super) async fn run(work: &Work<'_>, connection: Connection, reach: &Reach, stop: &Shutdown) {
+    if connect(work, &connection, reach, stop).await.is_some() {
+        copy(work, connection, reach, stop).await;
+    }
 }
 
 /// Asks for the version until there is an answer: a cluster that is down costs one request now and then.
-async fn connect(
-    shared: &Shared,
-    connection: &Connection,
-    report: &state::Sender<Report>,
-    stop: &Shutdown,
-) -> Option<()> {
-    let mut rng = Rng::new(shared.seed);
+async fn connect(work: &Work<'_>, connection: &Connection, reach: &Reach, stop: &Shutdown) -> Option<()> {
+    let mut rng = Rng::new(work.shared.seed);
     let mut failures = 0_u8;
     loop {
         let answer = tokio::select! {
@@ -164,15 +176,16 @@ async fn connect(
         match answer {
             Ok(version) => {
                 info!(version = version.git, "connected");
-                report.send_modify(|report| report.version = Some(version.git));
+                work.report.send_modify(|report| report.version = Some(version.git));
                 return Some(());
             }
             Err(fault) => {
                 failures = failures.saturating_add(1);
+                let outcome = reach.outcome(fault.clone());
                 if failures == 1 {
-                    warn!(reason = fault.reason(), %fault, todo = fault.what_to_do(), "cannot connect; trying again");
+                    warn!(reason = outcome.reason(), %fault, "cannot connect; trying again");
                 }
-                report.send_if_modified(|report| set(&mut report.outcome, Outcome::Fault(fault)));
+                work.say(outcome);
             }
         }
         tokio::select! {
@@ -183,30 +196,30 @@ async fn connect(
     }
 }
 
-async fn run(
-    shared: &Shared,
-    name: &str,
-    labels: state::Receiver<Labels>,
-    connection: Connection,
-    report: &state::Sender<Report>,
-    stop: &Shutdown,
-) {
+async fn copy(work: &Work<'_>, connection: Connection, reach: &Reach, stop: &Shutdown) {
+    let Work { shared, name, labels, report } = work;
     let destination = report.borrow().destination.clone();
     let config = EngineConfig {
         rules: Arc::clone(&shared.rules),
-        scope: Scope::One { namespace: destination, cluster: name.to_owned() },
-        labels,
+        scope: Scope::One { namespace: destination, cluster: (*name).to_owned() },
+        labels: labels.clone(),
         max_in_flight: shared.max_in_flight,
         seed: shared.seed,
     };
     let (sender, mut engine_state) = state::channel(EngineState::default());
-    let mut sources = shared.sources.state();
+    let (mut sources, mut news) = (shared.sources.state(), reach.news());
     // On a task of its own: it plans and reads replies, and that should not wait for the status.
     let engine = engine::run(config, connection, shared.sources.subscribe(), sender, stop.clone());
     let mut engine = tokio::spawn(engine.in_current_span());
     loop {
         let source_missing = sources.borrow_and_update().namespace_missing;
-        let outcome = outcome(&engine_state.borrow_and_update(), source_missing, &shared.rules.source_namespace);
+        let outcome = match outcome(&engine_state.borrow_and_update(), source_missing, &shared.rules.source_namespace) {
+            Outcome::Fault(fault) => reach.outcome(fault),
+            outcome => {
+                reach.well();
+                outcome
+            }
+        };
         let counts = counts(engine_state.borrow().tally);
         report.send_if_modified(|report| {
             let changed = set(&mut report.outcome, outcome);
@@ -222,6 +235,7 @@ async fn run(
             }
             Ok(()) = engine_state.changed() => {}
             Ok(()) = sources.changed() => {}
+            () = news.next() => {}
         }
     }
 }
@@ -253,55 +267,4 @@ pub(super) fn set<T: PartialEq>(place: &mut T, value: T) -> bool {
     let changed = *place != value;
     *place = value;
     changed
-}
-
-/// Writes the status.
-struct Teller {
-    shared: Arc<Shared>,
-    name: String,
-    last: Option<RemoteClusterStatus>,
-    rng: Rng,
-}
-
-impl Teller {
-    /// Writes each report that says something new, until nobody reports any more.
-    async fn tell(&mut self, mut reports: state::Receiver<Report>) {
-        let mut failures = 0_u8;
-        loop {
-            let report = reports.borrow_and_update().clone();
-            match self.write(&report).await {
-                Ok(()) => failures = 0,
-                // It has been deleted: its end comes by the watch.
-                Err(Fault::NotFound) => debug!("the RemoteCluster is gone"),
-                Err(fault) => {
-                    failures = failures.saturating_add(1);
-                    warn!(reason = fault.reason(), %fault, todo = fault.what_to_do(), "cannot write the status");
-                }
-            }
-            let pause =
-                if failures == 0 { STATUS_PAUSE } else { self.rng.backoff(BACKOFF_FIRST, failures, BACKOFF_MOST) };
-            let mut until_the_end = reports.clone();
-            tokio::select! {
-                biased;
-                () = async { while until_the_end.changed().await.is_ok() {} } => return,
-                () = sleep(pause) => {}
-            }
-            if failures == 0 && reports.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
-    async fn write(&mut self, report: &Report) -> Result<(), Fault> {
-        let Some(status) = status::next(self.last.as_ref(), report, jiff::Timestamp::now()) else { return Ok(()) };
-        let namespace = &self.shared.rules.source_namespace;
-        let path = format!("/apis/mw-sync.io/v1alpha1/namespaces/{namespace}/remoteclusters/{}", self.name);
-        let patch = Bytes::from(json!({ "status": status }).to_string());
-        let manager = self.shared.rules.role.field_manager();
-        let client = &self.shared.connection.write;
-        read::patch_status::<RemoteCluster>(client, &path, manager, patch).await?;
-        info!(reason = report.outcome.reason(), "status");
-        self.last = Some(status);
-        Ok(())
-    }
 }

@@ -6,6 +6,7 @@ use sync_core::fault::{Fault, message};
 
 use super::crd::{RemoteClusterStatus, Sources};
 use super::secret::SecretError;
+use crate::eks::error::EksError;
 
 /// Type of the one condition.
 pub const READY: &str = "Ready";
@@ -23,6 +24,8 @@ pub enum Outcome {
     Secret(SecretError),
     /// The kubeconfig cannot be used. The text is the reader's, which quotes nothing from it.
     KubeconfigInvalid(String),
+    /// On the way to an EKS cluster.
+    Eks(EksError),
     /// A request failed; [`Fault::NamespaceMissing`] is the destination's.
     Fault(Fault),
     /// The source namespace, of this name, is missing or Terminating.
@@ -38,6 +41,7 @@ impl Outcome {
             Self::Suspended => "Suspended",
             Self::Secret(error) => error.reason(),
             Self::KubeconfigInvalid(_) => "KubeconfigInvalid",
+            Self::Eks(error) => error.reason(),
             Self::Fault(fault) => fault.reason(),
             Self::SourceNamespaceMissing(_) => "SourceNamespaceMissing",
         }
@@ -51,6 +55,7 @@ impl Outcome {
             Self::Suspended => "nothing is written or deleted there; set spec.suspend to false to go on".to_owned(),
             Self::Secret(error) => error.to_string(),
             Self::KubeconfigInvalid(text) => format!("the kubeconfig cannot be used: {}", message(text)),
+            Self::Eks(error) => format!("{error}; {}", error.what_to_do()),
             Self::Fault(Fault::NamespaceMissing) => format!(
                 "namespace {destination} does not exist there; make it and our access to it: kubectl apply -f \
                  deploy/namespace.yaml -f deploy/remote-access.yaml"
@@ -172,6 +177,11 @@ mod tests {
             ),
             (Outcome::Secret(SecretError::KeyMissing(place())), "SecretKeyMissing", "spec.kubeconfig.key"),
             (Outcome::KubeconfigInvalid("no \u{1b}context".into()), "KubeconfigInvalid", "no \\u{1b}context"),
+            (
+                Outcome::Eks(EksError::ClusterNotActive("CREATING".into())),
+                "ClusterNotActive",
+                "is CREATING; wait until",
+            ),
             (Outcome::Fault(Fault::Connect("refused".into())), "Unreachable", "cannot connect: refused; check"),
             (Outcome::Fault(Fault::Unauthorised), "Unauthorised", "renew the token"),
             (Outcome::Fault(Fault::NamespaceMissing), "NamespaceMissing", "deploy/remote-access.yaml"),

@@ -1,0 +1,100 @@
+//! What a failed request to a remote cluster means, by the way that leads to it.
+
+use std::sync::Arc;
+
+use sync_core::fault::Fault;
+use tokio::sync::watch as state;
+
+use super::status::Outcome;
+use crate::eks::error::EksError;
+use crate::eks::facts::Place;
+use crate::eks::login::Login;
+use crate::eks::scout::Seen;
+
+/// The way to a remote cluster.
+pub(super) enum Reach {
+    /// What the kubeconfig says is all that there is.
+    Kubeconfig,
+    /// AWS knows more.
+    Eks(EksReach),
+}
+
+/// See [`Reach::Eks`].
+pub(super) struct EksReach {
+    pub(super) place: Arc<Place>,
+    pub(super) login: Arc<Login>,
+    /// Why there is no good token.
+    pub(super) no_token: state::Receiver<Option<EksError>>,
+    pub(super) seen: state::Receiver<Seen>,
+    /// Whether AWS should be asked where the cluster is.
+    pub(super) lost: Arc<state::Sender<bool>>,
+}
+
+impl Reach {
+    /// What to tell of a failed request; AWS is asked anew where the cluster is, if that may be the reason.
+    pub(super) fn outcome(&self, fault: Fault) -> Outcome {
+        match self {
+            Self::Kubeconfig => Outcome::Fault(fault),
+            Self::Eks(eks) => eks.outcome(fault),
+        }
+    }
+
+    /// No request fails.
+    pub(super) fn well(&self) {
+        if let Self::Eks(eks) = self {
+            eks.set_lost(false);
+        }
+    }
+
+    /// What else outcomes depend on.
+    pub(super) fn news(&self) -> News {
+        match self {
+            Self::Kubeconfig => News(None),
+            Self::Eks(eks) => News(Some((eks.no_token.clone(), eks.seen.clone()))),
+        }
+    }
+}
+
+/// Changes that may make another outcome of the same fault.
+pub(super) struct News(Option<(state::Receiver<Option<EksError>>, state::Receiver<Seen>)>);
+
+impl News {
+    /// Returns at the next one. Never, if there is none.
+    pub(super) async fn next(&mut self) {
+        if let Some((no_token, seen)) = &mut self.0 {
+            tokio::select! {
+                biased;
+                Ok(()) = no_token.changed() => return,
+                Ok(()) = seen.changed() => return,
+                else => {}
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+}
+
+impl EksReach {
+    fn outcome(&self, fault: Fault) -> Outcome {
+        self.set_lost(matches!(fault, Fault::Connect(_) | Fault::Tls(_) | Fault::Unauthorised));
+        // A cluster that has gone answers in any of these ways.
+        let gone = self.seen.borrow().error.clone().filter(|error| matches!(error, EksError::ClusterNotFound { .. }));
+        match (fault, gone) {
+            (Fault::Connect(_) | Fault::Tls(_) | Fault::Unauthorised | Fault::NoAnswer(_), Some(gone)) => {
+                Outcome::Eks(gone)
+            }
+            (Fault::Connect(words), None) => {
+                let Place { endpoint, restricted, .. } = &*self.place;
+                Outcome::Eks(EksError::NotReachable { endpoint: endpoint.clone(), restricted: *restricted, words })
+            }
+            (Fault::Tls(words), None) => Outcome::Eks(EksError::CertificateMismatch(words)),
+            (Fault::Unauthorised, None) => {
+                Outcome::Eks(self.no_token.borrow().clone().unwrap_or_else(|| self.login.unauthorised()))
+            }
+            (other, _) => Outcome::Fault(other),
+        }
+    }
+
+    fn set_lost(&self, lost: bool) {
+        self.lost.send_if_modified(|known| std::mem::replace(known, lost) != lost);
+    }
+}
