@@ -80,7 +80,10 @@ fn by_code(service: Service, code: &str, status: u16, words: &str) -> Answer {
         | "RequestThrottledException"
         | "SlowDown" => Answer::Other(EksError::Throttled(service)),
         _ if status == 429 => Answer::Other(EksError::Throttled(service)),
-        "" => Answer::Other(EksError::AwsRefused { service, code: format!("HTTP {status}") }),
+        "" => {
+            let words = format!("HTTP {status} without a code of AWS's, as a proxy would say it");
+            Answer::Other(EksError::AwsUnreachable { service, words })
+        }
         _ => Answer::Other(EksError::AwsRefused { service, code: said(code, words) }),
     }
 }
@@ -163,7 +166,7 @@ mod tests {
             ("ExpiredTokenException", 403, "HUNTER2", "NoCredentials"),
             ("TooManyRequestsException", 429, "HUNTER2", "Throttled"),
             ("", 429, "", "Throttled"),
-            ("", 503, "", "AwsRefused"),
+            ("", 503, "", "AwsUnreachable"),
             ("Internal\u{1b}Failure", 500, "HUNTER2", "AwsRefused"),
         ] {
             let found = by_code(Service::Sts, code, status, words);

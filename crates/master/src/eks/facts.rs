@@ -9,6 +9,9 @@ use sync_core::fault::message;
 use super::arn::ClusterArn;
 use super::error::EksError;
 
+/// How each certificate in PEM begins.
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
 /// The answer, as far as it matters. AWS promises none of its fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -84,6 +87,10 @@ impl Facts {
         let authority = authority.ok_or_else(|| lacks("it has no certificate authority"))?;
         let authority = BASE64_STANDARD.decode(authority.trim());
         let authority = authority.map_err(|_| lacks("its certificate authority is no base64"))?;
+        // In a broken one a certificate may be missing; to leave a place that works for it would be no gain.
+        if !authority.windows(CERTIFICATE.len()).any(|window| window == CERTIFICATE) {
+            return Err(lacks("its certificate authority holds no certificate"));
+        }
         let token_name = self.outpost_id.unwrap_or_else(|| asked.name().to_owned());
         Ok(Place { endpoint, authority, created: self.created, token_name, restricted: self.restricted })
     }
@@ -102,7 +109,7 @@ mod tests {
             arn: Some(arn().to_string()),
             status: Some(status.to_owned()),
             endpoint: Some("https://A.gr7.eu-west-1.eks.amazonaws.com".to_owned()),
-            authority: Some("UEVN".to_owned()),
+            authority: Some(BASE64_STANDARD.encode(CERTIFICATE)),
             created: Some(7),
             ..Facts::default()
         }
@@ -112,7 +119,7 @@ mod tests {
     fn which_ones_serve() {
         for status in ["ACTIVE", "UPDATING", "SOMETHING_NEW"] {
             let place = facts(status).place(&arn()).unwrap();
-            assert_eq!((place.authority.as_slice(), place.token_name.as_str()), (&b"PEM"[..], "prod"));
+            assert_eq!((place.authority.as_slice(), place.token_name.as_str()), (CERTIFICATE, "prod"));
         }
         for status in ["CREATING", "PENDING", "DELETING", "FAILED"] {
             assert_eq!(facts(status).place(&arn()), Err(EksError::ClusterNotActive(status.to_owned())));
@@ -140,6 +147,7 @@ mod tests {
             (Facts { endpoint: None, ..facts("ACTIVE") }, "no endpoint (status ACTIVE)"),
             (Facts { endpoint: Some(String::new()), ..facts("ACTIVE") }, "no endpoint"),
             (Facts { authority: None, ..facts("ACTIVE") }, "no certificate authority"),
+            (Facts { authority: Some("UEVN".to_owned()), ..facts("ACTIVE") }, "holds no certificate"),
             (Facts { authority: Some("%%".to_owned()), ..facts("UPDATING") }, "no base64 (status UPDATING)"),
         ] {
             let error = facts.place(&arn()).unwrap_err();

@@ -1,11 +1,11 @@
 //! The login to one cluster: a header that always holds a good token.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures::future::BoxFuture;
+use http::HeaderValue;
 use sync_core::cluster::header::SwapHeader;
 use sync_core::cluster::renew::Renew;
 use tokio::sync::{Mutex, watch};
@@ -36,8 +36,6 @@ pub struct Login {
     header: SwapHeader,
     /// Held while the next token is made.
     signed: Mutex<Signed>,
-    /// How many tokens there were.
-    serial: AtomicU64,
     /// What the last one was signed with.
     grant: std::sync::Mutex<Arc<Grant>>,
     trouble: watch::Sender<Option<EksError>>,
@@ -60,8 +58,7 @@ impl Login {
         let (token, signed) = sign(&audience, &clock, &held)?;
         let header = SwapHeader::bearer(token.secret()).map_err(|_| unusable())?;
         let (signed, grant) = (Mutex::new(signed), std::sync::Mutex::new(held.grant));
-        let (serial, trouble) = (AtomicU64::new(1), watch::Sender::new(None));
-        Ok(Self { session, audience, clock, header, signed, serial, grant, trouble })
+        Ok(Self { session, audience, clock, header, signed, grant, trouble: watch::Sender::new(None) })
     }
 
     /// What requests carry.
@@ -105,8 +102,8 @@ impl Login {
                 return PAUSE;
             }
         };
-        let newer = !Arc::ptr_eq(&held.grant, &self.grant());
-        if (newer || self.clock.now() >= signed.until)
+        // A token of the session before is as good until then.
+        if self.clock.now() >= signed.until
             && let Err(error) = self.put(&mut signed, &held)
         {
             self.tell(Some(error));
@@ -118,10 +115,9 @@ impl Login {
         signed.until.min(due).duration_since(now).unwrap_or_default().max(SHORTEST)
     }
 
-    async fn renewed(&self) {
-        let refused = self.serial.load(Ordering::Relaxed);
+    async fn renewed(&self, refused: &Arc<HeaderValue>) {
         let mut signed = self.signed.lock().await;
-        if self.serial.load(Ordering::Relaxed) != refused {
+        if !Arc::ptr_eq(&self.header.current(), refused) {
             // Somebody else came first.
             return;
         }
@@ -141,8 +137,7 @@ impl Login {
         self.header.set_bearer(token.secret()).map_err(|_| unusable())?;
         *self.grant.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&held.grant);
         *signed = times;
-        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        debug!(serial, "a new token");
+        debug!("a new token");
         self.tell(None);
         Ok(())
     }
@@ -174,8 +169,8 @@ fn unusable() -> EksError {
 }
 
 impl Renew for Login {
-    fn renew(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.renewed())
+    fn renew<'a>(&'a self, refused: &'a Arc<HeaderValue>) -> BoxFuture<'a, ()> {
+        Box::pin(self.renewed(refused))
     }
 }
 

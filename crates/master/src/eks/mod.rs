@@ -41,7 +41,7 @@ pub mod token;
 
 #[cfg(test)]
 #[path = "tests_support.rs"]
-mod tests_support;
+pub(crate) mod tests_support;
 
 use arn::ClusterArn;
 use aws::{Aws, SessionKey};

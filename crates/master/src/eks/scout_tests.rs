@@ -3,7 +3,7 @@ use futures::future::join_all;
 use super::*;
 use crate::eks::error::Service;
 use crate::eks::facts::Facts;
-use crate::eks::tests_support::{FakeAws, arn, facts, key};
+use crate::eks::tests_support::{FakeAws, arn, authority, facts, key};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -40,7 +40,7 @@ async fn it_looks_every_five_to_ten_minutes_and_tells_only_news() {
     assert!(gaps.iter().all(|gap| (EVERY / 2..=EVERY + SECOND).contains(gap)), "{gaps:?}");
     assert!((18..=36).contains(&gaps.len()) && gaps.iter().any(|gap| *gap != gaps[0]), "{gaps:?}");
     // Another authority is another place.
-    aws.describe_as(Ok(Facts { authority: Some("UEVNUEVN".to_owned()), ..facts() }));
+    aws.describe_as(Ok(Facts { authority: Some(authority("two")), ..facts() }));
     seen.changed().await.unwrap();
     assert!(!seen.borrow().place.as_ref().unwrap().is_same(&place));
 }
@@ -80,8 +80,12 @@ async fn what_aws_does_not_say_changes_no_place() {
         EksError::AwsUnreachable { service: Service::Eks, words: "refused".to_owned() },
         EksError::ClusterNotFound { arn: arn(), account: None },
         EksError::DescribeDenied { caller: None, words: "no".to_owned() },
+        EksError::BadDescription("its certificate authority holds no certificate (status ACTIVE)".to_owned()),
     ] {
-        aws.describe_as(Err(error.clone()));
+        aws.describe_as(match error {
+            EksError::BadDescription(_) => Ok(Facts { authority: Some("UEVN".to_owned()), ..facts() }),
+            _ => Err(error.clone()),
+        });
         seen.changed().await.unwrap();
         let now = seen.borrow_and_update().clone();
         assert_eq!(now.error, Some(error));

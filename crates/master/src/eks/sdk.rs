@@ -218,3 +218,7 @@ impl fmt::Debug for SdkAws {
         f.debug_struct("SdkAws").field("allow_node_role", &self.allow_node_role).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "sdk_tests.rs"]
+mod tests;

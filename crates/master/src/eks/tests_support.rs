@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use futures::future::{BoxFuture, FutureExt as _};
 use tokio::time::{Instant, sleep};
 
@@ -21,7 +23,7 @@ pub(super) const ROLE: &str = "arn:aws:iam::111122223333:role/team/mw-sync";
 
 /// See the module. Each request takes 100 ms.
 #[derive(Debug)]
-pub(super) struct FakeAws {
+pub(crate) struct FakeAws {
     clock: WallClock,
     /// Life of new sessions; an error instead of one.
     pub(super) sessions: Mutex<Result<Duration, EksError>>,
@@ -34,7 +36,7 @@ pub(super) struct FakeAws {
 }
 
 impl FakeAws {
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         let caller = "arn:aws:sts::111122223333:assumed-role/mw-sync/mw-sync-management".to_owned();
         Arc::new(Self {
             clock: wall_clock(),
@@ -50,7 +52,7 @@ impl FakeAws {
         self.clock.clone()
     }
 
-    pub(super) fn eks(self: &Arc<Self>) -> Eks {
+    pub(crate) fn eks(self: &Arc<Self>) -> Eks {
         Eks::new(Arc::clone(self) as Arc<dyn Aws>, self.clock(), "management", 1)
     }
 
@@ -120,20 +122,25 @@ pub(super) fn wall_clock() -> WallClock {
     WallClock::of(move || day + start.elapsed())
 }
 
-pub(super) fn arn() -> ClusterArn {
+pub(crate) fn arn() -> ClusterArn {
     ARN.parse().unwrap()
 }
 
-pub(super) fn key() -> SessionKey {
+pub(crate) fn key() -> SessionKey {
     SessionKey { role: Some(ROLE.parse().unwrap()), external_id: None, region: "eu-west-1".to_owned() }
 }
 
-pub(super) fn facts() -> Facts {
+/// As AWS writes it.
+pub(super) fn authority(content: &str) -> String {
+    BASE64_STANDARD.encode(format!("-----BEGIN CERTIFICATE-----\n{content}"))
+}
+
+pub(crate) fn facts() -> Facts {
     Facts {
         arn: Some(ARN.to_owned()),
         status: Some("ACTIVE".to_owned()),
         endpoint: Some("https://A.gr7.eu-west-1.eks.amazonaws.com".to_owned()),
-        authority: Some("UEVN".to_owned()),
+        authority: Some(authority("one")),
         created: Some(7),
         ..Facts::default()
     }

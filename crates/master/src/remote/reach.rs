@@ -98,3 +98,51 @@ impl EksReach {
         self.lost.send_if_modified(|known| std::mem::replace(known, lost) != lost);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eks::error::Service;
+    use crate::eks::tests_support::{FakeAws, arn, facts, key};
+
+    #[tokio::test(start_paused = true)]
+    async fn aws_says_more_of_a_fault_and_is_asked_about_some() {
+        let aws = FakeAws::new();
+        let eks = aws.eks();
+        let place = Arc::new(facts().place(&arn()).unwrap());
+        let login = Arc::new(eks.login(eks.session(&key()), &arn(), &place).await.unwrap());
+        let (no_token, no_token_seen) = state::channel(None);
+        let (seen, seen_seen) = state::channel(Seen { place: Some(Arc::clone(&place)), error: None });
+        let lost = Arc::new(state::Sender::new(false));
+        let ours = EksReach { place, login, no_token: no_token_seen, seen: seen_seen, lost: Arc::clone(&lost) };
+        let reach = Reach::Eks(ours);
+        let check = |fault: Fault, reason: &str, text: &str, asks: bool| {
+            let outcome = reach.outcome(fault);
+            let message = outcome.message("operator");
+            assert!(outcome.reason() == reason && message.contains(text), "{reason}: {} {message}", outcome.reason());
+            assert_eq!(*lost.borrow(), asks, "{reason}");
+        };
+        let words = || "words".to_owned();
+        check(Fault::Connect(words()), "Unreachable", "https://A.gr7.eu-west-1.eks.amazonaws.com: words", true);
+        check(Fault::Forbidden(words()), "Forbidden", "words", false);
+        check(Fault::Tls(words()), "CertificateMismatch", "words; look for a proxy", true);
+        reach.well();
+        assert!(!*lost.borrow());
+        check(Fault::Unauthorised, "Unauthorised", "role/team/mw-sync an access entry", true);
+
+        let mut news = reach.news();
+        no_token.send_replace(Some(EksError::Throttled(Service::Sts)));
+        news.next().await;
+        check(Fault::Unauthorised, "Throttled", "AWS STS", true);
+        check(Fault::Connect(words()), "Unreachable", "words", true);
+        let error = Some(EksError::ClusterNotFound { arn: arn(), account: None });
+        seen.send_modify(|seen| seen.error = error);
+        news.next().await;
+        for fault in [Fault::Connect(words()), Fault::Tls(words()), Fault::Unauthorised] {
+            check(fault, "ClusterNotFound", "no cluster prod", true);
+        }
+        check(Fault::Forbidden(words()), "Forbidden", "words", false);
+        // No more news.
+        assert!(tokio::time::timeout(std::time::Duration::from_secs(60), news.next()).await.is_err());
+    }
+}

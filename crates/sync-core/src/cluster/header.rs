@@ -50,8 +50,8 @@ impl SwapHeader {
         Ok(())
     }
 
-    /// What it holds now; the same `Arc` until it is swapped.
-    pub(super) fn current(&self) -> Arc<HeaderValue> {
+    /// What it holds now, a credential; the same `Arc` until it is swapped.
+    pub fn current(&self) -> Arc<HeaderValue> {
         self.0.load_full()
     }
 }

@@ -22,9 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Who makes a newer credential when a server refuses the one that we have.
 pub trait Renew: Send + Sync {
-    /// Puts a newer credential into the header, or leaves it alone if a newer one would fare no better. Many callers
-    /// may come at once, and each may leave at any time.
-    fn renew(&self) -> BoxFuture<'_, ()>;
+    /// Puts a newer credential than the refused one into the header, or leaves it alone if a newer one would fare no
+    /// better. Many callers may come at once, and each may leave at any time.
+    fn renew<'a>(&'a self, refused: &'a Arc<HeaderValue>) -> BoxFuture<'a, ()>;
 }
 
 /// Puts the header on each request, and once more on one that was refused with 401, if it has changed meanwhile.
@@ -41,7 +41,7 @@ impl Renewing {
         if let Some(other) = other() {
             return Some(other);
         }
-        let _late = timeout(PATIENCE, self.renew.renew()).await;
+        let _late = timeout(PATIENCE, self.renew.renew(refused)).await;
         other()
     }
 }
@@ -121,7 +121,7 @@ mod tests {
     struct Tokens(SwapHeader, Mutex<Vec<&'static str>>);
 
     impl Renew for Tokens {
-        fn renew(&self) -> BoxFuture<'_, ()> {
+        fn renew<'a>(&'a self, _: &'a Arc<HeaderValue>) -> BoxFuture<'a, ()> {
             Box::pin(async {
                 let next = self.1.lock().unwrap().pop();
                 match next {
