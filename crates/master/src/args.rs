@@ -2,12 +2,11 @@
 
 use std::ffi::OsString;
 
-use clap::builder::BoolishValueParser;
 use clap::{Parser, Subcommand};
 use sync_core::cluster::addresses::AddressRules;
 use sync_core::contract::object::Uid;
 use sync_core::contract::rules::Role;
-use sync_core::ops::flags::{self, Common, CommonArgs, dns_label};
+use sync_core::ops::flags::{self, Common, CommonArgs, dns_label, yes_or_no};
 
 /// Copies annotated Secrets and ConfigMaps of one namespace into one namespace of every remote cluster.
 #[derive(Debug, Parser)]
@@ -32,7 +31,7 @@ struct Args {
     allow_addresses: Option<AddressRules>,
 
     /// Log in to AWS as the role of the node, by the instance metadata service, where a pod has no role of its own
-    #[arg(long, env = "MW_SYNC_ALLOW_NODE_ROLE", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "MW_SYNC_ALLOW_NODE_ROLE", value_parser = yes_or_no)]
     allow_node_role: bool,
 
     #[command(subcommand)]

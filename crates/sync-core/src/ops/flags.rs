@@ -165,7 +165,10 @@ fn switch_key(text: &str) -> Result<String, String> {
 }
 
 /// Reads what a variable says of a flag without a value, in the words of the switch on a source.
-fn yes_or_no(text: &str) -> Result<bool, String> {
+///
+/// # Errors
+/// For any other word.
+pub fn yes_or_no(text: &str) -> Result<bool, String> {
     let switch = Switch::parse(text).ok_or("expected yes (also true, on, 1) or no (also false, off, 0)")?;
     Ok(switch == Switch::Yes)
 }
