@@ -85,6 +85,8 @@ pub struct Foreign {
     pub was_ours: bool,
     /// What it remembers from that time.
     pub end: End,
+    /// Options on it that go when it is taken over, unless the source has them.
+    pub left: Shape,
     /// What is in it, if we have looked.
     pub inside: Option<Inside>,
 }
@@ -101,7 +103,7 @@ pub struct Inside {
 }
 
 /// How somebody's object becomes a replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adoption {
     /// Its version.
     pub guard: Guard,
@@ -113,6 +115,8 @@ pub struct Adoption {
     pub asked: Option<OnConflict>,
     /// What it remembers from then on.
     pub end: End,
+    /// As in [`Foreign`].
+    pub left: Shape,
 }
 
 /// What stands at the destination under the source's kind and name.
@@ -323,9 +327,10 @@ fn adopt(view: &View<'_>, desired: &Arc<Desired>, foreign: Option<&Foreign>) -> 
     if view.contested {
         return Action::Refuse(Reason::Contested);
     }
+    let left = foreign.left.clone();
     end.retain = desired.options.on_delete == OnDelete::Retain;
     end.adopted |= asked == Some(OnConflict::Adopt);
-    Action::Adopt(Arc::clone(desired), Adoption { guard, has_labels, has_annotations, asked, end })
+    Action::Adopt(Arc::clone(desired), Adoption { guard, has_labels, has_annotations, asked, end, left })
 }
 
 /// A replica is wanted no more; `said` is how the source wants it to end, if it is there to say so.

@@ -288,6 +288,7 @@ fn adoption() {
         rival: false,
         was_ours: false,
         end: End::default(),
+        left: Shape::default(),
         inside,
     };
     let unseen = foreign(None);

@@ -174,6 +174,12 @@ async fn a_replica_that_a_master_retains_goes_on_as_a_source_of_its_cluster() ->
         let copy = until_value(&remote, "retained-a", "retained", "1").await;
         assert_eq!(uid(&copy), uid(&first), "{by}");
     }
+    // An option that its source has no more is not one of the time before.
+    stage.annotate("retained", json!({ "mw-sync": "no" })).await?;
+    stage.copy_is(&remote, "retained", is_free).await;
+    world.namespace("elsewhere-retained").await?;
+    stage.annotate("retained", json!({ "mw-sync": "yes", "mw-sync.io/namespaces": null })).await?;
+    until_value(&remote, "elsewhere-retained", "retained", "1").await;
     no_deletes().await?;
     end(&master).await?;
     end(&agent).await

@@ -81,7 +81,7 @@ pub fn adopt(desired: &Desired, adoption: &Adoption) -> Vec<u8> {
             patch.push(json!({ "op": "add", "path": format!("/metadata/{map}"), "value": {} }));
         }
     }
-    write_all(&mut patch, desired, &Shape::default());
+    write_all(&mut patch, desired, &adoption.left);
     patch.extend(drop_key("annotations", keys::RELEASED_FROM));
     let how = match adoption.asked {
         Some(OnConflict::Adopt) => Some(marks::ADOPTED),

@@ -125,7 +125,7 @@ impl Desired {
 
 /// What a master's replica carries for the agent there: the options as they stand, also those that cannot be read or are
 /// not known, so that the agent freezes too and does not take what it cannot see for the default.
-fn is_for_agents(key: &str) -> bool {
+pub(super) fn is_for_agents(key: &str) -> bool {
     key.starts_with(keys::PREFIX) && !keys::MARKS_ON_SOURCE.contains(&key) && !keys::OPTIONS_OF_MASTER.contains(&key)
 }
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::desired::is_for_agents;
 use super::fingerprint::{Fingerprint, Shape, payload_digest};
 use super::keys;
 use super::object::{Object, Rv, SourceKey, Uid};
 use super::options::{OnDelete, Options};
-use super::rules::Rules;
+use super::rules::{Role, Rules};
 
 /// A replica of ours as a list or watch showed it, without its bytes.
 #[derive(Clone, Debug)]
@@ -91,6 +92,13 @@ pub fn was_ours(
         && annotations.get(keys::RELEASED_FROM).is_some_and(|origin| *origin == rules.origin(key))
 }
 
+/// The options that stand on an object which a master takes over, from before it was released or from whoever used it
+/// as a source there. As a replica it has those of its source and no others: the agent there would follow them.
+pub fn options_left(rules: &Rules, annotations: &BTreeMap<String, String>) -> Shape {
+    let left = annotations.keys().filter(|key| rules.role == Role::Master && is_for_agents(key));
+    Shape { labels: Vec::new(), annotations: left.cloned().collect() }
+}
+
 impl Sighting {
     /// Reads an object that our replica watch delivered.
     pub fn read(rules: &Rules, object: Object) -> Self {
@@ -115,9 +123,24 @@ impl Sighting {
 mod tests {
     use super::*;
     use crate::contract::object::{Kind, tests_support::object};
-    use crate::contract::rules::Role;
     use crate::contract::source::{Reading, Source};
     use crate::contract::strip::StripList;
+
+    #[test]
+    fn a_master_leaves_no_option_of_another_on_what_it_takes_over() {
+        let annotations = [
+            (keys::NAMESPACES, "a"),
+            ("mw-sync.io/typo", "x"),
+            (keys::RELEASED_FROM, "management/operator/a"),
+            (keys::CLUSTERS, "b"),
+            ("note", "n"),
+        ];
+        let annotations = annotations.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let rules = |role, cluster| Rules::new(role, "operator", cluster, StripList::with::<&str>(&[]).unwrap());
+        let left = options_left(&rules(Role::Master, Some("management")), &annotations);
+        assert_eq!(left.to_annotation(), "annotation:mw-sync.io/namespaces,annotation:mw-sync.io/typo");
+        assert_eq!(options_left(&rules(Role::Agent, None), &annotations), Shape::default());
+    }
 
     #[test]
     fn a_replica_reads_back_as_what_was_wanted_and_a_stranger_does_not() {

@@ -121,6 +121,7 @@ impl Core {
             rival: labels.contains_key(keys::MANAGED_BY),
             was_ours: marks::was_ours(&self.rules, key, labels, annotations),
             end: End::read(annotations),
+            left: marks::options_left(&self.rules, annotations),
             inside,
         }
     }

@@ -29,8 +29,8 @@ fn desired(value: &str) -> Desired {
 
 fn foreign(rv: u64) -> Foreign {
     let guard = Guard { uid: uid(77), rv: Rv(rv) };
-    let end = End::default();
-    Foreign { guard, has_labels: true, has_annotations: true, rival: false, was_ours: false, end, inside: None }
+    let (end, left) = (End::default(), Shape::default());
+    Foreign { guard, has_labels: true, has_annotations: true, rival: false, was_ours: false, end, left, inside: None }
 }
 
 fn known(n: u8, rv: u64, value: &str) -> Replica {
