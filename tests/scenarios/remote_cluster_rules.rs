@@ -107,7 +107,7 @@ async fn a_remote_cluster_has_defaults_columns_and_a_fixed_namespace() -> Result
     .to_string();
     let merge = ["-n", "operator", "patch", "rcl", "good", "--subresource=status", "--type=merge", "-p"];
     cluster.kubectl(&[&merge[..], &[&status]].concat()).await?;
-    let table = cluster.kubectl(&["-n", "operator", "get", "rcl"]).await?;
+    let table = cluster.kubectl(&["-n", "operator", "get", "rcl", "good"]).await?;
     let lines: Vec<Vec<_>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines[0], ["NAME", "READY", "REASON", "SYNCED", "REFUSED", "VERSION", "AGE"]);
     assert_eq!(lines[1][..6], ["good", "False", "Unreachable", "3", "1", "v1.36.3"]);
