@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use testbed::{Mark, Process, eventually};
 
 use crate::IN_FLIGHT;
-use crate::copies::Copies;
+use crate::copies::{Copies, cpu_of_server};
 use crate::log::said;
 use crate::report::{AgentRun, Span, Spans};
 use crate::world::{NAME, World, docker_config, secrets, send};
@@ -24,21 +24,21 @@ pub(crate) async fn run(world: &World, copies: &Copies) -> Result<AgentRun> {
     let all = format!("synced={}", world.namespaces.len());
     change(world, &json!({ "data": docker_config("first") })).await?;
 
-    let (cpu, server) = (agent.cpu_seconds()?, world.server_cpu()?);
+    let (cpu, server) = (agent.cpu_seconds()?, cpu_of_server(world)?);
     let mark = world.cluster.audit().mark().await?;
     change(world, &json!({ "metadata": { "annotations": { "mw-sync": "yes" } } })).await?;
     said(&agent, &all, 1).await;
-    let server_cpu = world.server_cpu()? - server;
+    let server_cpu = cpu_of_server(world)? - server;
     let create = Span { server_cpu, ..span(world, mark).await? };
     let cpu_create = agent.cpu_seconds()? - cpu;
     Copies::check(world, &docker_config("first")).await?;
     copies.learn(world).await?;
 
-    let (cpu, server) = (agent.cpu_seconds()?, world.server_cpu()?);
+    let (cpu, server) = (agent.cpu_seconds()?, cpu_of_server(world)?);
     let mark = world.cluster.audit().mark().await?;
     change(world, &json!({ "data": docker_config("again") })).await?;
     said(&agent, &all, 2).await;
-    let server_cpu = world.server_cpu()? - server;
+    let server_cpu = cpu_of_server(world)? - server;
     let update = Span { server_cpu, ..span(world, mark).await? };
     let cpu_update = agent.cpu_seconds()? - cpu;
     Copies::check(world, &docker_config("again")).await?;

@@ -14,6 +14,11 @@ use crate::world::{NAME, World, send};
 #[derive(Default)]
 pub(crate) struct Copies(Mutex<Option<Value>>);
 
+/// CPU seconds that the API server has used.
+pub(crate) fn cpu_of_server(world: &World) -> Result<f64> {
+    world.cluster.api_server().context("no API server")?.cpu_seconds()
+}
+
 impl Copies {
     /// The copies that are there now.
     pub(crate) async fn all(world: &World) -> Result<Vec<Value>> {

@@ -7,7 +7,7 @@ use http_body_util::BodyExt as _;
 use kube::client::Body;
 use testbed::Requests;
 
-use crate::copies::Copies;
+use crate::copies::{Copies, cpu_of_server};
 use crate::report::{Span, Spans};
 use crate::world::{NAME, World, docker_config, secrets, send_all};
 
@@ -29,22 +29,22 @@ pub(crate) async fn run(world: &World, copies: &Copies, floor: Floor) -> Result<
     let objects = || world.namespaces.iter().map(|namespace| format!("{}/{NAME}", secrets(namespace)));
 
     let mark = world.cluster.audit().mark().await?;
-    let cpu = world.server_cpu()?;
+    let cpu = cpu_of_server(world)?;
     let body = copies.body(docker_config("floor"))?;
     let paths = world.namespaces.iter().map(|namespace| secrets(namespace));
     send_all(connection, &Method::POST, paths.map(|path| (path, body.clone()))).await?;
-    let server_cpu = world.server_cpu()? - cpu;
+    let server_cpu = cpu_of_server(world)? - cpu;
     let create = Span { server_cpu, ..span(world.cluster.audit().since(mark).await?)? };
 
     let mark = world.cluster.audit().mark().await?;
-    let cpu = world.server_cpu()?;
+    let cpu = cpu_of_server(world)?;
     let (method, body) = if floor == Floor::Patched {
         (Method::PATCH, copies.patch(&docker_config("other"))?)
     } else {
         (Method::PUT, copies.body(docker_config("other"))?)
     };
     send_all(connection, &method, objects().map(|path| (path, body.clone()))).await?;
-    let server_cpu = world.server_cpu()? - cpu;
+    let server_cpu = cpu_of_server(world)? - cpu;
     let update = Span { server_cpu, ..span(world.cluster.audit().since(mark).await?)? };
     Copies::check(world, &docker_config("other")).await?;
 

@@ -123,11 +123,6 @@ impl World {
         Ok(Self { cluster, namespaces, connection, agent, agent_kubeconfig })
     }
 
-    /// CPU seconds that the API server has used.
-    pub(crate) fn server_cpu(&self) -> Result<f64> {
-        self.cluster.api_server().context("no API server")?.cpu_seconds()
-    }
-
     pub(crate) async fn stop(self) {
         self.cluster.stop().await;
     }
