@@ -14,26 +14,26 @@ use crate::order::{Looked, Metadata};
 use crate::plan::{Foreign, Guard, Inside, Replica};
 
 impl Core {
-    pub(super) fn on_done(&mut self, now: Moment, id: u64, result: Result<Reply, Fault>) {
+    pub(super) fn on_done(&mut self, id: u64, result: Result<Reply, Fault>) {
         let Some(flight) = self.flights.remove(&id) else { return };
         self.queue.done(flight.pair);
         match result {
             Ok(reply) => {
-                self.answered(now, flight.sent);
-                self.succeeded(now, flight, reply);
+                self.answered(flight.sent);
+                self.succeeded(flight, reply);
             }
-            Err(fault) => self.failed(now, flight, fault),
+            Err(fault) => self.failed(flight, fault),
         }
     }
 
     /// The server answers, and a request that was sent then.
-    fn answered(&mut self, now: Moment, sent: Moment) {
+    fn answered(&mut self, sent: Moment) {
         (self.cluster_fault, self.cluster_failures, self.paused_until) = (None, 0, None);
-        (self.silent, self.answered) = (None, Some(now));
-        self.limit.answered(now, sent);
+        (self.silent, self.answered) = (None, Some(self.now));
+        self.limit.answered(self.now, sent);
     }
 
-    fn succeeded(&mut self, now: Moment, flight: Flight, reply: Reply) {
+    fn succeeded(&mut self, flight: Flight, reply: Reply) {
         let Flight { pair, mut lane, what, .. } = flight;
         self.leaving.succeeded(pair.dest);
         let Some(source) = self.sources.get(&pair.source) else { return };
@@ -48,7 +48,7 @@ impl Core {
                 state.failures = 0;
                 state.wrote(Replica { uid, rv, fingerprint, shape, origin_uid, end }, shown);
                 match (present, std::mem::replace(&mut state.stood, present)) {
-                    (true, true) => self.rivals.restored(now, pair),
+                    (true, true) => self.rivals.restored(self.now, pair),
                     (true, false) => self.rivals.written(pair),
                     // Something else is wanted meanwhile.
                     (false, _) => {}
@@ -65,7 +65,7 @@ impl Core {
                 let state = self.state(pair);
                 state.failures = 0;
                 state.deleted(uid);
-                self.rivals.deleted(now, pair);
+                self.rivals.deleted(self.now, pair);
             }
             (What::Delete { uid, then_create }, _) => {
                 let state = self.state(pair);
@@ -75,7 +75,7 @@ impl Core {
                     // Nothing stands there now, and nobody should notice.
                     lane = Lane::NewNamespace;
                 } else {
-                    self.rivals.deleted(now, pair);
+                    self.rivals.deleted(self.now, pair);
                 }
             }
             (What::Look, Reply::Looked(None)) => self.state(pair).looked_nothing(),
@@ -90,18 +90,18 @@ impl Core {
                 }
                 match self.state(pair).there() {
                     // Known already, and still our request failed: not at once a second time.
-                    There::Ours(_) => return self.again_later(now, pair),
+                    There::Ours(_) => return self.again_later(pair),
                     There::Foreign(_) => {
                         // One that a watch shows needs no further look.
                         if self.known(pair).is_some_and(PairState::is_unwatched) && !self.is_shown(pair) {
-                            self.again_later(now, pair);
+                            self.again_later(pair);
                         }
                         // A retry begins with a look, and this was it.
                         if lane == Lane::Retry {
                             lane = Lane::Drift;
                         }
                     }
-                    There::Awaited => self.queue.push_later(pair, now.saturating_add(AWAIT)),
+                    There::Awaited => self.queue.push_later(pair, self.now.saturating_add(AWAIT)),
                     There::Absent | There::Taken => {}
                 }
             }
@@ -127,7 +127,7 @@ impl Core {
     }
 
     /// Backs the pair off by its failures so far, this one included.
-    pub(super) fn again_later(&mut self, now: Moment, pair: Pair) {
+    pub(super) fn again_later(&mut self, pair: Pair) {
         let state = self.state(pair);
         state.failures = state.failures.saturating_add(1);
         let failures = state.failures;
@@ -135,15 +135,16 @@ impl Core {
             return;
         }
         let pause = self.rng.backoff(BACKOFF_FIRST, failures, BACKOFF_PAIR);
-        self.queue.push_later(pair, now.saturating_add(pause));
+        self.queue.push_later(pair, self.now.saturating_add(pause));
     }
 
-    fn failed(&mut self, now: Moment, flight: Flight, fault: Fault) {
+    fn failed(&mut self, flight: Flight, fault: Fault) {
         let Flight { pair, lane, what, dest, sent } = flight;
         let in_flight = self.flights.len() + 1;
         if matches!(fault, Fault::NoAnswer(_) | Fault::Unavailable { .. })
             && let What::Write(desired, _) = &what
         {
+            let now = self.now;
             let shape = match self.state(pair).perhaps(now).map(|more| more.and(&desired.shape)) {
                 Some(both) => self.shapes.intern(both),
                 None => Arc::clone(&desired.shape),
@@ -151,27 +152,27 @@ impl Core {
             self.state(pair).perhaps_wrote(shape, now.saturating_add(LATE));
         }
         if let Fault::Throttled(asked) = fault {
-            self.limit.overloaded(now, sent, in_flight);
+            self.limit.overloaded(self.now, sent, in_flight);
             // Others were answered meanwhile: fewer at once is what is asked for, and this one later.
             if self.answered.is_some_and(|answered| answered > sent) {
                 self.note_failure(pair, &fault);
-                return self.queue.push_later(pair, now.saturating_add(pause_asked(asked)));
+                return self.queue.push_later(pair, self.now.saturating_add(pause_asked(asked)));
             }
         }
         if self.is_of_the_cluster(&fault, pair) {
             if matches!(fault, Fault::NoAnswer(_)) {
-                self.limit.overloaded(now, sent, in_flight);
+                self.limit.overloaded(self.now, sent, in_flight);
             }
-            return self.cluster_failed(now, pair, lane, sent, fault);
+            return self.cluster_failed(pair, lane, sent, fault);
         }
         match fault {
             Fault::NoAnswer(_) => self.silent = self.dests.get(&pair.dest).map(|dest| Arc::clone(&dest.name)),
             // The server answers, but only that it has too much to do.
             Fault::Unavailable { code: 503 | 504, .. } => {
-                self.answered(now, sent);
-                self.limit.overloaded(now, sent, in_flight);
+                self.answered(sent);
+                self.limit.overloaded(self.now, sent, in_flight);
             }
-            _ => self.answered(now, sent),
+            _ => self.answered(sent),
         }
         match &fault {
             Fault::NamespaceTerminating | Fault::NamespaceMissing => {
@@ -182,17 +183,17 @@ impl Core {
                 self.touch(pair, lane);
             }
             Fault::AlreadyExists | Fault::LostRace | Fault::Conflict | Fault::NotFound => {
-                self.lost_race(now, pair, &what, &fault);
+                self.lost_race(pair, &what, &fault);
             }
             other => {
                 self.note_failure(pair, other);
-                self.again_later(now, pair);
+                self.again_later(pair);
             }
         }
     }
 
     /// The object was not as we knew it. If a watch has shown something meanwhile, that is why; else a look tells.
-    fn lost_race(&mut self, now: Moment, pair: Pair, what: &What, fault: &Fault) {
+    fn lost_race(&mut self, pair: Pair, what: &What, fault: &Fault) {
         let state = self.state(pair);
         let first = state.failures == 0;
         match what {
@@ -200,7 +201,7 @@ impl Core {
             // here; one that does not is somebody else's, and says nothing of it.
             What::Delete { .. } | What::SwitchOff(_) | What::Release(_) if !state.has_heard() => {
                 self.set_outcome(pair, Outcome::Failed(fault.reason()));
-                return self.again_later(now, pair);
+                return self.again_later(pair);
             }
             _ if state.has_heard() => {}
             _ => state.surprised(),
@@ -210,7 +211,7 @@ impl Core {
             self.touch(pair, Lane::Drift);
         } else {
             self.set_outcome(pair, Outcome::Failed(fault.reason()));
-            self.again_later(now, pair);
+            self.again_later(pair);
         }
     }
 
@@ -228,16 +229,16 @@ impl Core {
         }
     }
 
-    fn cluster_failed(&mut self, now: Moment, pair: Pair, lane: Lane, sent: Moment, fault: Fault) {
+    fn cluster_failed(&mut self, pair: Pair, lane: Lane, sent: Moment, fault: Fault) {
         // Those that were under way together fail together, some of them after the pause: that is one failure.
-        if !self.is_paused(now) && self.cluster_failed.is_none_or(|failed| failed <= sent) {
-            self.cluster_failed = Some(now);
+        if !self.is_paused() && self.cluster_failed.is_none_or(|failed| failed <= sent) {
+            self.cluster_failed = Some(self.now);
             self.cluster_failures = self.cluster_failures.saturating_add(1);
             let pause = match &fault {
                 Fault::Throttled(asked @ Some(_)) => pause_asked(*asked),
                 _ => self.rng.backoff(BACKOFF_FIRST, self.cluster_failures, BACKOFF_CLUSTER),
             };
-            self.paused_until = Some(now.saturating_add(pause));
+            self.paused_until = Some(self.now.saturating_add(pause));
         }
         self.note_failure(pair, &fault);
         self.cluster_fault = Some(fault);

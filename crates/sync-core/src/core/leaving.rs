@@ -63,8 +63,8 @@ impl Core {
     }
 
     /// Tries those again for which it is time.
-    pub(super) fn try_leaving(&mut self, now: Moment) {
-        while let Some((at, id)) = self.leaving.due.first().copied().filter(|(at, _)| *at <= now) {
+    pub(super) fn try_leaving(&mut self) {
+        while let Some((at, id)) = self.leaving.due.first().copied().filter(|(at, _)| *at <= self.now) {
             self.leaving.due.remove(&(at, id));
             let (Some(refusal), Some(dest)) = (self.leaving.of.get_mut(&id), self.dests.get_mut(&id)) else { continue };
             (refusal.due, dest.state) = (None, Some(refusal.was));

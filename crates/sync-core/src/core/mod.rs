@@ -265,18 +265,18 @@ impl Core {
             Input::Dest(feed) => self.on_dest(feed),
             Input::Replica(kind, feed) => self.on_replica(kind, feed),
             Input::Name(id, news) => self.on_name(id, news),
-            Input::Done(id, result) => self.on_done(now, id, result),
+            Input::Done(id, result) => self.on_done(id, result),
         }
     }
 
     /// The next request to make, if one is due and there is a slot for it.
     pub fn next(&mut self, now: Moment) -> Option<Order> {
         self.now = now;
-        if self.is_paused(now) {
+        if self.is_paused() {
             return None;
         }
         self.paused_until = None;
-        self.try_leaving(now);
+        self.try_leaving();
         // After a failure of the whole cluster one request at a time, until one is answered: it is not to be pelted.
         let limit = if self.cluster_failures > 0 { 1 } else { self.limit.get() };
         loop {
@@ -297,7 +297,7 @@ impl Core {
             // Nothing else will tell when that is over.
             let is_unwatched = self.known(pair).is_some_and(PairState::is_unwatched) && !self.is_shown(pair);
             if is_unwatched && !self.queue.contains(pair) {
-                self.again_later(now, pair);
+                self.again_later(pair);
             }
         }
     }
@@ -312,8 +312,8 @@ impl Core {
         }
     }
 
-    fn is_paused(&self, now: Moment) -> bool {
-        self.paused_until.is_some_and(|until| now < until)
+    fn is_paused(&self) -> bool {
+        self.paused_until.is_some_and(|until| self.now < until)
     }
 
     /// Sources that are unknown although replicas of them stand here; the second is whether those say that their

@@ -119,7 +119,7 @@ impl Core {
                 name.lost = true;
                 for pair in self.in_the_way(source) {
                     if !self.queue.contains(pair) {
-                        self.again_later(self.now, pair);
+                        self.again_later(pair);
                     }
                 }
             }
@@ -188,7 +188,7 @@ impl Core {
         }
         if matches!(self.plan(pair), Action::Look | Action::LookInside) {
             if !self.queue.contains(pair) {
-                self.again_later(self.now, pair);
+                self.again_later(pair);
             }
             return;
         }
