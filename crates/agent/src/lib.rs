@@ -5,15 +5,12 @@ pub mod service_accounts;
 
 use std::sync::Arc;
 
-use sync_core::cluster::access::{Access, AccessError};
-use sync_core::cluster::connection::Connection;
+use sync_core::cluster::access::AccessError;
 use sync_core::core::Scope;
 use sync_core::engine::{self, EngineConfig, EngineState};
 use sync_core::index::feed::Labels;
-use sync_core::ops;
-use sync_core::ops::flags::Common;
+use sync_core::ops::begin::Begun;
 use sync_core::ops::shutdown::Shutdown;
-use sync_core::source_feed::{SourceFeed, SourceFeedConfig};
 use tokio::sync::watch;
 
 /// Runs until `shutdown` begins.
@@ -21,24 +18,17 @@ use tokio::sync::watch;
 /// # Errors
 /// If there is no way to reach a cluster; one that does not answer is waited for.
 pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), AccessError> {
-    let Common { rules, max_in_flight, context, .. } = config.common;
-    let (rules, seed) = (Arc::new(rules), ops::seed());
-    let access = Access::local(context.as_deref()).await?;
-    let connection = Connection::new(&access, rules.role.user_agent())?;
+    let max_in_flight = config.common.max_in_flight;
+    let begun = Begun::new(config.common).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        server = %access.server(),
-        source_namespace = rules.source_namespace,
+        server = %begun.server,
+        source_namespace = begun.rules.source_namespace,
         max_in_flight,
         "started"
     );
-    let feed = SourceFeedConfig {
-        rules: Arc::clone(&rules),
-        seed,
-        wall_clock: jiff::Timestamp::now,
-        instance: ops::instance(rules.role),
-    };
-    let sources = SourceFeed::start(feed, connection.clone(), shutdown.clone());
+    let sources = begun.sources(&shutdown);
+    let Begun { rules, seed, connection, .. } = begun;
     let (_, labels) = watch::channel(Labels::new());
     let subscription = sources.subscribe();
     let (news, passed) = subscription.behind();

@@ -4,7 +4,6 @@
 //! that name it. ServiceAccounts and namespaces are watched only while that is asked for.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -14,7 +13,7 @@ use sync_core::cluster::query::Query;
 use sync_core::cluster::watch::watch;
 use sync_core::cluster::{service_accounts, wire};
 use sync_core::contract::rules::Rules;
-use sync_core::engine::Clock;
+use sync_core::engine::{Clock, drain};
 use sync_core::fault::Fault;
 use sync_core::index::news::SourceNews;
 use sync_core::ops::shutdown::Shutdown;
@@ -23,13 +22,10 @@ use sync_core::source_feed::Subscription;
 use sync_core::watches::{Told, Troubles};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 /// How much the watches may be ahead, in events.
 const AHEAD: usize = 64;
-/// How long requests that are under way may take to end when we are told to stop.
-const DRAIN: Duration = Duration::from_secs(4);
 
 /// Runs until it is told to stop, or one of the two at its ends is gone.
 pub async fn run(
@@ -87,10 +83,7 @@ pub async fn run(
             () = clock.reach(accounts.wake_at()) => {}
         }
     }
-    let drained = timeout(DRAIN, async { while flights.next().await.is_some() {} }).await;
-    if drained.is_err() {
-        warn!(under_way = flights.len(), "stopped before all requests were answered");
-    }
+    drain(flights).await;
 }
 
 async fn carry_out(connection: &Connection, rules: &Rules, order: Order) -> (u64, Result<Reply, Fault>) {

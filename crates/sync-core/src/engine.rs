@@ -150,9 +150,14 @@ pub async fn run(
             () = clock.reach(core.wake_at()) => {}
         }
     }
-    let drained = timeout(DRAIN, async { while flights.next().await.is_some() {} }).await;
+    drain(flights).await;
+}
+
+/// Lets requests that are under way end, but not for long.
+pub async fn drain<F: Future>(mut under_way: FuturesUnordered<F>) {
+    let drained = timeout(DRAIN, async { while under_way.next().await.is_some() {} }).await;
     if drained.is_err() {
-        warn!(under_way = flights.len(), "stopped before all requests were answered");
+        warn!(under_way = under_way.len(), "stopped before all requests were answered");
     }
 }
 

@@ -311,7 +311,7 @@ fn adopt(view: &View<'_>, desired: &Arc<Desired>, foreign: Option<&Foreign>) -> 
     // An immutable object takes our marks, and nothing else.
     let equal = same_type && inside.payload == wants.payload && (!inside.immutable || wants.immutable);
     let can_follow = same_type && !inside.immutable;
-    let Foreign { guard, has_labels, has_annotations, mut end, was_ours, .. } = *foreign;
+    let Foreign { guard, has_labels, has_annotations, end, was_ours, .. } = *foreign;
     let asked = match asked {
         _ if was_ours && (equal || can_follow) => None,
         OnConflict::AdoptEqual if equal => Some(asked),
@@ -328,8 +328,7 @@ fn adopt(view: &View<'_>, desired: &Arc<Desired>, foreign: Option<&Foreign>) -> 
         return Action::Refuse(Reason::Contested);
     }
     let left = foreign.left.clone();
-    end.retain = desired.options.on_delete == OnDelete::Retain;
-    end.adopted |= asked == Some(OnConflict::Adopt);
+    let end = End::of(&desired.options, end.adopted || asked == Some(OnConflict::Adopt));
     Action::Adopt(Arc::clone(desired), Adoption { guard, has_labels, has_annotations, asked, end, left })
 }
 

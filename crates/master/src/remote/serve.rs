@@ -30,9 +30,9 @@ use super::teller::Teller;
 use crate::eks::target::Target;
 
 /// First pause after a failure, doubled each time.
-const BACKOFF_FIRST: Duration = Duration::from_secs(1);
-/// Longest pause between two attempts to connect: somebody who has just mended a cluster waits for it.
-const BACKOFF_MOST: Duration = Duration::from_secs(30);
+pub(super) const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+/// Longest pause between two attempts to connect, or to write a status: somebody who has just mended a cluster waits for it.
+pub(super) const BACKOFF_MOST: Duration = Duration::from_secs(30);
 
 /// What is to be done about a remote cluster. Equal plans need no restart.
 #[derive(Clone, Debug, PartialEq)]

@@ -14,13 +14,11 @@ use tracing::{debug, info, warn};
 
 use super::crd::{RemoteCluster, RemoteClusterStatus};
 use super::fleet::Shared;
+use super::serve::{BACKOFF_FIRST, BACKOFF_MOST};
 use super::status::{self, Report};
 
 /// At least so long between two writes of a status: counts change with every request.
 const STATUS_PAUSE: Duration = Duration::from_secs(1);
-/// First pause after a failure, doubled each time, and the longest.
-const BACKOFF_FIRST: Duration = Duration::from_secs(1);
-const BACKOFF_MOST: Duration = Duration::from_secs(30);
 
 /// Writes the status.
 pub(super) struct Teller {

@@ -55,6 +55,11 @@ pub struct End {
 }
 
 impl End {
+    /// That of a replica which is written with these options.
+    pub fn of(options: &Options, adopted: bool) -> Self {
+        Self { retain: options.on_delete == OnDelete::Retain, adopted }
+    }
+
     /// Reads it from the annotations of a replica.
     pub fn read(annotations: &BTreeMap<String, String>) -> Self {
         Self {

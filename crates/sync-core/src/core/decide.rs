@@ -8,7 +8,6 @@ use super::{
 };
 use crate::contract::body;
 use crate::contract::marks::End;
-use crate::contract::options::OnDelete;
 use crate::contract::rules::Role;
 use crate::order::Step;
 use crate::plan::{Guard, MayAdopt, View, plan};
@@ -94,7 +93,7 @@ impl Core {
         let mut bodies = |desired: &Arc<Desired>| Arc::clone(source.bodies.insert(desired.bodies()));
         let (step, what) = match action {
             Action::Create(desired) => {
-                let end = End { retain: desired.options.on_delete == OnDelete::Retain, adopted: false };
+                let end = End::of(&desired.options, false);
                 (Step::Create(bodies(desired).create(desired)), What::Write(Arc::clone(desired), end))
             }
             Action::Update(desired, old) => {
@@ -102,7 +101,7 @@ impl Core {
                 let old = &perhaps.map_or_else(|| Arc::clone(old), |more| self.shapes.intern(old.and(more)));
                 let adopted =
                     self.pairs.get(&pair).and_then(|state| state.replica()).is_some_and(|known| known.end.adopted);
-                let end = End { retain: desired.options.on_delete == OnDelete::Retain, adopted };
+                let end = End::of(&desired.options, adopted);
                 (Step::Update(bodies(desired).update(desired, old)), What::Write(Arc::clone(desired), end))
             }
             Action::Adopt(desired, adoption) => {

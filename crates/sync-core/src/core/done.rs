@@ -1,10 +1,8 @@
 //! What came of the orders.
 
-use std::time::Duration;
-
 use super::{
     AWAIT, Arc, BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, Core, Fault, Flight, LATE, Lane, Moment, Outcome, Pair,
-    PairState, Reply, Scope, There, Want, What,
+    PairState, Reply, Scope, There, Want, What, pause_asked,
 };
 use crate::contract::keys;
 use crate::contract::marks::{self, End};
@@ -244,9 +242,4 @@ impl Core {
         self.cluster_fault = Some(fault);
         self.queue.push(pair, lane);
     }
-}
-
-/// What a server asks for, within bounds.
-fn pause_asked(asked: Option<Duration>) -> Duration {
-    asked.unwrap_or_default().clamp(BACKOFF_FIRST, BACKOFF_CLUSTER)
 }

@@ -15,7 +15,7 @@ mod model_tests;
 mod names;
 #[cfg(test)]
 mod option_tests;
-mod rivals;
+pub(crate) mod rivals;
 mod settle;
 #[cfg(test)]
 mod situation_tests;
@@ -47,11 +47,11 @@ pub use names::{NameNews, NameWatch};
 pub use tally::{Place, Settled, Tally};
 
 /// First pause after a failure, doubled each time.
-const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+pub(crate) const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause of one pair.
-const BACKOFF_PAIR: Duration = Duration::from_secs(300);
+pub(crate) const BACKOFF_PAIR: Duration = Duration::from_secs(300);
 /// Longest pause of a whole cluster: it comes back as a whole, and people wait for it.
-const BACKOFF_CLUSTER: Duration = Duration::from_secs(60);
+pub(crate) const BACKOFF_CLUSTER: Duration = Duration::from_secs(60);
 /// Before what admission changes is written again, up to: perhaps the webhook or policy is another one by then.
 const MUTATED_AGAIN: Duration = Duration::from_secs(1800);
 /// After so long a write that was not answered will not be done any more: an API server ends every request within 60 s.
@@ -366,4 +366,9 @@ impl Core {
         self.next_id = self.next_id.wrapping_add(1);
         self.next_id
     }
+}
+
+/// What a server asks for, within bounds.
+pub(crate) fn pause_asked(asked: Option<Duration>) -> Duration {
+    asked.unwrap_or_default().clamp(BACKOFF_FIRST, BACKOFF_CLUSTER)
 }

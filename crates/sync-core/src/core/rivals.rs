@@ -14,11 +14,11 @@ use crate::index::feed::Moment;
 use crate::index::pairs::{DestId, Pair, SourceId};
 
 /// So many restorations within this time are one too many.
-const WINDOW: Duration = Duration::from_secs(300);
+pub(crate) const WINDOW: Duration = Duration::from_secs(300);
 /// The first pause.
-const FIRST: Duration = Duration::from_secs(60);
+pub(crate) const FIRST: Duration = Duration::from_secs(60);
 /// The longest pause.
-const LONGEST: Duration = Duration::from_secs(1800);
+pub(crate) const LONGEST: Duration = Duration::from_secs(1800);
 
 /// What is known of one replica that was touched.
 #[derive(Debug, Default)]

@@ -1,8 +1,9 @@
-//! Operating the process: flags, logs, shutdown.
+//! Operating the process: flags, start, logs, shutdown.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::process::ExitCode;
 
+pub mod begin;
 pub mod flags;
 pub mod shutdown;
 pub mod telemetry;

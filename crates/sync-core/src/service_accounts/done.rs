@@ -2,7 +2,8 @@
 
 use super::feeds::same;
 use super::report::Why;
-use super::{Accounts, BACKOFF_ACCOUNT, BACKOFF_ALL, BACKOFF_FIRST, Fault, Flight, Lane, Patch, Reply};
+use super::{Accounts, Fault, Flight, Lane, Patch, Reply};
+use crate::core::{BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, pause_asked};
 
 /// After so many lost races in a row it is said that there are any: a moment's trouble is not worth an Event.
 const RACES: u8 = 4;
@@ -79,7 +80,7 @@ impl Accounts {
         if race && heard && failures < RACES {
             return self.touch(id, Lane::Drift);
         }
-        let pause = self.rng.backoff(BACKOFF_FIRST, failures, BACKOFF_ACCOUNT);
+        let pause = self.rng.backoff(BACKOFF_FIRST, failures, BACKOFF_PAIR);
         self.queue.push_later(pair, self.now.saturating_add(pause));
     }
 
@@ -88,8 +89,8 @@ impl Accounts {
         if self.paused_until.is_none_or(|until| until <= self.now) {
             self.failures = self.failures.saturating_add(1);
             let pause = match fault {
-                Fault::Throttled(Some(asked)) => (*asked).clamp(BACKOFF_FIRST, BACKOFF_ALL),
-                _ => self.rng.backoff(BACKOFF_FIRST, self.failures, BACKOFF_ALL),
+                Fault::Throttled(asked @ Some(_)) => pause_asked(*asked),
+                _ => self.rng.backoff(BACKOFF_FIRST, self.failures, BACKOFF_CLUSTER),
             };
             self.paused_until = Some(self.now.saturating_add(pause));
         }

@@ -1,7 +1,8 @@
 //! The note in our own ConfigMap: ServiceAccounts may list our Secrets. It is written before the first entry and taken
 //! away after the last, so that a restart knows, without a list, whether there is anything to look for.
 
-use super::{Accounts, BACKOFF_ALL, BACKOFF_FIRST, Fault, Flight, Lane, Moment, Order, Reply, SERVER_LIMIT, Step};
+use super::{Accounts, Fault, Flight, Lane, Moment, Order, Reply, SERVER_LIMIT, Step};
+use crate::core::{BACKOFF_CLUSTER, BACKOFF_FIRST};
 
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -98,7 +99,7 @@ impl Accounts {
                 let pause = match ordered {
                     // It may take effect until then, and entries must not be written meanwhile.
                     Some(false) => SERVER_LIMIT,
-                    _ => self.rng.backoff(BACKOFF_FIRST, self.memory.failures, BACKOFF_ALL),
+                    _ => self.rng.backoff(BACKOFF_FIRST, self.memory.failures, BACKOFF_CLUSTER),
                 };
                 self.memory.due = Some(self.now.saturating_add(pause));
                 self.fault = result.err();

@@ -39,6 +39,7 @@ use bytes::Bytes;
 use crate::contract::object::{Rv, SourceKey, Uid};
 use crate::contract::patterns::Patterns;
 use crate::contract::rules::Rules;
+use crate::core::rivals;
 use crate::fault::Fault;
 use crate::index::feed::{Feed, Labels, Moment, NamespaceSeen};
 use crate::index::news::SourceNews;
@@ -52,21 +53,11 @@ use wishes::Standing;
 
 /// Requests under way at once: a fan-out of copies is not to be held up by this.
 const AT_ONCE: usize = 8;
-/// First pause after a failure, doubled each time.
-const BACKOFF_FIRST: Duration = Duration::from_secs(1);
-/// Longest pause of one ServiceAccount.
-const BACKOFF_ACCOUNT: Duration = Duration::from_secs(300);
-/// Longest pause of all of them.
-const BACKOFF_ALL: Duration = Duration::from_secs(60);
 /// A server ends a request after this time (kube-apiserver's `--request-timeout`): a write whose reply was lost may take
 /// effect until then.
 const SERVER_LIMIT: Duration = Duration::from_secs(60);
-/// So many times in [`CONTEST`] an entry is restored at once.
+/// So many times in [`rivals::WINDOW`] an entry is restored at once; after that with the pauses of a replica.
 const RESTORATIONS: usize = 3;
-/// See [`RESTORATIONS`].
-const CONTEST: Duration = Duration::from_secs(300);
-/// After that this pause, doubled each time up to the second.
-const BACKOFF_CONTEST: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(1800)];
 
 /// Something that happened.
 #[derive(Debug)]
@@ -167,8 +158,7 @@ impl Entry {
     /// Somebody undoes what we write: no war, but another try later.
     fn give_way(&mut self, now: Moment, rng: &mut Rng, why: report::Why, sources: &[Arc<str>]) {
         self.contests = self.contests.saturating_add(1);
-        let [first, most] = BACKOFF_CONTEST;
-        self.until = now.saturating_add(rng.backoff(first, self.contests, most));
+        self.until = now.saturating_add(rng.backoff(rivals::FIRST, self.contests, rivals::LONGEST));
         self.trouble = Some((why, sources.to_vec()));
     }
 }
@@ -332,8 +322,8 @@ impl Accounts {
         }
         let now = self.now;
         let entry = self.entries.get_mut(&id)?;
-        entry.writes.retain(|at| now.saturating_sub(*at) < CONTEST);
-        if entry.contests > 0 && now >= entry.until.saturating_add(CONTEST) {
+        entry.writes.retain(|at| now.saturating_sub(*at) < rivals::WINDOW);
+        if entry.contests > 0 && now >= entry.until.saturating_add(rivals::WINDOW) {
             entry.contests = 0;
         }
         if (entry.contests > 0 || entry.writes.len() > RESTORATIONS) && lane != Lane::Retry {

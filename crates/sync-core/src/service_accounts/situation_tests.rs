@@ -290,7 +290,7 @@ fn a_war_over_an_entry_is_not_fought() {
     stage.now += pause;
     stage.carry_out();
     // Left alone for long enough, it is no war any more.
-    stage.now += CONTEST + S;
+    stage.now += rivals::WINDOW + S;
     let edited = stage.edit(&["theirs"]);
     stage.shown(edited);
     stage.carry_out();
