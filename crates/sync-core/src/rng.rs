@@ -40,9 +40,25 @@ impl Rng {
     }
 }
 
+/// The seed of one of many of this name, so that they are not in step (FNV-1a).
+pub fn seed_of(seed: u64, name: &str) -> u64 {
+    name.bytes()
+        .fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_of_many_has_pauses_of_its_own() {
+        // Published by its authors, for an offset that no seed has changed.
+        assert_eq!(seed_of(0, "foobar"), 0x8594_4171_f739_67e8);
+        let second = Duration::from_secs(1);
+        let pauses: std::collections::BTreeSet<_> =
+            (0..100).map(|n| Rng::new(seed_of(7, &format!("cluster-{n}"))).jittered(second)).collect();
+        assert_eq!(pauses.len(), 100);
+    }
 
     #[test]
     fn the_published_numbers_of_seed_zero() {

@@ -22,6 +22,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sync_core::rng;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -115,11 +116,9 @@ impl Eks {
         Login::begin(session, audience, self.clock.clone()).await
     }
 
-    /// Seed of the jitter of one of many, so that they are not in step (FNV-1a).
+    /// Seed of the jitter of one of many.
     pub fn seed_of(&self, name: &str) -> u64 {
-        name.bytes().fold(self.seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
+        rng::seed_of(self.seed, name)
     }
 }
 

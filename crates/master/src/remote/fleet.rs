@@ -16,6 +16,7 @@ use sync_core::contract::keys::KUBECONFIG_TYPE;
 use sync_core::contract::rules::Rules;
 use sync_core::index::feed::{Feed, Labels};
 use sync_core::ops::shutdown::Shutdown;
+use sync_core::rng;
 use sync_core::source_feed::SourceFeed;
 use sync_core::watches::{Told, Troubles};
 use tokio::sync::mpsc;
@@ -54,6 +55,13 @@ pub struct Shared {
     pub max_in_flight: usize,
     /// Seed of the jitter.
     pub seed: u64,
+}
+
+impl Shared {
+    /// Seed of the jitter of one remote cluster: with the same, all that an outage has cut off would come back in step.
+    pub(super) fn seed_of(&self, name: &str) -> u64 {
+        rng::seed_of(self.seed, name)
+    }
 }
 
 /// The set of remote clusters.

@@ -165,7 +165,7 @@ pub(super) async fn run(work: &Work<'_>, connection: Connection, reach: &Reach, 
 
 /// Asks for the version until there is an answer: a cluster that is down costs one request now and then.
 async fn connect(work: &Work<'_>, connection: &Connection, reach: &Reach, stop: &Shutdown) -> Option<()> {
-    let mut rng = Rng::new(work.shared.seed);
+    let mut rng = Rng::new(work.shared.seed_of(work.name));
     let mut failures = 0_u8;
     loop {
         let answer = tokio::select! {
@@ -204,7 +204,7 @@ async fn copy(work: &Work<'_>, connection: Connection, reach: &Reach, stop: &Shu
         scope: Scope::One { namespace: destination, cluster: (*name).to_owned() },
         labels: labels.clone(),
         max_in_flight: shared.max_in_flight,
-        seed: shared.seed,
+        seed: shared.seed_of(name),
     };
     let (sender, mut engine_state) = state::channel(EngineState::default());
     let (mut sources, mut news) = (shared.sources.state(), reach.news());

@@ -32,7 +32,7 @@ pub(super) struct Teller {
 impl Teller {
     /// For the RemoteCluster of this name, in whose status `last` stands.
     pub(super) fn new(shared: Arc<Shared>, name: String, last: Option<RemoteClusterStatus>) -> Self {
-        let rng = Rng::new(shared.seed);
+        let rng = Rng::new(shared.seed_of(&name));
         Self { shared, name, last, rng }
     }
 
