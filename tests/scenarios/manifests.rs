@@ -271,6 +271,8 @@ async fn the_master_may_read_its_namespace_and_nothing_elsewhere() -> Result<()>
             ("list secrets --all-namespaces", false),
             ("get secrets -n default", false),
             ("list configmaps -n kube-system", false),
+            ("get configmaps/kube-root-ca.crt -n default", true),
+            ("get configmaps/other -n default", false),
             ("create secrets -n default", false),
         ],
     )

@@ -22,15 +22,21 @@ async fn what_is_wrong_with_a_secret_or_its_kubeconfig_is_said_and_can_be_correc
     let master = stage.master(&[]).await?;
     let good = access.to_yaml();
 
-    stage.remote_cluster("absent").await?;
+    // All lead to one cluster, so each fills a namespace of its own.
+    let put = async |name: &str| {
+        let namespace = format!("m-secrets-{name}");
+        stage.prepare_also(&remote, &namespace).await?;
+        stage.remote_cluster_in(name, &namespace).await
+    };
+    put("absent").await?;
     let message = stage.is("absent", "SecretMissing").await;
     assert!(message.contains("kubectl -n m-secrets create secret generic absent --type=mw-sync.io/kubeconfig"));
     api::create(&management, &api::secret("m-secrets", ""), &api::opaque("other-type", "x")).await?;
-    stage.remote_cluster("other-type").await?;
+    put("other-type").await?;
     let message = stage.is("other-type", "SecretWrongType").await;
     assert!(message.contains("Secret m-secrets/other-type is of type Opaque"), "{message}");
     stage.kubeconfig("other-key", &good).await?;
-    stage.remote_cluster("other-key").await?;
+    put("other-key").await?;
     stage.change("other-key", json!({ "kubeconfig": { "key": "config" } })).await?;
     let message = stage.is("other-key", "SecretKeyMissing").await;
     assert!(message.contains("nothing under the key config"), "{message}");
@@ -48,14 +54,14 @@ async fn what_is_wrong_with_a_secret_or_its_kubeconfig_is_said_and_can_be_correc
     ];
     for (name, text, _) in &invalid {
         stage.kubeconfig(name, text).await?;
-        stage.remote_cluster(name).await?;
+        put(name).await?;
     }
     for (name, _, expected) in &invalid {
         let message = stage.is(name, "KubeconfigInvalid").await;
         assert!(message.contains(expected) && !message.contains(&access.token), "{name}: {message}");
     }
     stage.kubeconfig("wrong-context", &good).await?;
-    stage.remote_cluster("wrong-context").await?;
+    put("wrong-context").await?;
     stage.change("wrong-context", json!({ "kubeconfig": { "context": "nowhere" } })).await?;
     let message = stage.is("wrong-context", "KubeconfigInvalid").await;
     assert!(message.contains("no context \"nowhere\": name one of \"mw-sync-remote\""), "{message}");
@@ -89,11 +95,15 @@ async fn what_is_wrong_with_a_cluster_is_said_and_passes() -> Result<()> {
 
     let proxy = FaultProxy::start(remote.server_addr())?;
     proxy.set(Mode::Refuse).await;
-    at(&stage, "down", &access.clone().by_server(proxy.url()), "m-clusters").await?;
+    // One cluster, so each fills a namespace of its own.
+    for namespace in ["m-clusters-down", "m-clusters-ca", "m-clusters-token"] {
+        stage.prepare_also(remote, namespace).await?;
+    }
+    at(&stage, "down", &access.clone().by_server(proxy.url()), "m-clusters-down").await?;
     let other_ca = Kubeconfig { ca_pem: management.ca_pem().to_owned(), ..access.clone() };
-    at(&stage, "other-ca", &other_ca, "m-clusters").await?;
+    at(&stage, "other-ca", &other_ca, "m-clusters-ca").await?;
     let old_token = Kubeconfig { token: "nobodys".to_owned(), ..access.clone() };
-    at(&stage, "old-token", &old_token, "m-clusters").await?;
+    at(&stage, "old-token", &old_token, "m-clusters-token").await?;
     remote.kubectl(&["-n", "m-clusters", "create", "serviceaccount", "powerless"]).await?;
     let powerless = remote.service_account("m-clusters", "powerless").await?;
     at(&stage, "powerless", &powerless, "m-clusters").await?;
@@ -129,7 +139,7 @@ async fn what_is_wrong_with_a_cluster_is_said_and_passes() -> Result<()> {
         stage.is(name, "Connected").await;
     }
     stage.copy_is(remote, "one", |_| true).await;
-    for namespace in ["m-clusters-none", "m-clusters-nil"] {
+    for namespace in ["m-clusters-down", "m-clusters-ca", "m-clusters-token", "m-clusters-none", "m-clusters-nil"] {
         stage.copy_in(remote, namespace, "one").await;
     }
 

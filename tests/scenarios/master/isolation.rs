@@ -34,6 +34,11 @@ async fn delay(stage: &Stage<'_>, remote: &Cluster, prefix: &str) -> Result<Dura
     delays.get(2).copied().context("five of them")
 }
 
+/// Where a RemoteCluster's copies belong.
+fn place(name: &str) -> String {
+    format!("m-isolation-{name}")
+}
+
 #[tokio::test]
 async fn clusters_in_trouble_delay_no_other_and_nobody_asks_when_idle() -> Result<()> {
     let (management, a, b) = (shared("management").await?, shared("remote-a").await?, shared("remote-b").await?);
@@ -48,14 +53,18 @@ async fn clusters_in_trouble_delay_no_other_and_nobody_asks_when_idle() -> Resul
     let [refusing, silent] = &proxies;
     refusing.set(Mode::Refuse).await;
     let stuck = FaultProxy::start(b.server_addr())?;
+    // One cluster, so each fills a namespace of its own.
+    for name in ["refusing", "silent", "stuck"] {
+        stage.prepare_also(&b, &place(name)).await?;
+    }
     stage.kubeconfig("stuck", &at_b.clone().by_server(stuck.url()).to_yaml()).await?;
-    stage.remote_cluster("stuck").await?;
+    stage.remote_cluster_in("stuck", &place("stuck")).await?;
     stage.is("stuck", "Connected").await;
     silent.set(Mode::BlackHole).await;
     stuck.set(Mode::BlackHole).await;
     for (name, proxy) in [("refusing", refusing), ("silent", silent)] {
         stage.kubeconfig(name, &at_b.clone().by_server(proxy.url()).to_yaml()).await?;
-        stage.remote_cluster(name).await?;
+        stage.remote_cluster_in(name, &place(name)).await?;
     }
     let among = delay(&stage, &a, "among").await?;
     println!("annotate to copy, median of 5: {alone:?} alone, {among:?} among clusters in trouble");
@@ -79,8 +88,8 @@ async fn clusters_in_trouble_delay_no_other_and_nobody_asks_when_idle() -> Resul
     }
     for name in ["refusing", "silent", "stuck"] {
         stage.is(name, "Connected").await;
+        stage.copy_in(&b, &place(name), "alone-0").await;
+        stage.copy_in(&b, &place(name), "among-4").await;
     }
-    stage.copy_is(&b, "alone-0", |_| true).await;
-    stage.copy_is(&b, "among-4", |_| true).await;
     end(&master).await
 }

@@ -7,6 +7,7 @@ mod carried;
 mod conditions;
 mod copies;
 mod fleet;
+mod identity;
 mod in_the_way;
 mod isolation;
 mod options;

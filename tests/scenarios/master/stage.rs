@@ -115,6 +115,14 @@ impl<'c> Stage<'c> {
         remote.service_account(name, "mw-sync-remote").await
     }
 
+    /// A further destination in a prepared cluster, for the same access.
+    pub(crate) async fn prepare_also(&self, remote: &Cluster, namespace: &str) -> Result<()> {
+        let account = format!("--serviceaccount={}:mw-sync-remote", self.name);
+        let rights = ["-n", namespace, "create", "rolebinding", "also", "--clusterrole=admin", &account];
+        remote.kubectl(&["create", "namespace", namespace]).await?;
+        remote.kubectl(&rights).await.map(drop)
+    }
+
     /// Puts a kubeconfig into a Secret, a new one or the one that is there.
     pub(crate) async fn kubeconfig(&self, name: &str, text: &str) -> Result<()> {
         let path = api::secret(self.name, name);

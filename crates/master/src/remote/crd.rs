@@ -149,6 +149,10 @@ pub struct RemoteClusterStatus {
     /// Kubernetes version of the API server.
     #[serde(default)]
     pub version: Option<String>,
+    /// Which destination it is: uid of ConfigMap kube-root-ca.crt in the namespace there. Two RemoteClusters with the
+    /// same one lead to the same place.
+    #[serde(default)]
+    pub identity: Option<String>,
     /// How many sources there are for this cluster.
     #[serde(default)]
     pub sources: Option<Sources>,

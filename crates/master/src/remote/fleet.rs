@@ -13,6 +13,7 @@ use sync_core::cluster::connection::Connection;
 use sync_core::cluster::query::Query;
 use sync_core::cluster::watch::watch;
 use sync_core::contract::keys::KUBECONFIG_TYPE;
+use sync_core::contract::object::Uid;
 use sync_core::contract::rules::Rules;
 use sync_core::index::feed::{Feed, Labels};
 use sync_core::ops::shutdown::Shutdown;
@@ -25,9 +26,10 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use super::claims::{Claim, Claims, Rank};
 use super::crd::{EksCluster, KubeconfigRef, RemoteCluster, RemoteClusterSpec, RemoteClusterStatus};
 use super::secret::{SecretError, SecretRef, kubeconfig_of};
-use super::serve::{self, Plan, What};
+use super::serve::{self, Plan, Start, What};
 use super::status::Outcome;
 use crate::eks::Eks;
 use crate::eks::error::EksError;
@@ -69,6 +71,7 @@ struct Fleet {
     shared: Arc<Shared>,
     clusters: Objects<RemoteCluster>,
     secrets: Objects<Secret>,
+    claims: Arc<Claims>,
     running: BTreeMap<String, Running>,
 }
 
@@ -89,8 +92,8 @@ struct Objects<T> {
 }
 
 enum Input {
-    Cluster(Feed<RemoteCluster>),
-    Secret(Feed<Secret>),
+    Cluster(Box<Feed<RemoteCluster>>),
+    Secret(Box<Feed<Secret>>),
 }
 
 /// Keeps a task for each RemoteCluster until told to stop, and then ends them all.
@@ -102,15 +105,16 @@ pub async fn run(shared: Shared, shutdown: Shutdown) {
     let secrets = Query::all(format!("/api/v1/namespaces/{namespace}/secrets"));
     let secrets = Query { fields: Some(format!("type={KUBECONFIG_TYPE}")), ..secrets };
     let mut watches = tokio::task::JoinSet::new();
-    let wrap = |news| Told::of("remoteclusters", news, Input::Cluster);
+    let wrap = |news| Told::of("remoteclusters", news, |feed| Input::Cluster(Box::new(feed)));
     watches.spawn(watch(client.clone(), clusters, shared.seed, decode::<RemoteCluster>, wrap, sender.clone()));
-    let wrap = |news| Told::of("kubeconfig secrets", news, Input::Secret);
+    let wrap = |news| Told::of("kubeconfig secrets", news, |feed| Input::Secret(Box::new(feed)));
     watches.spawn(watch(client, secrets, shared.seed.wrapping_add(1), decode::<Secret>, wrap, sender));
 
     let mut fleet = Fleet {
         shared: Arc::new(shared),
         clusters: Objects::default(),
         secrets: Objects::default(),
+        claims: Arc::default(),
         running: BTreeMap::new(),
     };
     let mut troubles = Troubles::default();
@@ -119,8 +123,8 @@ pub async fn run(shared: Shared, shutdown: Shutdown) {
             biased;
             () = shutdown.begun() => break,
             Some(told) = events.recv() => match told {
-                Told::Input(Input::Cluster(feed)) => fleet.clusters(feed),
-                Told::Input(Input::Secret(feed)) => fleet.secrets(feed),
+                Told::Input(Input::Cluster(feed)) => fleet.clusters(*feed),
+                Told::Input(Input::Secret(feed)) => fleet.secrets(*feed),
                 Told::Watch(watch, result) => {
                     if watch == "remoteclusters" && result == Err(sync_core::fault::Fault::NotFound) {
                         warn!("RemoteCluster is not installed; waiting for it (kubectl apply -f deploy/crds.yaml)");
@@ -230,11 +234,28 @@ impl Fleet {
             old.stop.begin();
             old.task
         });
-        let (shared, status) = (Arc::clone(&self.shared), cluster.status.clone());
         let (labels, seen) = state::channel(labels);
-        let name = name.to_owned();
-        let task = tokio::spawn(serve::serve(shared, name.clone(), plan.clone(), seen, status, previous, stop.clone()));
-        self.running.insert(name, Running { uid, plan, labels, stop, task });
+        let start = Start {
+            shared: Arc::clone(&self.shared),
+            name: name.to_owned(),
+            plan: plan.clone(),
+            labels: seen,
+            claim: self.claim(cluster, &plan),
+            status: cluster.status.clone(),
+            previous,
+        };
+        let task = tokio::spawn(serve::serve(start, stop.clone()));
+        self.running.insert(name.to_owned(), Running { uid, plan, labels, stop, task });
+    }
+
+    /// To where it led when it was last connected, if it is to be connected: after a restart all come at once, and the
+    /// fastest is not the oldest.
+    fn claim(&self, cluster: &RemoteCluster, plan: &Plan) -> Claim {
+        let created = cluster.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        let claim = self.claims.claim(Rank { created, name: cluster.name_any() });
+        let led = cluster.status.as_ref().and_then(|status| Uid::parse(status.identity.as_deref()?));
+        claim.put(led.filter(|_| !matches!(plan.what, What::Only(_))));
+        claim
     }
 
     fn plan(&self, cluster: &RemoteCluster) -> Plan {

@@ -132,7 +132,7 @@ async fn log_in(work: &Work<'_>, trail: &Trail<'_>, place: &Place) -> Login {
     loop {
         match eks.login(Arc::clone(&trail.session), &trail.target.arn, place).await {
             Ok(login) => return login,
-            Err(error) => work.say(Outcome::Eks(error)),
+            Err(error) => drop(work.say(Outcome::Eks(error))),
         }
         failures = failures.saturating_add(1);
         sleep(rng.backoff(BACKOFF_FIRST, failures, BACKOFF_MOST)).await;

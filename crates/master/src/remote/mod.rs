@@ -1,8 +1,10 @@
 //! Remote clusters: the object that names one, the Secret that opens it, and what is reported of it.
 
+mod claims;
 pub mod crd;
 pub mod fleet;
 mod follow;
+mod identity;
 mod reach;
 pub mod secret;
 pub mod serve;

@@ -20,9 +20,11 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tracing::{Instrument as _, info, info_span, warn};
 
+use super::claims::Claim;
 use super::crd::{RemoteClusterStatus, Sources};
 use super::fleet::Shared;
 use super::follow;
+use super::identity::{self, Identity, Unknown};
 use super::reach::Reach;
 use super::secret::SecretError;
 use super::status::{Outcome, Report};
@@ -73,30 +75,35 @@ impl fmt::Debug for What {
     }
 }
 
-/// Serves one remote cluster until `stop`, after `previous` has ended. Returns the status that stands then.
-pub async fn serve(
-    shared: Arc<Shared>,
-    name: String,
-    plan: Plan,
-    labels: state::Receiver<Labels>,
-    status: Option<RemoteClusterStatus>,
-    previous: Option<JoinHandle<Option<RemoteClusterStatus>>>,
-    stop: Shutdown,
-) -> Option<RemoteClusterStatus> {
+/// What a task for one remote cluster begins with.
+pub(super) struct Start {
+    pub(super) shared: Arc<Shared>,
+    /// Of the RemoteCluster.
+    pub(super) name: String,
+    pub(super) plan: Plan,
+    pub(super) labels: state::Receiver<Labels>,
+    pub(super) claim: Claim,
+    /// As last read.
+    pub(super) status: Option<RemoteClusterStatus>,
+    /// The task before, which is to end first.
+    pub(super) previous: Option<JoinHandle<Option<RemoteClusterStatus>>>,
+}
+
+/// Serves one remote cluster until `stop`. Returns the status that stands then.
+pub(super) async fn serve(start: Start, stop: Shutdown) -> Option<RemoteClusterStatus> {
+    let Start { shared, name, plan, labels, claim, status, previous } = start;
     let mut last = status;
     if let Some(previous) = previous {
         // The one before knows better what it has written than a watch that may be behind.
         last = previous.await.ok().flatten().or(last);
     }
     let Plan { generation, destination, what } = plan;
-    let report =
-        Report { generation, destination, outcome: Outcome::Connecting, server: None, version: None, sources: None };
     let span = info_span!("remote", cluster = name);
-    let (report, reports) = state::channel(report);
+    let (report, reports) = state::channel(Report::new(generation, destination));
     let teller = Teller::new(Arc::clone(&shared), name.clone(), last);
-    let work = work(Work { shared: &shared, name: &name, labels, report }, what, &stop).instrument(span.clone());
+    let work = work(Work { shared: &shared, name: &name, labels, claim, report }, what, &stop);
     // Both to the end: a write that is under way must be known to the next task of this name.
-    tokio::join!(work, teller.tell(reports).instrument(span)).1
+    tokio::join!(work.instrument(span.clone()), teller.tell(reports).instrument(span)).1
 }
 
 /// What the work on one remote cluster needs.
@@ -105,14 +112,15 @@ pub(super) struct Work<'a> {
     /// Of the RemoteCluster.
     pub(super) name: &'a str,
     pub(super) labels: state::Receiver<Labels>,
+    pub(super) claim: Claim,
     /// Dropped when the work is done.
     pub(super) report: state::Sender<Report>,
 }
 
 impl Work<'_> {
-    /// Tells how the cluster fares.
-    pub(super) fn say(&self, outcome: Outcome) {
-        self.report.send_if_modified(|report| set(&mut report.outcome, outcome));
+    /// Tells how the cluster fares, and whether that is news.
+    pub(super) fn say(&self, outcome: Outcome) -> bool {
+        self.report.send_if_modified(|report| set(&mut report.outcome, outcome))
     }
 
     /// Tells why nothing is copied, until that may have changed.
@@ -158,34 +166,33 @@ async fn explain(shared: &Shared, outcome: Outcome) -> Outcome {
 
 /// Connects, and copies until told to stop.
 pub(super) async fn run(work: &Work<'_>, connection: Connection, reach: &Reach, stop: &Shutdown) {
-    if connect(work, &connection, reach, stop).await.is_some() {
-        copy(work, connection, reach, stop).await;
+    if let Some(identity) = connect(work, &connection, reach, stop).await {
+        identity::copy(work, &connection, reach, &identity, stop).await;
     }
 }
 
-/// Asks for the version until there is an answer: a cluster that is down costs one request now and then.
-async fn connect(work: &Work<'_>, connection: &Connection, reach: &Reach, stop: &Shutdown) -> Option<()> {
+/// Asks who is there until there is an answer: a cluster that is down costs one request now and then.
+async fn connect(work: &Work<'_>, connection: &Connection, reach: &Reach, stop: &Shutdown) -> Option<Identity> {
     let mut rng = Rng::new(work.shared.seed_of(work.name));
     let mut failures = 0_u8;
+    let mut greeted = false;
     loop {
         let answer = tokio::select! {
             biased;
             () = stop.begun() => return None,
-            answer = connection.warm() => answer,
+            answer = greet(work, connection, &mut greeted) => answer,
         };
         match answer {
-            Ok(version) => {
-                info!(version = version.git, "connected");
-                work.report.send_modify(|report| report.version = Some(version.git));
-                return Some(());
-            }
-            Err(fault) => {
+            Ok(identity) => return Some(identity),
+            Err(unknown) => {
                 failures = failures.saturating_add(1);
-                let outcome = reach.outcome(fault.clone());
-                if failures == 1 {
-                    warn!(reason = outcome.reason(), %fault, "cannot connect; trying again");
+                if let Some(outcome) = unknown.outcome(reach) {
+                    let message = outcome.message(&work.report.borrow().destination);
+                    if failures == 1 {
+                        warn!(reason = outcome.reason(), message, "cannot connect; trying again");
+                    }
+                    work.say(outcome);
                 }
-                work.say(outcome);
             }
         }
         tokio::select! {
@@ -196,8 +203,20 @@ async fn connect(work: &Work<'_>, connection: &Connection, reach: &Reach, stop: 
     }
 }
 
-async fn copy(work: &Work<'_>, connection: Connection, reach: &Reach, stop: &Shutdown) {
-    let Work { shared, name, labels, report } = work;
+/// The version is asked for once, and where we are until that is known.
+async fn greet(work: &Work<'_>, connection: &Connection, greeted: &mut bool) -> Result<Identity, Unknown> {
+    if !*greeted {
+        let version = connection.warm().await.map_err(Unknown::There)?;
+        info!(version = version.git, "connected");
+        work.report.send_modify(|report| report.version = Some(version.git));
+        *greeted = true;
+    }
+    identity::ask(work, connection).await
+}
+
+/// Runs an engine until told to stop.
+pub(super) async fn copy(work: &Work<'_>, connection: Connection, reach: &Reach, stop: &Shutdown) {
+    let Work { shared, name, labels, report, .. } = work;
     let destination = report.borrow().destination.clone();
     let config = EngineConfig {
         rules: Arc::clone(&shared.rules),

@@ -30,6 +30,12 @@ pub enum Outcome {
     Fault(Fault),
     /// The source namespace, of this name, is missing or Terminating.
     SourceNamespaceMissing(String),
+    /// What tells the destination from all others is not there.
+    Unidentified,
+    /// It is the management cluster.
+    SelfReference,
+    /// The RemoteCluster of this name, which is older, has the same destination.
+    Duplicate(String),
 }
 
 impl Outcome {
@@ -44,6 +50,9 @@ impl Outcome {
             Self::Eks(error) => error.reason(),
             Self::Fault(fault) => fault.reason(),
             Self::SourceNamespaceMissing(_) => "SourceNamespaceMissing",
+            Self::Unidentified => Fault::NamespaceMissing.reason(),
+            Self::SelfReference => "SelfReference",
+            Self::Duplicate(_) => "Duplicate",
         }
     }
 
@@ -72,6 +81,17 @@ impl Outcome {
             Self::SourceNamespaceMissing(source) => format!(
                 "namespace {source} of this cluster is missing or being deleted; copies stay as they are until it is back"
             ),
+            Self::Unidentified => format!(
+                "namespace {destination} does not exist there, or has no ConfigMap kube-root-ca.crt, which every namespace \
+                 has; make it and our access to it: kubectl apply -f deploy/namespace.yaml -f deploy/remote-access.yaml"
+            ),
+            Self::SelfReference => "this is the management cluster itself, and nothing is written; delete this \
+                 RemoteCluster (an agent here fills the namespaces of this cluster)"
+                .to_owned(),
+            Self::Duplicate(older) => format!(
+                "RemoteCluster {older} is older and leads to namespace {destination} of the same cluster; nothing is written \
+                 by this one until that one is gone; delete one of the two"
+            ),
         }
     }
 }
@@ -89,13 +109,23 @@ pub struct Report {
     pub server: Option<String>,
     /// Its version, if it has said so.
     pub version: Option<String>,
+    /// Which destination it is, if it has said so.
+    pub identity: Option<String>,
     /// Counts of the engine, if one runs.
     pub sources: Option<Sources>,
 }
 
+impl Report {
+    /// Of a RemoteCluster of which nothing is known yet.
+    pub const fn new(generation: Option<i64>, destination: String) -> Self {
+        let outcome = Outcome::Connecting;
+        Self { generation, destination, outcome, server: None, version: None, identity: None, sources: None }
+    }
+}
+
 /// The status to write, or `None` if `old` says all that already.
 ///
-/// Server and version are kept from `old` while they are not known anew, the version only for the same server.
+/// Server, version and identity are kept from `old` while they are not known anew, the latter two only for the same server.
 /// Conditions of other types are left alone. `lastTransitionTime` moves only when `Ready` changes between True and
 /// False, and stays while a cluster that was Ready is connected to anew. Counts change often: the caller decides how
 /// often it asks.
@@ -107,11 +137,14 @@ pub fn next(old: Option<&RemoteClusterStatus>, report: &Report, now: Timestamp) 
         return None;
     }
     let server = report.server.clone().or_else(|| before.server.clone());
-    let version = report.version.clone().or_else(|| before.version.clone().filter(|_| server == before.server));
+    let kept = |old: &Option<String>| old.clone().filter(|_| server == before.server);
+    let version = report.version.clone().or_else(|| kept(&before.version));
+    let identity = report.identity.clone().or_else(|| kept(&before.identity));
     let next = RemoteClusterStatus {
         conditions: conditions(&before.conditions, report, now),
         server,
         version,
+        identity,
         sources: report.sources,
         observed_generation: report.generation,
     };
@@ -154,8 +187,7 @@ mod tests {
     }
 
     fn report(outcome: Outcome) -> Report {
-        let (generation, destination) = (Some(1), "operator".to_owned());
-        Report { generation, destination, outcome, server: None, version: None, sources: None }
+        Report { outcome, ..Report::new(Some(1), "operator".to_owned()) }
     }
 
     fn ready(status: &RemoteClusterStatus) -> &Condition {
@@ -187,6 +219,9 @@ mod tests {
             (Outcome::Fault(Fault::NamespaceMissing), "NamespaceMissing", "deploy/remote-access.yaml"),
             (Outcome::Fault(Fault::NamespaceTerminating), "NamespaceTerminating", "wait until it is gone"),
             (Outcome::SourceNamespaceMissing("ops".into()), "SourceNamespaceMissing", "namespace ops of this cluster"),
+            (Outcome::Unidentified, "NamespaceMissing", "deploy/remote-access.yaml"),
+            (Outcome::SelfReference, "SelfReference", "delete this RemoteCluster"),
+            (Outcome::Duplicate("old".into()), "Duplicate", "RemoteCluster old is older"),
         ] {
             let is_ready = outcome == Outcome::Ready;
             let status = next(None, &report(outcome), at(0)).unwrap();
@@ -224,14 +259,17 @@ mod tests {
     #[test]
     fn server_and_version_stay_while_unknown_and_counts_do_not() {
         let sources = Some(Sources { synced: 2, pending: 0, refused: 1 });
-        let (server, version) = (Some("https://a".to_owned()), Some("v1.33.1".to_owned()));
-        let first = Report { server: server.clone(), version: version.clone(), sources, ..report(Outcome::Ready) };
+        let [server, version, identity] = ["https://a", "v1.33.1", "0a1b"].map(|text| Some(text.to_owned()));
+        let first = Report { server: server.clone(), version: version.clone(), ..report(Outcome::Ready) };
+        let first = Report { identity: identity.clone(), sources, ..first };
         let first = next(None, &first, at(0)).unwrap();
         assert_eq!(first.sources, sources);
         let second = next(Some(&first), &report(Outcome::Suspended), at(0)).unwrap();
         assert_eq!((&second.server, &second.version, second.sources), (&server, &version, None));
+        assert_eq!(second.identity, identity);
         let moved = Report { server: Some("https://b".into()), ..report(Outcome::Connecting) };
-        assert_eq!(next(Some(&second), &moved, at(0)).unwrap().version, None);
+        let moved = next(Some(&second), &moved, at(0)).unwrap();
+        assert_eq!((moved.version, moved.identity), (None, None));
     }
 
     #[test]
