@@ -7,6 +7,7 @@ mod agent;
 mod chaos;
 mod cluster_client;
 mod conformance;
+mod eks;
 mod flags;
 mod manifests;
 mod master;

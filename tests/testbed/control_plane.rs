@@ -2,27 +2,20 @@
 //!
 //! `tests/controlplane/` is a Go module whose one binary is etcd, kube-apiserver, kube-controller-manager and kubectl.
 //! The first build downloads and compiles Kubernetes: about 8 minutes on 2 cores, and one line of progress each 10
-//! seconds. The result is kept per version and content of that folder, outside the work tree, so that all clones and
-//! `cargo clean` share it. Processes that want it at once wait for one build.
+//! seconds. The result is kept per version and content of that folder, see `cache.rs`.
 
-use std::ffi::OsString;
-use std::fs::{self, File, TryLockError};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::process::{Start, workspace};
+use crate::cache::{Build, has_go, say};
 
 const GO_MOD: &str = include_str!("../controlplane/go.mod");
 const GO_SUM: &str = include_str!("../controlplane/go.sum");
 const MAIN_GO: &str = include_str!("../controlplane/main.go");
 
 const PROGRAMS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"];
-const PROGRESS: Duration = Duration::from_secs(10);
 
 /// Where the programs are.
 #[derive(Clone, Debug)]
@@ -108,74 +101,21 @@ fn linker_flags() -> String {
 /// Returns the folder with the programs.
 fn build() -> Result<PathBuf> {
     let flags = linker_flags();
-    let key = hash([GO_MOD, GO_SUM, MAIN_GO, &flags, std::env::consts::OS, std::env::consts::ARCH]);
-    let name = format!("controlplane-{}-{key:016x}", version());
-    let cache = cache_dir()?;
-    let done = cache.join(&name);
-    if done.is_dir() {
-        return Ok(done);
-    }
-    fs::create_dir_all(&cache).with_context(|| format!("cannot make the cache folder {}", cache.display()))?;
-    let lock = File::create(cache.join(format!("{name}.lock"))).context("cannot write to the cache folder")?;
-    wait_for(&lock)?;
-    if done.is_dir() {
-        return Ok(done);
-    }
-
-    check_go()?;
-    let unfinished = cache.join(format!("{name}.unfinished"));
-    if unfinished.exists() {
-        fs::remove_dir_all(&unfinished).context("cannot remove an unfinished build")?;
-    }
-    fs::create_dir(&unfinished)?;
-    compile(&unfinished, &flags)?;
-    for program in PROGRAMS {
-        std::os::unix::fs::symlink("controlplane", unfinished.join(program))?;
-    }
-    fs::rename(&unfinished, &done).context("cannot put the finished build in its place")?;
-    Ok(done)
-}
-
-fn compile(dir: &Path, flags: &str) -> Result<()> {
-    let source = workspace().join("tests/controlplane");
-    let binary = dir.join("controlplane");
-    let mut start = Start::new("go", Path::new("go"), dir);
-    start.working_dir = &source;
-    start.inherit = true;
-    // A Go setup with other settings must not change what is built. Without cgo no C compiler is needed.
-    start.env = [("GOFLAGS", "-mod=readonly"), ("GOWORK", "off"), ("CGO_ENABLED", "0"), ("GOOS", ""), ("GOARCH", "")]
-        .map(|(key, value)| (key.into(), value.into()))
-        .into();
-    let start =
-        start.args(["build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o"]).args([&binary, Path::new(".")]);
-
-    let version = version();
-    let began = Instant::now();
-    say(format_args!("building a Kubernetes {version} control plane; the first build takes about 8 minutes"));
-    let go = start.spawn()?;
-    let mut next = began + PROGRESS;
-    while go.is_running() {
-        std::thread::sleep(Duration::from_millis(100));
-        if Instant::now() >= next {
-            next += PROGRESS;
-            let seconds = began.elapsed().as_secs();
-            say(format_args!("building the control plane: {seconds} s (about 480 s the first time)"));
+    let name = format!("controlplane-{}", version());
+    let content = [GO_MOD, GO_SUM, MAIN_GO, &flags];
+    let build = Build { what: "a Kubernetes control plane", name: &name, content: &content, seconds: 480 };
+    build.folder(|dir| {
+        check_go()?;
+        build.go("controlplane", &flags, dir, "controlplane")?;
+        for program in PROGRAMS {
+            std::os::unix::fs::symlink("controlplane", dir.join(program))?;
         }
-    }
-    if !go.exit_status().is_some_and(|status| status.success()) {
-        bail!("the control plane could not be built:\n{}", go.log_tail(40));
-    }
-    say(format_args!("built the control plane in {} s", began.elapsed().as_secs()));
-    drop(go);
-    for output in ["go.out", "go.err"] {
-        fs::remove_file(dir.join(output))?;
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 fn check_go() -> Result<()> {
-    let found = Command::new("go").arg("version").output().is_ok_and(|output| output.status.success());
-    if !found {
+    if !has_go() {
         bail!(
             "the testbed builds a Kubernetes control plane and needs Go: install Go 1.21 or newer (newer ones fetch \
              the toolchain that go.mod names), or set KUBEBUILDER_ASSETS to a folder with {}",
@@ -183,46 +123,4 @@ fn check_go() -> Result<()> {
         );
     }
     Ok(())
-}
-
-fn wait_for(lock: &File) -> Result<()> {
-    let began = Instant::now();
-    let mut next = began;
-    loop {
-        match lock.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => {
-                return Err(error).context("cannot lock the cache folder");
-            }
-        }
-        if Instant::now() >= next {
-            next += PROGRESS;
-            let seconds = began.elapsed().as_secs();
-            say(format_args!("another process builds the control plane: waiting for it, {seconds} s"));
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
-}
-
-fn cache_dir() -> Result<PathBuf> {
-    let set = |key: &str| std::env::var_os(key).filter(|value: &OsString| !value.is_empty()).map(PathBuf::from);
-    if let Some(dir) = set("MW_SYNC_TESTBED_CACHE") {
-        return Ok(std::path::absolute(dir)?);
-    }
-    let user = set("XDG_CACHE_HOME").filter(|dir| dir.is_absolute());
-    let user = user.or_else(|| set("HOME").map(|home| home.join(".cache")));
-    let user = user.context("neither HOME nor MW_SYNC_TESTBED_CACHE is set: no place to keep the control plane")?;
-    Ok(user.join("secret-replicator-eks"))
-}
-
-/// FNV-1a: names a cache folder, and stays the same in each version of Rust.
-fn hash<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
-    let bytes = parts.into_iter().flat_map(|part| part.bytes().chain([0]));
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-/// Past the test runner, which would keep `eprintln!` to itself until a test fails.
-fn say(line: std::fmt::Arguments<'_>) {
-    drop(writeln!(std::io::stderr(), "testbed: {line}"));
 }

@@ -5,7 +5,7 @@
 //! `KUBEBUILDER_ASSETS`. A cluster starts in a few seconds; `kubectl`, RBAC, ServiceAccount tokens, namespace
 //! termination, garbage collection, admission policies and priority and fairness behave as in any cluster, because
 //! they are the real ones. There are no nodes and no pods: our binaries run as [`Process`]es under the kubeconfig of
-//! the ServiceAccount that `deploy/` gives them.
+//! the ServiceAccount that `deploy/` gives them. [`Aws`] makes EKS clusters of them, in as many accounts as a test likes.
 //!
 //! # A scenario
 //!
@@ -66,13 +66,16 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod audit;
+mod aws;
 mod binaries;
+mod cache;
 mod certificates;
 mod cluster;
 pub mod control_plane;
 mod etcd;
 mod eventually;
 mod kubeconfig;
+mod local_http;
 mod ports;
 mod process;
 mod proxy;
@@ -81,10 +84,11 @@ mod scratch;
 mod shared;
 
 pub use audit::{AuditLog, Entry, Mark, Requests, Stage};
+pub use aws::{AccessEntry, Aws, AwsCall, AwsFault, CallMark, EksCluster, FaultId, Review, Role};
 pub use binaries::Binaries;
 pub use cluster::{Cluster, ClusterOptions};
 pub use eventually::eventually;
 pub use kubeconfig::Kubeconfig;
 pub use process::Process;
 pub use proxy::{FaultProxy, Mode};
-pub use shared::{SharedCluster, shared};
+pub use shared::{SharedCluster, shared, shared_with};

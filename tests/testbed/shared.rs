@@ -18,13 +18,21 @@ pub struct SharedCluster(Arc<Cluster>);
 /// # Errors
 /// If it does not start. The next caller tries again.
 pub async fn shared(name: &str) -> Result<SharedCluster> {
+    shared_with(name, || Ok(ClusterOptions::default())).await
+}
+
+/// The same for a cluster with options, which all who ask for this name must agree on.
+///
+/// # Errors
+/// As [`shared`], and if there are no options.
+pub async fn shared_with(name: &str, options: impl FnOnce() -> Result<ClusterOptions>) -> Result<SharedCluster> {
     type Clusters = Mutex<HashMap<String, Arc<OnceCell<Arc<Cluster>>>>>;
     static CLUSTERS: LazyLock<Clusters> = LazyLock::new(Mutex::default);
     let cell = {
         let mut clusters = CLUSTERS.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(clusters.entry(name.to_owned()).or_default())
     };
-    let start = async || Cluster::start(ClusterOptions::default()).await.map(Arc::new);
+    let start = async || Cluster::start(options()?).await.map(Arc::new);
     Ok(SharedCluster(Arc::clone(cell.get_or_try_init(start).await?)))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Clusters are shared; each scenario has a source namespace, a ServiceAccount and a destination of its own name.
 
-mod api;
+pub(crate) mod api;
 mod carried;
 mod conditions;
 mod copies;

@@ -37,7 +37,7 @@ fn manifest(file: &str, name: &str) -> Result<String> {
     Ok(text.replace("name: mw-sync-master", &format!("name: mw-sync-master-{name}")))
 }
 
-async fn apply(cluster: &Cluster, file: &str, name: &str) -> Result<()> {
+pub(crate) async fn apply(cluster: &Cluster, file: &str, name: &str) -> Result<()> {
     cluster.kubectl_stdin(&["apply", "-f", "-"], manifest(file, name)?).await.map(drop)
 }
 
@@ -82,10 +82,17 @@ impl<'c> Stage<'c> {
 
     /// Starts the master with its own grace.
     pub(crate) async fn master_with(&self, args: &[&str]) -> Result<Process> {
+        self.master_in(args, &[]).await
+    }
+
+    /// The same in a pod that has more in its environment.
+    pub(crate) async fn master_in(&self, args: &[&str], env: &[(String, String)]) -> Result<Process> {
         let namespace = format!("--source-namespace={}", self.name);
         let fixed = [namespace.as_str(), "--allow-addresses=127.0.0.1"];
         let program = Binaries::build().await?.master();
-        Process::spawn(program, fixed.iter().chain(args), [("KUBECONFIG", &self.kubeconfig)])
+        let kubeconfig = self.kubeconfig.display().to_string();
+        let env = env.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        Process::spawn(program, fixed.iter().chain(args), env.chain([("KUBECONFIG", kubeconfig.as_str())]))
     }
 
     /// Installs and starts an agent in a remote cluster, whose source namespace is the master's destination.

@@ -1,0 +1,7 @@
+//! EKS clusters in several accounts: the master logs in to them as it would in AWS.
+//!
+//! One stand-in for AWS and two API servers are shared; each scenario has EKS clusters, roles and a namespace of its own
+//! name. The login itself is judged by aws-iam-authenticator's verifier and by real signatures.
+
+mod login;
+pub(crate) mod stage;

@@ -1,0 +1,179 @@
+//! One scenario's part of the stand-in for AWS and of the shared clusters.
+
+use std::ops::Deref;
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use testbed::{AccessEntry, Aws, EksCluster, Process, Role, SharedCluster, shared, shared_with};
+use tokio::sync::OnceCell;
+
+use crate::master::api;
+use crate::master::stage::{Stage, apply, end};
+
+/// Account of the management cluster.
+pub(crate) const OWN_ACCOUNT: &str = "999900001111";
+
+/// The stand-in that all scenarios share.
+pub(crate) async fn aws() -> Result<&'static Aws> {
+    static AWS: OnceCell<Aws> = OnceCell::const_new();
+    AWS.get_or_try_init(Aws::start).await
+}
+
+/// An API server that is the EKS clusters of all scenarios in one account and region.
+pub(crate) struct Site {
+    /// Its name in the testbed.
+    pub(crate) name: &'static str,
+    pub(crate) account: &'static str,
+    pub(crate) region: &'static str,
+    pub(crate) server: SharedCluster,
+}
+
+impl Site {
+    async fn at(name: &'static str, account: &'static str, region: &'static str) -> Result<Self> {
+        let aws = aws().await?;
+        Ok(Self { name, account, region, server: shared_with(name, || aws.webhook(name)).await? })
+    }
+
+    pub(crate) async fn north() -> Result<Self> {
+        Self::at("eks-north", "111122223333", "eu-west-1").await
+    }
+
+    pub(crate) async fn south() -> Result<Self> {
+        Self::at("eks-south", "444455556666", "us-east-1").await
+    }
+}
+
+/// An EKS cluster of one scenario, and the way in.
+#[derive(Clone)]
+pub(crate) struct Target {
+    /// Of the API server, in the testbed.
+    pub(crate) server: &'static str,
+    pub(crate) eks: EksCluster,
+    pub(crate) role: Role,
+    pub(crate) entry: AccessEntry,
+}
+
+impl Target {
+    /// The user that the master is there.
+    pub(crate) fn user(&self) -> String {
+        let EksCluster { account, name, .. } = &self.eks;
+        format!("arn:aws:sts::{account}:assumed-role/{name}/mw-sync-management")
+    }
+}
+
+/// A master, its own role, and roles in other accounts that trust it.
+pub(crate) struct EksStage<'c> {
+    pub(crate) stage: Stage<'c>,
+    pub(crate) aws: &'static Aws,
+    /// The role of the master's ServiceAccount.
+    pub(crate) own: Role,
+}
+
+impl<'c> Deref for EksStage<'c> {
+    type Target = Stage<'c>;
+
+    fn deref(&self) -> &Stage<'c> {
+        &self.stage
+    }
+}
+
+/// The management cluster of all scenarios.
+pub(crate) async fn management() -> Result<SharedCluster> {
+    shared("management").await
+}
+
+impl<'c> EksStage<'c> {
+    /// Installs the master in namespace `name`, with a role of its own.
+    pub(crate) async fn new(management: &'c SharedCluster, name: &'static str) -> Result<Self> {
+        let aws = aws().await?;
+        let stage = Stage::new(management, name).await?;
+        let mut own = Role::new(format!("arn:aws:iam::{OWN_ACCOUNT}:role/{name}"));
+        own.service_account = Some(format!("token-of-{name}"));
+        aws.role(&own).await?;
+        Ok(Self { stage, aws, own })
+    }
+
+    /// An EKS cluster that a site is from now on, a role in its account that the master may assume and that is mapped
+    /// there, and the rights that `deploy/remote-access.yaml` gives.
+    pub(crate) async fn target(&self, site: &Site) -> Result<Target> {
+        let name = self.name;
+        apply(&site.server, "namespace.yaml", name).await?;
+        apply(&site.server, "remote-access.yaml", name).await?;
+        let target = self.target_named(site, name);
+        self.aws.cluster(&target.eks).await?;
+        self.aws.role(&target.role).await?;
+        self.let_in(&target, 0).await?;
+        Ok(target)
+    }
+
+    /// The same as words only.
+    pub(crate) fn target_named(&self, site: &Site, name: &str) -> Target {
+        let mut role = Role::new(format!("arn:aws:iam::{}:role/team/{name}", site.account));
+        role.trusts = vec![self.own.arn.clone()];
+        role.external_id = Some(format!("id/of:{name}"));
+        let entry = AccessEntry {
+            role: format!("arn:aws:iam::{}:role/{name}", site.account),
+            username: format!("arn:aws:sts::{{{{AccountID}}}}:assumed-role/{name}/{{{{SessionName}}}}"),
+            groups: vec![format!("mw-sync-master-{}", self.name)],
+        };
+        let eks = EksCluster::of(site.account, site.region, name, &site.server);
+        Target { server: site.name, eks, role, entry }
+    }
+
+    /// Lets the target's role in; tokens that were signed before `not_before` have ended.
+    pub(crate) async fn let_in(&self, target: &Target, not_before: i64) -> Result<()> {
+        self.aws.let_in(target.server, &target.eks, std::slice::from_ref(&target.entry), not_before).await
+    }
+
+    /// Makes a RemoteCluster of it.
+    pub(crate) async fn add(&self, name: &str, target: &Target) -> Result<()> {
+        let Target { eks, role, .. } = target;
+        let spec = json!({ "arn": eks.arn(), "roleArn": role.arn, "externalId": role.external_id });
+        self.add_eks(name, spec).await
+    }
+
+    /// Makes a RemoteCluster with this `spec.eks`.
+    pub(crate) async fn add_eks(&self, name: &str, eks: Value) -> Result<()> {
+        let object = json!({
+            "apiVersion": "mw-sync.io/v1alpha1", "kind": "RemoteCluster", "metadata": { "name": name },
+            "spec": { "namespace": self.name, "eks": eks },
+        });
+        api::create(self.management, &api::remote_cluster(self.name, ""), &object).await
+    }
+
+    /// Starts the master as a pod with IRSA. Its log is at `trace`, so that a look for what must not be in it sees all.
+    pub(crate) async fn master(&self) -> Result<Process> {
+        self.master_in_pod(&self.aws.irsa(&self.own)?).await
+    }
+
+    /// The same in any environment.
+    pub(crate) async fn master_in_pod(&self, env: &[(String, String)]) -> Result<Process> {
+        self.stage.master_in(&["--delete-grace=2s", "--log=trace"], env).await
+    }
+
+    /// Ends the master, which has to take it well, and looks for secrets in all that it has said.
+    pub(crate) async fn end(&self, master: &Process) -> Result<()> {
+        end(master).await?;
+        self.no_secret_was_said(master).await
+    }
+
+    /// Promise 6: nothing of a token, a session or a presigned URL is in the log at `trace`, in an Event, in a condition.
+    pub(crate) async fn no_secret_was_said(&self, master: &Process) -> Result<()> {
+        let objects = ["-n", self.name, "get", "remoteclusters,events.events.k8s.io", "-o", "json"];
+        let said = [master.stdout(), master.stderr(), self.management.kubectl(&objects).await?];
+        ensure!(said.iter().any(|text| text.contains("DEBUG")), "nothing was logged");
+        let mut secrets = self.aws.secrets(&[&self.own.arn]).await?;
+        for account in ["111122223333", "444455556666", OWN_ACCOUNT] {
+            secrets.extend(self.aws.secrets(&[&format!("arn:aws:iam::{account}:role/team/{}", self.name)]).await?);
+        }
+        secrets.extend(["k8s-aws-v1.", "X-Amz-Signature", "X-Amz-Security-Token"].map(str::to_owned));
+        secrets.extend(self.own.service_account.clone());
+        for text in said {
+            for secret in &secrets {
+                let line = text.lines().find(|line| line.contains(secret));
+                ensure!(line.is_none(), "{secret} was said: {}", line.unwrap_or_default());
+            }
+        }
+        Ok(())
+    }
+}
