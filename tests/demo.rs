@@ -1,6 +1,8 @@
 //! `cargo demo`: three clusters, one annotation, and what follows, with times.
 
 // With the whole path: this file is a crate's root, and its modules have a folder of their own.
+#[path = "demo/accounts.rs"]
+mod accounts;
 #[path = "demo/args.rs"]
 mod args;
 #[path = "demo/observed.rs"]

@@ -2,7 +2,8 @@
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
-Shows secret-replicator-eks at work: three real control planes on this machine, the built binaries, kubectl.
+Shows secret-replicator-eks at work: three real control planes on this machine, two of them as EKS clusters in two AWS
+accounts (AWS itself is played by moto), the built binaries, kubectl.
 
 Usage: cargo demo [--keep]
 
@@ -11,7 +12,8 @@ Options:
   -h, --help  Print this
 
 The first run builds a Kubernetes control plane with Go (about 8 minutes, once per version, kept in the user's cache
-folder); KUBEBUILDER_ASSETS names a folder that has one. NO_COLOR switches colours off.
+folder; KUBEBUILDER_ASSETS names a folder that has one), and a stand-in for AWS with Go and Python 3 (a minute).
+NO_COLOR switches colours off.
 ";
 
 /// What the demo is asked for.

@@ -33,8 +33,8 @@ pub(crate) struct Site {
 
 impl Site {
     /// Starts a cluster with twenty namespaces.
-    pub(crate) async fn start(name: &'static str, screen: Screen) -> Result<Self> {
-        let cluster = Cluster::start(ClusterOptions::default()).await.with_context(|| format!("cluster {name}"))?;
+    pub(crate) async fn start(name: &'static str, options: ClusterOptions, screen: Screen) -> Result<Self> {
+        let cluster = Cluster::start(options).await.with_context(|| format!("cluster {name}"))?;
         let teams =
             (1..=TEAMS).map(|n| format!("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: team-{n:02}\n---\n"));
         cluster.kubectl_stdin(&["create", "-f", "-"], teams.collect::<String>()).await?;
@@ -55,9 +55,21 @@ impl Site {
     }
 
     /// Runs one of our programs as a ServiceAccount of this cluster.
-    pub(crate) async fn run(&mut self, program: &std::path::Path, account: &str, args: &[&str]) -> Result<()> {
+    pub(crate) async fn run(&mut self, program: &std::path::Path, account: &str) -> Result<()> {
+        self.run_with(program, account, &[], Vec::new()).await
+    }
+
+    /// The same with flags, and with more in its environment.
+    pub(crate) async fn run_with(
+        &mut self,
+        program: &std::path::Path,
+        account: &str,
+        args: &[&str],
+        mut env: Vec<(String, String)>,
+    ) -> Result<()> {
         let kubeconfig = self.cluster.kubeconfig_for_service_account(SOURCES, account).await?;
-        self.controllers.push(Process::spawn(program, args, [("KUBECONFIG", kubeconfig)])?);
+        env.push(("KUBECONFIG".to_owned(), kubeconfig.display().to_string()));
+        self.controllers.push(Process::spawn(program, args, env)?);
         Ok(())
     }
 

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use futures::future::{join_all, try_join_all};
-use testbed::{Binaries, control_plane};
+use testbed::{Aws, Binaries, control_plane};
 use tokio::time::sleep;
 
+use crate::accounts::Accounts;
 use crate::observed::{Observed, Seen};
 use crate::screen::{Screen, output};
 use crate::site::{DEADLINE, SECRET, SOURCES, Site, shown};
@@ -20,6 +21,8 @@ pub(crate) struct Story {
     began: Instant,
     management: Site,
     remotes: Vec<Site>,
+    /// Last: the remote clusters ask it who comes in.
+    accounts: Accounts,
 }
 
 const REGISTRY: [&str; 4] = ["create", "secret", "docker-registry", SECRET];
@@ -33,15 +36,19 @@ impl Story {
         tokio::task::spawn_blocking(show_build).await??;
         let binaries = Binaries::build().await?;
         control_plane::ControlPlane::get().await?;
-        screen.verified(since.elapsed(), "master, agent and a Kubernetes control plane are built")?;
+        Aws::build().await?;
+        screen
+            .verified(since.elapsed(), "master, agent, a Kubernetes control plane and a stand-in for AWS are built")?;
 
         let began = Instant::now();
-        let sites = ["management", "north", "south"].map(|name| Site::start(name, screen));
+        let accounts = Accounts::start().await?;
+        let sites =
+            ["management", "north", "south"].map(async |name| Site::start(name, accounts.options(name)?, screen).await);
         let mut sites = try_join_all(sites).await?.into_iter();
         let management = sites.next().context("three clusters")?;
         let version = control_plane::version();
         screen.verified(began.elapsed(), format_args!("3 clusters ({version}), 20 namespaces of our own in each"))?;
-        let mut story = Self { screen, began, management, remotes: sites.collect() };
+        let mut story = Self { screen, began, management, remotes: sites.collect(), accounts };
         if let Err(error) = story.install(binaries).await {
             return Err(story.failed(error).await);
         }
@@ -67,7 +74,9 @@ impl Story {
 
     /// Stops everything.
     pub(crate) async fn end(self) {
-        join_all(self.remotes.into_iter().chain([self.management]).map(Site::stop)).await;
+        let Self { management, remotes, accounts, .. } = self;
+        join_all(remotes.into_iter().chain([management]).map(Site::stop)).await;
+        drop(accounts);
     }
 
     /// Since the clusters were started.
@@ -93,8 +102,8 @@ impl Story {
         }))
         .await?;
 
-        screen.heading("A way into each remote cluster: a kubeconfig Secret and a RemoteCluster")?;
-        try_join_all(self.remotes.iter().map(access)).await?;
+        screen.heading("Two EKS clusters in two AWS accounts: nothing but their ARN and a role")?;
+        screen.note("AWS is played by moto here, tokens are judged by aws-iam-authenticator's own verifier.")?;
         for site in &self.remotes {
             self.introduce(site).await?;
         }
@@ -104,32 +113,28 @@ impl Story {
         let since = Instant::now();
         // The API servers of the demo are on loopback, which the master does not take otherwise.
         let loopback = ["--allow-addresses", "127.0.0.1"];
-        self.management.run(binaries.master(), "mw-sync-master", &loopback).await?;
+        let environment = self.accounts.environment()?;
+        self.management.run_with(binaries.master(), "mw-sync-master", &loopback, environment).await?;
         for site in [&mut self.management].into_iter().chain(&mut self.remotes) {
-            site.run(binaries.agent(), "mw-sync-agent", &[]).await?;
+            site.run(binaries.agent(), "mw-sync-agent").await?;
         }
         try_join_all(self.sites().map(Site::controllers_are_ready)).await?;
         let wait = ["-n", SOURCES, "wait", "--for=condition=Ready", "remoteclusters", "--all", "--timeout=20s"];
         self.management.cluster.kubectl(&wait).await?;
-        screen.verified(since.elapsed(), "all run, and the master is connected to both remote clusters")?;
+        screen.verified(since.elapsed(), "all run, and the master has logged in to both accounts and both clusters")?;
         let table = self.management.kubectl(&["-n", SOURCES, "get", "remoteclusters"]).await?;
         Ok(output(&table)?)
     }
 
-    /// The Secret and the RemoteCluster of a remote cluster.
+    /// The RemoteCluster of a remote cluster.
     async fn introduce(&self, site: &Site) -> Result<()> {
-        let access = site.cluster.service_account(SOURCES, "mw-sync-remote").await?;
-        let file = site.cluster.write_kubeconfig(&access)?;
-        let from = format!("--from-file=kubeconfig={}", file.display());
-        let secret = ["-n", SOURCES, "create", "secret", "generic", site.name, "--type=mw-sync.io/kubeconfig"];
-        self.screen.command(self.management.name, shown(&[&secret[..], &["--from-file=kubeconfig=FILE"]].concat()))?;
-        self.management.cluster.kubectl(&[&secret[..], &[&from]].concat()).await?;
+        let (arn, role) = self.accounts.eks(site).await?;
         let name = site.name;
         let remote_cluster = format!(
             "apiVersion: mw-sync.io/v1alpha1\nkind: RemoteCluster\nmetadata:\n  name: {name}\n  namespace: {SOURCES}\n\
-             spec:\n  kubeconfig:\n    secretName: {name}\n"
+             spec:\n  eks:\n    arn: {arn}\n    roleArn: {role}\n"
         );
-        let what = format!("RemoteCluster {name}: {{spec: {{kubeconfig: {{secretName: {name}}}}}}}");
+        let what = format!("RemoteCluster {name}: {{spec: {{eks: {{arn: {arn}, roleArn: {role}}}}}}}");
         self.management.apply(&what, remote_cluster).await
     }
 
@@ -245,14 +250,6 @@ fn show_build() -> Result<()> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     let status = build.current_dir(root).stdin(Stdio::null()).stdout(Stdio::null()).status();
     ensure!(status.context("cannot run cargo")?.success(), "master and agent do not build");
-    Ok(())
-}
-
-/// A ServiceAccount for the master in a remote cluster, as the head of remote-access.yaml has it.
-async fn access(site: &Site) -> Result<()> {
-    site.kubectl(&["-n", SOURCES, "create", "serviceaccount", "mw-sync-remote"]).await?;
-    let bind = ["-n", SOURCES, "create", "rolebinding", "mw-sync-remote-token", "--role=mw-sync-remote"];
-    site.kubectl(&[&bind[..], &["--serviceaccount=operator:mw-sync-remote"]].concat()).await?;
     Ok(())
 }
 

@@ -11,6 +11,7 @@
 mod programs;
 mod said;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -51,13 +52,20 @@ pub struct CallMark(usize);
 pub struct FaultId(u32);
 
 impl Aws {
-    /// Starts one, without roles and clusters. The first time it builds the programs, which takes a minute or two.
+    /// Builds both programs unless they are there, which takes a minute or two.
     ///
     /// # Errors
-    /// If a prerequisite is missing (the text names it), or a program does not start (with the end of its log).
+    /// If a prerequisite is missing, or a build fails; the text says what to do.
+    pub async fn build() -> Result<()> {
+        programs().await.map(drop)
+    }
+
+    /// Starts one, without roles and clusters.
+    ///
+    /// # Errors
+    /// As [`Aws::build`], and if a program does not start (with the end of its log).
     pub async fn start() -> Result<Self> {
-        let build = || anyhow::Ok((programs::python()?, programs::authenticator()?));
-        let (python, authenticator) = tokio::task::spawn_blocking(build).await??;
+        let (python, authenticator) = programs().await?;
         let scratch = Scratch::new()?;
         let mut start = Start::new("aws", &python, scratch.path()).args([workspace().join("tests/aws/standin")]);
         // Nothing is written into the work tree.
@@ -269,6 +277,11 @@ impl Aws {
 struct Log {
     calls: Vec<AwsCall>,
     next: usize,
+}
+
+/// Python with all that it needs, and the authenticator.
+async fn programs() -> Result<(PathBuf, PathBuf)> {
+    tokio::task::spawn_blocking(|| Ok((programs::python()?, programs::authenticator()?))).await?
 }
 
 /// Waits for the line that says where a program listens, and returns the port.
