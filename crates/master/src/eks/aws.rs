@@ -29,6 +29,8 @@ pub struct SessionKey {
     pub role: Option<RoleArn>,
     /// What its trust policy asks for.
     pub external_id: Option<String>,
+    /// What the session is called, if it is not called after the master.
+    pub session_name: Option<String>,
     /// Of the STS that is asked: the cluster's own.
     pub region: String,
 }
@@ -36,7 +38,7 @@ pub struct SessionKey {
 impl fmt::Debug for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // An external id is half a password to some.
-        let Self { role, external_id: _, region } = self;
+        let Self { role, external_id: _, session_name: _, region } = self;
         f.debug_struct("SessionKey").field("role", role).field("region", region).finish_non_exhaustive()
     }
 }

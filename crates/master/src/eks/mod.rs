@@ -8,7 +8,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`target`], [`arn`] | what a RemoteCluster asks for |
+//! | [`target`], [`arn`] | what a RemoteCluster asks for; [`command`]: what a login command in a kubeconfig does |
 //! | [`aws`] | what is asked of AWS: the seam for tests; [`sdk`] asks it, `answer` reads its refusals |
 //! | [`session`] | credentials of a role, shared by its clusters and got anew in time |
 //! | [`facts`], [`scout`] | endpoint, authority and status, looked at again and again |
@@ -30,6 +30,7 @@ mod answer;
 pub mod arn;
 pub mod aws;
 pub mod clock;
+pub mod command;
 pub mod error;
 pub mod facts;
 pub mod login;
@@ -82,7 +83,8 @@ impl Eks {
     pub fn session(&self, key: &SessionKey) -> Arc<Session> {
         self.sessions.get_or(key, || {
             let slots = self.slots.get_or(&(String::new(), key.region.clone()), || Semaphore::new(SESSIONS));
-            let (aws, clock, name) = (Arc::clone(&self.aws), self.clock.clone(), Arc::clone(&self.session_name));
+            let (aws, clock) = (Arc::clone(&self.aws), self.clock.clone());
+            let name = key.session_name.as_deref().map_or_else(|| Arc::clone(&self.session_name), Arc::from);
             Session::new(key.clone(), name, aws, clock, slots, self.seed_of(&format!("{key:?}")))
         })
     }

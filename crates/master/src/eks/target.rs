@@ -15,6 +15,10 @@ pub struct Target {
     pub role: Option<RoleArn>,
     /// What the role's trust policy asks for.
     pub external_id: Option<String>,
+    /// What the session is called, if it is not called after the master.
+    pub session_name: Option<String>,
+    /// The way to the cluster, if it is not the one that the environment names; it may hold a password.
+    pub proxy: Option<String>,
 }
 
 impl Target {
@@ -39,20 +43,23 @@ impl Target {
         match external_id {
             Some(_) if role.is_none() => Err(bad("externalId", "it needs a roleArn".to_owned())),
             Some(id) if !plain(id) => Err(bad("externalId", "2 to 1224 letters, digits and _+=,.@:/-".to_owned())),
-            _ => Ok(Self { arn, role, external_id: external_id.map(str::to_owned) }),
+            _ => {
+                let external_id = external_id.map(str::to_owned);
+                Ok(Self { arn, role, external_id, session_name: None, proxy: None })
+            }
         }
     }
 
     /// Clusters with equal keys share a session.
     pub fn session_key(&self) -> SessionKey {
-        let Self { arn, role, external_id } = self.clone();
-        SessionKey { role, external_id, region: arn.region().to_owned() }
+        let Self { arn, role, external_id, session_name, proxy: _ } = self.clone();
+        SessionKey { role, external_id, session_name, region: arn.region().to_owned() }
     }
 }
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { arn, role, external_id: _ } = self;
+        let Self { arn, role, .. } = self;
         f.debug_struct("Target").field("arn", arn).field("role", role).finish_non_exhaustive()
     }
 }

@@ -127,7 +127,12 @@ pub(crate) fn arn() -> ClusterArn {
 }
 
 pub(crate) fn key() -> SessionKey {
-    SessionKey { role: Some(ROLE.parse().unwrap()), external_id: None, region: "eu-west-1".to_owned() }
+    SessionKey {
+        role: Some(ROLE.parse().unwrap()),
+        external_id: None,
+        session_name: None,
+        region: "eu-west-1".to_owned(),
+    }
 }
 
 /// As AWS writes it.

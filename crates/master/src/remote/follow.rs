@@ -110,11 +110,14 @@ async fn serve(work: &Work<'_>, trail: &Trail<'_>, place: &Arc<Place>, leave: &S
         login = log_in(work, trail, place) => Arc::new(login),
     };
     let access = Access::with_header(&place.endpoint, &place.authority, login.header(), &work.shared.addresses);
-    let renewing = Arc::clone(&login);
-    let connection = access.map(|access| access.renewed_by(renewing)).and_then(|access| work.connection(&access));
-    let connection = match connection {
-        Ok(connection) => connection,
+    let access = match access {
+        Ok(access) => access.renewed_by(Arc::clone(&login) as _),
         Err(error) => return work.say_until(Outcome::Eks(unusable(&error)), leave).await,
+    };
+    let access = trail.target.proxy.as_deref().map_or_else(|| Ok(access.clone()), |url| access.clone().by_proxy(url));
+    let connection = match access.and_then(|access| work.connection(&access)) {
+        Ok(connection) => connection,
+        Err(error) => return work.say_until(Outcome::KubeconfigInvalid(error.to_string()), leave).await,
     };
     let (place, seen, lost) = (Arc::clone(place), trail.seen.clone(), Arc::clone(&trail.lost));
     let reach = Reach::Eks(EksReach { place, no_token: login.trouble(), login: Arc::clone(&login), seen, lost });

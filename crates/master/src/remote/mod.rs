@@ -10,3 +10,4 @@ pub mod secret;
 pub mod serve;
 pub mod status;
 mod teller;
+mod way;

@@ -29,6 +29,7 @@ use super::reach::Reach;
 use super::secret::SecretError;
 use super::status::{Outcome, Report};
 use super::teller::Teller;
+use super::way::Way;
 use crate::eks::target::Target;
 
 /// First pause after a failure, doubled each time.
@@ -143,11 +144,16 @@ async fn work(work: Work<'_>, what: What, stop: &Shutdown) {
         What::Only(outcome) => work.say_until(explain(work.shared, outcome).await, stop).await,
         What::Eks(target) => follow::follow(&work, &target, stop).await,
         What::Connect { kubeconfig, context } => {
-            let access = Access::from_kubeconfig(&kubeconfig, context.as_deref(), &work.shared.addresses);
+            let way = Way::read(&kubeconfig, context.as_deref(), &work.shared.addresses);
             drop(kubeconfig);
-            match access.and_then(|access| work.connection(&access)) {
+            let connection = match way {
+                Ok(Way::Eks(target)) => return follow::follow(&work, &target, stop).await,
+                Ok(Way::Straight(access)) => work.connection(&access).map_err(|error| error.to_string()),
+                Err(words) => Err(words),
+            };
+            match connection {
                 Ok(connection) => run(&work, connection, &Reach::Kubeconfig, stop).await,
-                Err(error) => work.say_until(Outcome::KubeconfigInvalid(error.to_string()), stop).await,
+                Err(words) => work.say_until(Outcome::KubeconfigInvalid(words), stop).await,
             }
         }
     }

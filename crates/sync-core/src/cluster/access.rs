@@ -20,6 +20,8 @@ use crate::fault::message;
 /// Where a pod has its ServiceAccount's token.
 const POD_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
+pub(super) const NOT_HTTPS: &str = "is not https: credentials are never sent in the clear";
+
 /// All that a [`Connection`](super::connection::Connection) needs. `Debug` shows no credential.
 #[derive(Clone)]
 pub struct Access {
@@ -307,7 +309,7 @@ fn server_url(place: &str, url: &str, allow: &AddressRules) -> Result<Uri, Acces
     let bad = |problem| AccessError::setting(place, "server", problem);
     let uri: Uri = url.trim().parse().map_err(|_| bad("is no URL: write https://HOST:PORT"))?;
     if uri.scheme_str() != Some("https") {
-        return Err(bad("is not https: credentials are never sent in the clear"));
+        return Err(bad(NOT_HTTPS));
     }
     let plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
     let (Some(host), true, None) = (uri.host(), plain, uri.query()) else {

@@ -12,6 +12,8 @@ use super::addresses::AddressRules;
 use super::header::SwapHeader;
 use crate::fault::message;
 
+const FLATTEN: &str = "is a file of another machine: `kubectl config view --raw --flatten` puts the file's content in";
+
 /// A kubeconfig that was parsed. It is opened by [`Kubeconfig::access`] for one of its contexts.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -101,6 +103,21 @@ pub struct ExecEnv {
     pub value: String,
 }
 
+/// A context whose user logs in by a command.
+#[derive(Clone, Copy)]
+pub struct LoginCommand<'a> {
+    /// The context's name.
+    pub context: &'a str,
+    /// The name of its cluster.
+    pub cluster: &'a str,
+    /// The name of its user.
+    pub user: &'a str,
+    /// The command.
+    pub exec: &'a Exec,
+    /// The cluster's `proxy-url`, which may hold a password.
+    pub proxy_url: Option<&'a str>,
+}
+
 impl std::fmt::Debug for Kubeconfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Kubeconfig")
@@ -116,6 +133,12 @@ impl std::fmt::Debug for Exec {
 impl std::fmt::Debug for ExecEnv {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ExecEnv")
+    }
+}
+
+impl std::fmt::Debug for LoginCommand<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoginCommand").field("context", &self.context).finish_non_exhaustive()
     }
 }
 
@@ -145,13 +168,30 @@ impl Kubeconfig {
         self.contexts.iter().flatten().map(|context| context.name.as_str())
     }
 
-    /// The login command of a context's user, if it has one.
+    /// The login command of a context's user, if it has one. What else the context asks for is not refused less for it.
     ///
     /// # Errors
-    /// If there is no such context, or its user is missing.
-    pub fn exec(&self, context: Option<&str>) -> Result<Option<&Exec>, AccessError> {
-        let (name, context) = self.context(context)?;
-        Ok(self.user(name, context)?.1.and_then(|user| user.exec.as_ref()))
+    /// If there is no such context, its cluster or user is missing, or it asks for something that is refused.
+    pub fn login_command(&self, context: Option<&str>) -> Result<Option<LoginCommand<'_>>, AccessError> {
+        let (context, names) = self.context(context)?;
+        let (user, Some(settings)) = self.user(context, names)? else { return Ok(None) };
+        let Some(exec) = &settings.exec else { return Ok(None) };
+        refuse_others(&format!("user {user:?}"), settings)?;
+        let (cluster, settings) = self.cluster(context, names)?;
+        let place = format!("cluster {cluster:?}");
+        refuse_trust(&place, settings)?;
+        // Whoever knows how to do without the command knows the address too.
+        if text(&settings.server).is_some_and(|url| !url.trim().starts_with("https://")) {
+            return Err(AccessError::setting(&place, "server", super::access::NOT_HTTPS));
+        }
+        if text(&settings.tls_server_name).is_some() {
+            return Err(AccessError::setting(
+                &place,
+                "tls-server-name",
+                "does not go with a login command: take it out",
+            ));
+        }
+        Ok(Some(LoginCommand { context, cluster, user, exec, proxy_url: text(&settings.proxy_url) }))
     }
 
     /// The access that a context gives.
@@ -224,17 +264,22 @@ fn base64(value: &str) -> Option<Vec<u8>> {
     ByteString::deserialize(serde_json::Value::String(compact)).ok().map(|bytes| bytes.0)
 }
 
-fn server<'a>(place: &str, cluster: &'a Cluster) -> Result<(&'a str, Vec<u8>), AccessError> {
-    const FLATTEN: &str =
-        "is a file of another machine: `kubectl config view --raw --flatten` puts the file's content in";
-    const DATA: &str = "certificate-authority-data";
-    let bad = |setting, problem| Err(AccessError::setting(place, setting, problem));
+/// What would trust anybody, or a file of ours.
+fn refuse_trust(place: &str, cluster: &Cluster) -> Result<(), AccessError> {
     if cluster.insecure_skip_tls_verify == Some(true) {
-        return bad("insecure-skip-tls-verify", "is refused: give certificate-authority-data");
+        const PROBLEM: &str = "is refused: give certificate-authority-data";
+        return Err(AccessError::setting(place, "insecure-skip-tls-verify", PROBLEM));
     }
     if text(&cluster.certificate_authority).is_some() {
-        return bad("certificate-authority", FLATTEN);
+        return Err(AccessError::setting(place, "certificate-authority", FLATTEN));
     }
+    Ok(())
+}
+
+fn server<'a>(place: &str, cluster: &'a Cluster) -> Result<(&'a str, Vec<u8>), AccessError> {
+    const DATA: &str = "certificate-authority-data";
+    let bad = |setting, problem| Err(AccessError::setting(place, setting, problem));
+    refuse_trust(place, cluster)?;
     let Some(url) = text(&cluster.server) else {
         return bad("server", "is missing: write https://HOST:PORT");
     };
@@ -247,31 +292,49 @@ fn server<'a>(place: &str, cluster: &'a Cluster) -> Result<(&'a str, Vec<u8>), A
     }
 }
 
-fn login(place: &str, user: &User) -> Result<(Option<Identity>, Login), AccessError> {
-    const FLATTEN: &str =
-        "is a file of another machine: `kubectl config view --raw --flatten` puts the file's content in";
-    let bad = |setting, problem| AccessError::setting(place, setting, problem);
-    for (setting, there) in [
-        ("client-certificate", text(&user.client_certificate).is_some()),
-        ("client-key", text(&user.client_key).is_some()),
-    ] {
-        if there {
-            return Err(bad(setting, FLATTEN));
-        }
-    }
+/// What is refused beside a login command as much as without one.
+fn refuse_always(place: &str, user: &User) -> Result<(), AccessError> {
+    const IDENTITY: &str = "is refused: use the credential of the identity that is meant";
     for (setting, there, problem) in [
-        ("exec", user.exec.is_some(), "is refused, commands are not run here: use a token or a client certificate"),
+        ("client-certificate", text(&user.client_certificate).is_some(), FLATTEN),
+        ("client-key", text(&user.client_key).is_some(), FLATTEN),
         ("auth-provider", user.auth_provider.is_some(), "is refused: use a token or a client certificate"),
         ("tokenFile", text(&user.token_file).is_some(), "is a file of another machine: write the token itself"),
-        ("as", user.r#as.is_some(), "is refused: use the credential of the identity that is meant"),
-        ("as-uid", user.as_uid.is_some(), "is refused: use the credential of the identity that is meant"),
-        ("as-groups", user.as_groups.is_some(), "is refused: use the credential of the identity that is meant"),
-        ("as-user-extra", user.as_user_extra.is_some(), "is refused: use the credential of the identity that is meant"),
+        ("as", user.r#as.is_some(), IDENTITY),
+        ("as-uid", user.as_uid.is_some(), IDENTITY),
+        ("as-groups", user.as_groups.is_some(), IDENTITY),
+        ("as-user-extra", user.as_user_extra.is_some(), IDENTITY),
     ] {
         if there {
-            return Err(bad(setting, problem));
+            return Err(AccessError::setting(place, setting, problem));
         }
     }
+    Ok(())
+}
+
+/// Everything beside the login command.
+fn refuse_others(place: &str, user: &User) -> Result<(), AccessError> {
+    refuse_always(place, user)?;
+    for (setting, value) in [
+        ("token", &user.token),
+        ("username", &user.username),
+        ("client-certificate-data", &user.client_certificate_data),
+        ("client-key-data", &user.client_key_data),
+    ] {
+        if text(value).is_some() {
+            const TWO: &str = "stands beside exec, and which of the two counts is not clear: take one out";
+            return Err(AccessError::setting(place, setting, TWO));
+        }
+    }
+    Ok(())
+}
+
+fn login(place: &str, user: &User) -> Result<(Option<Identity>, Login), AccessError> {
+    let bad = |setting, problem| AccessError::setting(place, setting, problem);
+    if user.exec.is_some() {
+        return Err(bad("exec", "is refused, commands are not run here: use a token or a client certificate"));
+    }
+    refuse_always(place, user)?;
     let identity = match (text(&user.client_certificate_data), text(&user.client_key_data)) {
         (None, None) => None,
         (Some(_), None) => return Err(bad("client-key-data", "is missing: add the key of the certificate")),

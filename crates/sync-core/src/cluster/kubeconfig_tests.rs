@@ -160,10 +160,33 @@ fn contexts() {
 fn login_commands_are_shown_to_who_knows_better() {
     let exec =
         json!({ "command": "aws", "args": ["eks", "get-token"], "env": [{ "name": "AWS_PROFILE", "value": "p" }] });
-    let parsed = Kubeconfig::parse(&kubeconfig(&json!({}), &json!({ "exec": exec }))).unwrap();
-    let exec = parsed.exec(None).unwrap().unwrap();
-    assert_eq!((exec.command.as_str(), exec.args.as_ref().unwrap().len()), ("aws", 2));
-    assert_eq!(Kubeconfig::parse(&kubeconfig(&json!({}), &json!({}))).unwrap().exec(None), Ok(None));
+    let alone = json!({ "exec": exec, "token": null });
+    let parsed = Kubeconfig::parse(&kubeconfig(&json!({ "proxy-url": "http://hunter2" }), &alone)).unwrap();
+    let login = parsed.login_command(None).unwrap().unwrap();
+    assert_eq!((login.context, login.cluster, login.user), ("main", "c", "u"));
+    assert_eq!((login.exec.command.as_str(), login.exec.args.as_ref().unwrap().len()), ("aws", 2));
+    assert_eq!(login.proxy_url, Some("http://hunter2"));
+    assert!(!format!("{login:?}").contains("hunter2"));
+    assert!(Kubeconfig::parse(&kubeconfig(&json!({}), &json!({}))).unwrap().login_command(None).unwrap().is_none());
+
+    for (cluster, user, setting) in [
+        (json!({ "insecure-skip-tls-verify": true }), json!({}), "insecure-skip-tls-verify"),
+        (json!({ "certificate-authority": "/etc/hunter2" }), json!({}), "certificate-authority"),
+        (json!({ "server": "http://hunter2" }), json!({}), "server is not https"),
+        (json!({ "tls-server-name": "hunter2" }), json!({}), "tls-server-name"),
+        (json!({}), json!({ "token": "hunter2" }), "token stands beside exec"),
+        (json!({}), json!({ "username": "hunter2" }), "username stands beside exec"),
+        (json!({}), json!({ "client-key-data": "hunter2" }), "client-key-data stands beside exec"),
+        (json!({}), json!({ "tokenFile": "/hunter2" }), "tokenFile"),
+        (json!({}), json!({ "auth-provider": { "name": "hunter2" } }), "auth-provider"),
+        (json!({}), json!({ "as": "hunter2" }), "as is refused"),
+    ] {
+        let mut both = alone.clone();
+        both.as_object_mut().unwrap().extend(user.as_object().unwrap().clone());
+        let error =
+            Kubeconfig::parse(&kubeconfig(&cluster, &both)).unwrap().login_command(None).unwrap_err().to_string();
+        assert!(error.contains(setting) && !error.contains("hunter2"), "{setting}: {error}");
+    }
 }
 
 #[test]
