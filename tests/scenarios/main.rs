@@ -14,5 +14,6 @@ mod master;
 mod one_tls_stack;
 mod packaging;
 mod remote_cluster_rules;
+mod rights;
 mod support;
 mod testbed_self;

@@ -136,6 +136,14 @@ impl<'c> AuditLog<'c> {
         self.flush().await.map(Mark)
     }
 
+    /// All requests, up to now.
+    ///
+    /// # Errors
+    /// As [`AuditLog::since`].
+    pub async fn all(&self) -> Result<Requests> {
+        self.since(Mark(0)).await
+    }
+
     /// The requests that were answered since, up to now. While the API server is stopped, up to its end.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use testbed::{FaultProxy, Mode, Process, SharedCluster, eventually, shared};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::support::{Kind, SOON, World, annotated, install, spawn};
+use crate::support::{Kind, SOON, World, annotated, install, outliving, spawn};
 
 /// Promise 10: what no waiting can mend ends it with status 2 and one clear text.
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn an_unreachable_cluster_is_waited_for() -> Result<()> {
 #[tokio::test]
 async fn a_missing_source_namespace_is_waited_for() -> Result<()> {
     let (_alone, cluster, world) = alone().await?;
-    let agent = spawn(&cluster.admin_kubeconfig(), &["--source-namespace=later"]).await?;
+    let agent = spawn(&outliving(&cluster).await?, &["--source-namespace=later"]).await?;
     until_said(&agent, &["WARN", "the source namespace does not exist", "kubectl create namespace later"]).await;
     world.namespace("later").await?;
     let mut source = annotated(Kind::Secret, "later", &Value::Null);

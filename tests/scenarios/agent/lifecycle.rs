@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use testbed::{Cluster, ClusterOptions, Process, eventually};
 
-use crate::support::{AGENT, Kind, SOON, World, annotated, install, spawn, start, uid, version};
+use crate::support::{AGENT, Kind, SOON, World, annotated, install, outliving, spawn, start, uid, version};
 
 async fn stop(agent: Process) -> Result<()> {
     agent.terminate();
@@ -83,10 +83,9 @@ const SOURCES: [(Kind, &str); 2] = [(Kind::Secret, "regcred"), (Kind::ConfigMap,
 async fn a_source_namespace_that_goes_and_comes_back_costs_no_deletion() -> Result<()> {
     let cluster = Cluster::start(ClusterOptions::default()).await?;
     let world = World::of(&cluster);
-    // With credentials that outlive the namespace: the ServiceAccount's do not.
-    install(&cluster).await?;
+    let kubeconfig = outliving(&cluster).await?;
     let mark = cluster.audit().mark().await?;
-    let agent = spawn(&cluster.admin_kubeconfig(), &["--delete-grace=500ms"]).await?;
+    let agent = spawn(&kubeconfig, &["--delete-grace=500ms"]).await?;
     for (kind, name) in SOURCES {
         world.create(&annotated(kind, name, &Value::Null)).await?;
         for namespace in ["default", "kube-public"] {

@@ -68,6 +68,16 @@ pub(crate) async fn install(cluster: &Cluster) -> Result<PathBuf> {
     cluster.kubeconfig_for_service_account("operator", "mw-sync-agent").await
 }
 
+/// The kubeconfig of an account that is bound to what `deploy/` gives the agent cluster-wide, and outlives the source
+/// namespace; the agent's own does not.
+pub(crate) async fn outliving(cluster: &Cluster) -> Result<PathBuf> {
+    cluster.kubectl(&["apply", "-f", "deploy/namespace.yaml", "-f", "deploy/agent.yaml"]).await?;
+    cluster.kubectl(&["-n", "default", "create", "serviceaccount", "outliving"]).await?;
+    let binding = ["create", "clusterrolebinding", "outliving", "--clusterrole=mw-sync-agent"];
+    cluster.kubectl(&[&binding[..], &["--serviceaccount=default:outliving"]].concat()).await?;
+    cluster.kubeconfig_for_service_account("default", "outliving").await
+}
+
 /// Runs the agent.
 pub(crate) async fn spawn(kubeconfig: &Path, flags: &[&str]) -> Result<Process> {
     Process::spawn(Binaries::build().await?.agent(), flags, [("KUBECONFIG", kubeconfig)])

@@ -1,11 +1,15 @@
 //! What several themes need: the agent as `deploy/` installs it, and short ways to look at a cluster and change it.
 
+mod deployed;
 mod events;
 mod installed;
 mod thousand;
 mod world;
 
-pub(crate) use installed::{AGENT, Shared, adopting_agent, annotated, asking, install, shared_agent, spawn, start};
+pub(crate) use deployed::Deployed;
+pub(crate) use installed::{
+    AGENT, Shared, adopting_agent, annotated, asking, install, outliving, shared_agent, spawn, start,
+};
 pub(crate) use thousand::{Thousand, thousand};
 pub(crate) use world::{Kind, World, code, uid, version};
 
