@@ -47,6 +47,7 @@
 //! | When is a pair tried again, when does a whole cluster pause? | [`core`] (`done.rs`) |
 //! | Which ServiceAccounts list a Secret, and what is ours there? Which news wait for that? | [`service_accounts`] |
 //! | What follows from a failed request? | [`fault`] (the kinds), [`cluster::answer`] (which answer is which) |
+//! | Which of several processes may write? | [`lease`] |
 //! | What is said to people? | [`reason`], [`fault`] (words), [`core`] (`tally.rs`: counts), [`announce`] (Events) |
 //! | How is a cluster reached, and what is refused? | [`cluster::access`], [`cluster::kubeconfig`], [`cluster::addresses`] |
 //! | Where does a watch go on after a failure? | [`cluster::watch`], [`cluster::pace`] |
@@ -54,7 +55,7 @@
 //!
 //! # The pure group
 //!
-//! [`contract`], [`plan`], [`index`], [`queue`], [`announce`], the [`core`] that joins them, and [`service_accounts`]
+//! [`contract`], [`plan`], [`index`], [`queue`], [`announce`], the [`core`] that joins them, [`service_accounts`] and [`lease`]
 //! import neither `kube` nor `tokio`: no input or output, no clock, no task. Time is a parameter ([`index::feed::Moment`]), chance comes from
 //! one seeded generator ([`rng`]), and nothing depends on the order of a hash map. So the same inputs in the same order
 //! give the same orders, and a test needs no server: it calls [`core::Core::on`] and [`core::Core::next`].
@@ -152,6 +153,7 @@ pub mod core;
 pub mod engine;
 pub mod fault;
 pub mod index;
+pub mod lease;
 mod mutants;
 pub mod ops;
 pub mod order;

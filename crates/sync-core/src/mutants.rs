@@ -17,6 +17,12 @@ pub(crate) enum Mutant {
     RetryDropped,
     /// Copies that an earlier source namespace has made are orphans like any.
     IncarnationIgnored,
+    /// A write begins although the Lease may have gone by the time it is done.
+    LeaseOutlived,
+    /// A Lease is taken from whoever holds it.
+    LeaseSnatched,
+    /// A standby that begins to lead acts on what its watches have shown before.
+    StandbyTrusted,
     /// Made on the wire, by the simulation.
     #[cfg(test)]
     OnTheWire(crate::simulation::Sabotage),

@@ -14,6 +14,7 @@
 //! | [`judge`], [`known`], [`told`], [`verdict`] | each request, by what the process has been told |
 //! | [`oracle`], [`wishes`] | the world in the end, from the users' objects alone |
 //! | [`run`], [`seeds`], [`shrink`] | one run, many, and the shortest that fails |
+//! | [`leaders`] | several processes and one Lease, by themselves |
 //!
 //! `SIM_SEED=n` runs one seed, `SIM_SEEDS=n` so many.
 
@@ -22,6 +23,7 @@ mod conformance_tests;
 mod faults;
 mod judge;
 mod known;
+mod leaders;
 mod mutant_tests;
 mod network;
 mod oracle;
