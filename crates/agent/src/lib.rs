@@ -28,18 +28,25 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), AccessE
         "started"
     );
     let sources = begun.sources(&shutdown);
-    let Begun { rules, seed, connection, .. } = begun;
+    let Begun { rules, seed, connection, leadership, .. } = begun;
+    let leading = leadership.leading();
     let (_, labels) = watch::channel(Labels::new());
     let subscription = sources.subscribe();
     let (news, passed) = subscription.behind();
-    let entries =
-        service_accounts::run(Arc::clone(&rules), seed, connection.clone(), subscription, news, shutdown.clone());
-    let entries = tokio::spawn(entries);
-    let engine = EngineConfig { rules, scope: Scope::Namespaces, labels, max_in_flight, seed };
+    let entries = service_accounts::Driver {
+        rules: Arc::clone(&rules),
+        seed,
+        connection: connection.clone(),
+        leading: leading.clone(),
+    };
+    let entries = tokio::spawn(service_accounts::run(entries, subscription, news, shutdown.clone()));
+    let engine = EngineConfig { rules, scope: Scope::Namespaces, labels, max_in_flight, leading, seed };
     let (state, _) = watch::channel(EngineState::default());
     engine::run(engine, connection, passed, state, shutdown).await;
     // It has been told to stop too, and ends what is under way.
     drop(entries.await);
+    sources.ended().await;
+    leadership.end().await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! that name it. ServiceAccounts and namespaces are watched only while that is asked for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -16,6 +17,7 @@ use sync_core::contract::rules::Rules;
 use sync_core::engine::{Clock, drain};
 use sync_core::fault::Fault;
 use sync_core::index::news::SourceNews;
+use sync_core::leadership::Leading;
 use sync_core::ops::shutdown::Shutdown;
 use sync_core::service_accounts::{Accounts, Input, Order, Reply};
 use sync_core::source_feed::Subscription;
@@ -27,23 +29,36 @@ use tracing::{debug, info, warn};
 /// How much the watches may be ahead, in events.
 const AHEAD: usize = 64;
 
+/// What it needs.
+#[derive(Debug)]
+pub struct Driver {
+    /// Who we are.
+    pub rules: Arc<Rules>,
+    /// Seed of the jitter.
+    pub seed: u64,
+    /// The way to the cluster.
+    pub connection: Connection,
+    /// Whether this process may write.
+    pub leading: Leading,
+}
+
 /// Runs until it is told to stop, or one of the two at its ends is gone.
 pub async fn run(
-    rules: Arc<Rules>,
-    seed: u64,
-    connection: Connection,
+    driver: Driver,
     mut sources: Subscription,
     engine: mpsc::UnboundedSender<SourceNews>,
     shutdown: Shutdown,
 ) {
+    let Driver { rules, seed, connection, mut leading } = driver;
     let clock = Clock::start();
     let mut accounts = Accounts::new(Arc::clone(&rules), seed);
+    accounts.on(clock.now(), Input::Lead(leading.lead(&clock)));
     let mut flights = FuturesUnordered::new();
     let mut watches = Watches::new(seed);
     let mut troubles = Troubles::default();
     loop {
         while let Some(order) = accounts.next(clock.now()) {
-            flights.push(carry_out(&connection, &rules, order));
+            flights.push(carry_out(&connection, &rules, order, leading.deadline()));
         }
         for news in accounts.take_news(clock.now()) {
             if engine.send(news).is_err() {
@@ -66,6 +81,7 @@ pub async fn run(
             biased;
             () = shutdown.begun() => break,
             () = engine.closed() => break,
+            () = leading.changed() => accounts.on(clock.now(), Input::Lead(leading.lead(&clock))),
             Some((id, result)) = flights.next(), if !flights.is_empty() => {
                 accounts.on(clock.now(), Input::Done(id, result));
             }
@@ -83,12 +99,17 @@ pub async fn run(
             () = clock.reach(accounts.wake_at()) => {}
         }
     }
-    drain(flights).await;
+    drain(flights, &leading).await;
 }
 
-async fn carry_out(connection: &Connection, rules: &Rules, order: Order) -> (u64, Result<Reply, Fault>) {
+async fn carry_out(
+    connection: &Connection,
+    rules: &Rules,
+    order: Order,
+    deadline: Duration,
+) -> (u64, Result<Reply, Fault>) {
     let Order { id, step } = order;
-    let result = service_accounts::execute(&connection.write, rules, &step).await;
+    let result = service_accounts::execute(&connection.write, rules, &step, deadline).await;
     match &result {
         Ok(_) => debug!(%step, "done"),
         Err(fault) => debug!(%step, reason = fault.reason(), %fault, "failed"),

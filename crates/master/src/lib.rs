@@ -30,12 +30,15 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), AccessE
         "started"
     );
     let sources = begun.sources(&shutdown);
-    let Begun { rules, seed, connection, .. } = begun;
+    let Begun { rules, seed, connection, leadership, .. } = begun;
     let clock = WallClock::system();
     let aws = Arc::new(SdkAws::new(clock.clone(), allow_node_role));
     let eks = Eks::new(aws, clock, rules.cluster_name.as_deref().unwrap_or_default(), seed);
-    let shared = Shared { rules, connection, sources, addresses: allow_addresses, eks, max_in_flight, seed };
+    let (addresses, leading) = (allow_addresses, leadership.leading());
+    let shared = Shared { rules, connection, sources: sources.clone(), addresses, eks, max_in_flight, leading, seed };
     fleet::run(shared, shutdown).await;
+    sources.ended().await;
+    leadership.end().await;
     tracing::info!("stopped");
     Ok(())
 }

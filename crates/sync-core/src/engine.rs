@@ -26,6 +26,8 @@ use crate::contract::rules::Rules;
 use crate::core::{Core, Input, NameNews, NameWatch, Place, Scope, Settled, Tally};
 use crate::fault::Fault;
 use crate::index::feed::{Labels, Moment};
+use crate::leadership::Leading;
+use crate::mutants::{self, Mutant};
 use crate::ops::shutdown::Shutdown;
 use crate::order::{Order, Reply};
 use crate::source_feed::Subscription;
@@ -34,8 +36,9 @@ use crate::watches::{Told, Troubles};
 /// How much the watches may be ahead of the core, in events: enough to keep both busy, and a bound on memory when a
 /// list is long.
 const AHEAD: usize = 256;
-/// How long requests that are under way may take to end when we are told to stop; Kubernetes gives 30 s in all.
-const DRAIN: Duration = Duration::from_secs(4);
+/// How long requests that are under way may take to end when we are told to stop: with the lease given up after them
+/// it is all over within 5 s, of the 30 s that Kubernetes gives.
+const DRAIN: Duration = Duration::from_millis(3500);
 
 /// The watches on names have seeds of their own.
 const NAME_SEEDS: u64 = 1 << 16;
@@ -51,6 +54,8 @@ pub struct EngineConfig {
     pub labels: state::Receiver<Labels>,
     /// Most requests under way at once.
     pub max_in_flight: usize,
+    /// Whether this process may write.
+    pub leading: Leading,
     /// Seed of the jitter.
     pub seed: u64,
 }
@@ -83,6 +88,17 @@ impl Clock {
         self.0.elapsed()
     }
 
+    /// When a moment is, or was.
+    pub fn instant(&self, moment: Moment) -> Instant {
+        // Far enough away, should it be beyond what can be told.
+        self.0.checked_add(moment).unwrap_or_else(|| self.0 + Duration::from_secs(u32::MAX.into()))
+    }
+
+    /// The moment of an instant; zero if it was before this clock was made.
+    pub fn moment(&self, instant: Instant) -> Moment {
+        instant.saturating_duration_since(self.0)
+    }
+
     /// Waits for a moment; for ever if there is none.
     pub async fn reach(&self, moment: Option<Moment>) {
         match moment {
@@ -105,6 +121,8 @@ pub async fn run(
     let manager = config.rules.role.field_manager();
     let mut core = Core::new(Arc::clone(&config.rules), config.scope.clone(), config.max_in_flight, config.seed);
     core.on(clock.now(), Input::Labels(labels.borrow_and_update().clone()));
+    let mut leading = config.leading.clone();
+    core.on(clock.now(), Input::Lead(leading.lead(&clock)));
     let (sender, mut events) = mpsc::channel(AHEAD);
     let mut names = NameWatches::new(&config, &connection, sender.clone());
     // They end with this function.
@@ -119,7 +137,7 @@ pub async fn run(
     let mut reports = Reports::default();
     loop {
         while let Some(order) = core.next(clock.now()) {
-            flights.push(carry_out(&connection, manager, order));
+            flights.push(carry_out(&connection, manager, order, Instant::now() + leading.deadline()));
         }
         for (key, upstream) in core.take_asks() {
             sources.ask(key, upstream);
@@ -129,6 +147,7 @@ pub async fn run(
         tokio::select! {
             biased;
             () = shutdown.begun() => break,
+            () = leading.changed() => core.on(clock.now(), Input::Lead(leading.lead(&clock))),
             Some((id, result)) = flights.next(), if !flights.is_empty() => core.on(clock.now(), Input::Done(id, result)),
             news = sources.next() => {
                 // Whoever holds the sources has ended: so do we.
@@ -150,19 +169,30 @@ pub async fn run(
             () = clock.reach(core.wake_at()) => {}
         }
     }
-    drain(flights).await;
+    drain(flights, &leading).await;
 }
 
 /// Lets requests that are under way end, but not for long.
-pub async fn drain<F: Future>(mut under_way: FuturesUnordered<F>) {
+pub async fn drain<F: Future>(mut under_way: FuturesUnordered<F>, leading: &Leading) {
     let drained = timeout(DRAIN, async { while under_way.next().await.is_some() {} }).await;
     if drained.is_err() {
+        leading.leave_open();
         warn!(under_way = under_way.len(), "stopped before all requests were answered");
     }
 }
 
-async fn carry_out(connection: &Connection, manager: &'static str, order: Order) -> (u64, Result<Reply, Fault>) {
-    let result = write::execute(&connection.write, manager, &order).await;
+async fn carry_out(
+    connection: &Connection,
+    manager: &'static str,
+    order: Order,
+    end: Instant,
+) -> (u64, Result<Reply, Fault>) {
+    // The process may have stood still since the order was made.
+    let left = end.saturating_duration_since(Instant::now());
+    let result = match left.is_zero() && !mutants::has(Mutant::LeaseOutlived) {
+        true => Err(Fault::NoAnswer("not sent within the deadline".to_owned())),
+        false => write::execute_within(&connection.write, manager, &order, left).await,
+    };
     match &result {
         Ok(_) => debug!(?order, "done"),
         Err(fault) => debug!(?order, reason = fault.reason(), %fault, "failed"),

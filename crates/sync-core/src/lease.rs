@@ -24,6 +24,9 @@ use crate::rng::Rng;
 pub const LEASE: Duration = Duration::from_secs(15);
 /// Between two renewals: two may fail, and a third one still saves it.
 pub const RENEW: Duration = Duration::from_secs(5);
+/// Of a write under a Lease, from sending it to the end of its reply. Without one there is more patience: this is what
+/// is left between renewals.
+pub const DEADLINE: Duration = Duration::from_secs(4);
 /// Must be left on the Lease when a write that begins now has reached its deadline: clocks do not run quite alike.
 pub const MARGIN: Duration = Duration::from_secs(1);
 /// After a request that failed.
@@ -376,6 +379,11 @@ impl Election {
             Known::Is { record, .. } => record.holder.as_deref(),
             Known::Unknown | Known::Absent { .. } => None,
         }
+    }
+
+    /// The process ends.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
     }
 
     /// Nothing of ours is left to give up.

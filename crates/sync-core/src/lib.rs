@@ -153,6 +153,7 @@ pub mod core;
 pub mod engine;
 pub mod fault;
 pub mod index;
+pub mod leadership;
 pub mod lease;
 mod mutants;
 pub mod ops;

@@ -1,5 +1,7 @@
 //! The sources of one process: watched once, told to all engines.
 
+mod fresh;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,14 +20,16 @@ use crate::cluster::{events, read, wire};
 use crate::contract::object::{Kind, SourceKey};
 use crate::contract::rules::Rules;
 use crate::contract::source::Source;
-use crate::engine::Clock;
+use crate::engine::{Clock, drain};
 use crate::fault::Fault;
 use crate::index::feed::{Feed, Moment, NamespaceSeen, Seen};
 use crate::index::news::{Confirmation, Remark, SourceNews};
 use crate::index::pace::EVERY;
 use crate::index::sources::Sources;
+use crate::leadership::Leading;
 use crate::ops::shutdown::Shutdown;
 use crate::reason::Reason;
+use crate::source_feed::fresh::Fresh;
 use crate::watches::{Told, Troubles};
 
 /// How much the watches may be ahead, in events.
@@ -44,6 +48,8 @@ pub struct SourceFeedConfig {
     pub wall_clock: fn() -> jiff::Timestamp,
     /// Name of this process, for Events.
     pub instance: String,
+    /// Whether this process may write.
+    pub leading: Leading,
 }
 
 /// How the feed is doing.
@@ -101,6 +107,11 @@ impl SourceFeed {
         Subscription { news, commands: self.commands.clone() }
     }
 
+    /// Returns when it has ended, and with it the Events that were under way.
+    pub async fn ended(&self) {
+        self.commands.closed().await;
+    }
+
     /// How it is doing, now and from now on.
     pub fn state(&self) -> state::Receiver<SourceFeedState> {
         self.state.clone()
@@ -140,16 +151,21 @@ async fn run(
     let clock = Clock::start();
     let mut sources = Sources::new(config.rules.delete_grace);
     let mut engines: Vec<mpsc::UnboundedSender<SourceNews>> = Vec::new();
-    let (sender, mut inputs) = mpsc::channel(AHEAD);
     // They end with this function.
-    let _watches = match start_watches(&config, &connection, sender) {
+    let (mut _watches, mut inputs) = match start_watches(&config, &connection) {
         Ok(watches) => watches,
         Err(fault) => return drop(state.send_replace(SourceFeedState { fault: Some(fault), ..Default::default() })),
     };
+    let (mut leading, mut fresh) = (config.leading.clone(), Fresh::default());
     let (mut confirmations, mut events_under_way) = (FuturesUnordered::new(), FuturesUnordered::new());
     let mut announcer = Announcer::default();
     let mut troubles = Troubles::default();
     loop {
+        if fresh.begins(leading.term())
+            && let Ok(anew) = start_watches(&config, &connection)
+        {
+            ((_watches, inputs), troubles) = (anew, Troubles::default());
+        }
         sources.tick(clock.now());
         while let Some(key) = sources.next_confirmation() {
             confirmations.push(confirm(&config.rules, &connection, key));
@@ -157,27 +173,34 @@ async fn run(
         for news in sources.take_news() {
             engines.retain(|engine| engine.send(news.clone()).is_ok());
         }
+        if let Some(term) = fresh.take_news() {
+            engines.retain(|engine| engine.send(SourceNews::Current(term)).is_ok());
+        }
         let now = clock.now();
         for remark in sources.take_remarks() {
             remarked(&mut announcer, now, remark, sources.grace());
         }
-        while events_under_way.len() < EVENTS
+        let may_announce = leading.allows();
+        while may_announce
+            && events_under_way.len() < EVENTS
             && let Some(announcement) = announcer.next(now)
         {
             events_under_way.push(announce(&config, &connection, announcement));
         }
         publish(&config, &sources, troubles.first(), &state);
         // While no more may be written at once, an answer wakes us, and no Event that is due.
-        let next_event = announcer.wake_at().filter(|_| events_under_way.len() < EVENTS);
+        let next_event = announcer.wake_at().filter(|_| may_announce && events_under_way.len() < EVENTS);
         tokio::select! {
             biased;
-            () = shutdown.begun() => return,
+            () = shutdown.begun() => return drain(events_under_way, &leading).await,
+            () = leading.changed() => {}
             Some((key, result)) = confirmations.next(), if !confirmations.is_empty() => {
                 sources.confirmed(clock.now(), &key, result);
             }
             Some(command) = commands.recv() => match command {
                 Command::Subscribe(engine) => {
-                    if sources.snapshot().into_iter().all(|news| engine.send(news).is_ok()) {
+                    let current = fresh.current().map(SourceNews::Current);
+                    if sources.snapshot().into_iter().chain(current).all(|news| engine.send(news).is_ok()) {
                         engines.push(engine);
                     }
                 }
@@ -188,6 +211,7 @@ async fn run(
             },
             Some(()) = events_under_way.next(), if !events_under_way.is_empty() => {}
             Some(told) = inputs.recv() => {
+                fresh.hears(&told);
                 match told {
                     Told::Input(Input::Namespace(feed)) => sources.on_namespace(clock.now(), feed),
                     Told::Input(Input::Source(kind, feed)) => sources.on_source(clock.now(), kind, feed),
@@ -202,9 +226,9 @@ async fn run(
 fn start_watches(
     config: &SourceFeedConfig,
     connection: &Connection,
-    inputs: mpsc::Sender<Told<Input>>,
-) -> Result<JoinSet<()>, Fault> {
+) -> Result<(JoinSet<()>, mpsc::Receiver<Told<Input>>), Fault> {
     let mut tasks = JoinSet::new();
+    let (inputs, receiver) = mpsc::channel(AHEAD);
     let (client, rules) = (&connection.watch, &config.rules);
     for (n, kind) in (1..).zip(Kind::ALL) {
         let query = Query::sources(rules, kind)?;
@@ -216,7 +240,7 @@ fn start_watches(
     let fields = Some(format!("metadata.name={}", rules.source_namespace));
     let query = Query { fields, ..Query::namespaces() };
     tasks.spawn(watch(client.clone(), query, config.seed, wire::namespace, wrap, inputs));
-    Ok(tasks)
+    Ok((tasks, receiver))
 }
 
 /// One GET each of the source namespace and of the source; `None` if either is not answered as it should be.

@@ -16,6 +16,7 @@ use sync_core::contract::keys::KUBECONFIG_TYPE;
 use sync_core::contract::object::Uid;
 use sync_core::contract::rules::Rules;
 use sync_core::index::feed::{Feed, Labels};
+use sync_core::leadership::Leading;
 use sync_core::ops::shutdown::Shutdown;
 use sync_core::rng;
 use sync_core::source_feed::SourceFeed;
@@ -37,8 +38,8 @@ use crate::eks::target::Target;
 
 /// How much the watches may be ahead, in events.
 const AHEAD: usize = 64;
-/// An engine drains its requests in 4 s; longer than this nobody waits for it.
-const STOP: Duration = Duration::from_secs(6);
+/// An engine drains its requests in 3.5 s; longer than this nobody waits for it, for the lease is to be given up too.
+const STOP: Duration = Duration::from_secs(4);
 
 /// What all remote clusters share.
 #[derive(Debug)]
@@ -55,6 +56,9 @@ pub struct Shared {
     pub eks: Eks,
     /// Most requests under way at once, per remote cluster.
     pub max_in_flight: usize,
+    /// Whether this process may write. A standby connects to all remote clusters and watches there too, so that it
+    /// can go on at once.
+    pub leading: Leading,
     /// Seed of the jitter.
     pub seed: u64,
 }
@@ -295,6 +299,7 @@ impl Fleet {
             }
         };
         if timeout(STOP, all).await.is_err() {
+            self.shared.leading.leave_open();
             warn!("stopped before all remote clusters had ended");
         }
     }

@@ -229,6 +229,7 @@ pub(super) async fn copy(work: &Work<'_>, connection: Connection, reach: &Reach,
         scope: Scope::One { namespace: destination, cluster: (*name).to_owned() },
         labels: labels.clone(),
         max_in_flight: shared.max_in_flight,
+        leading: shared.leading.clone(),
         seed: shared.seed_of(name),
     };
     let (sender, mut engine_state) = state::channel(EngineState::default());

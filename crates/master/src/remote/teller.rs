@@ -43,8 +43,18 @@ impl Teller {
     }
 
     async fn write_all(&mut self, mut reports: state::Receiver<Report>) {
-        let mut failures = 0_u8;
+        let (mut failures, mut leading, mut term) = (0_u8, self.shared.leading.clone(), None);
         loop {
+            let mut until_the_end = reports.clone();
+            tokio::select! {
+                biased;
+                () = leading.allowed() => {}
+                () = ended(&mut until_the_end) => return,
+            }
+            if leading.term() != term {
+                term = leading.term();
+                self.read().await;
+            }
             let report = reports.borrow_and_update().clone();
             match self.write(&report).await {
                 Ok(()) => failures = 0,
@@ -60,7 +70,7 @@ impl Teller {
             let mut until_the_end = reports.clone();
             tokio::select! {
                 biased;
-                () = async { while until_the_end.changed().await.is_ok() {} } => return,
+                () = ended(&mut until_the_end) => return,
                 () = sleep(pause) => {}
             }
             if failures == 0 && reports.changed().await.is_err() {
@@ -69,10 +79,22 @@ impl Teller {
         }
     }
 
+    /// Another process has led, and written what we do not know.
+    async fn read(&mut self) {
+        let client = &self.shared.connection.watch;
+        if let Ok(cluster) = read::get_json::<RemoteCluster>(client, &self.path()).await {
+            self.last = cluster.status;
+        }
+    }
+
+    fn path(&self) -> String {
+        let namespace = &self.shared.rules.source_namespace;
+        format!("/apis/mw-sync.io/v1alpha1/namespaces/{namespace}/remoteclusters/{}", self.name)
+    }
+
     async fn write(&mut self, report: &Report) -> Result<(), Fault> {
         let Some(status) = status::next(self.last.as_ref(), report, jiff::Timestamp::now()) else { return Ok(()) };
-        let namespace = &self.shared.rules.source_namespace;
-        let path = format!("/apis/mw-sync.io/v1alpha1/namespaces/{namespace}/remoteclusters/{}", self.name);
+        let path = self.path();
         let patch = Bytes::from(json!({ "status": status }).to_string());
         let manager = self.shared.rules.role.field_manager();
         let client = &self.shared.connection.write;
@@ -81,4 +103,9 @@ impl Teller {
         self.last = Some(status);
         Ok(())
     }
+}
+
+/// Returns when nobody reports any more.
+async fn ended(reports: &mut state::Receiver<Report>) {
+    while reports.changed().await.is_ok() {}
 }

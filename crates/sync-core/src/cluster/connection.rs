@@ -30,10 +30,10 @@ use super::read;
 use crate::fault::{Fault, message};
 
 /// For TCP, to all addresses of a name together.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// For TCP and TLS together: a peer that accepts and then says nothing would hold the attempt for ever. Shorter than the
-/// shortest deadline of a request, or which of the two is told would be chance, and a status that flaps.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(8);
+/// shortest deadline of a write, 4 s, or which of the two is told would be chance, and a status that flaps.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(3500);
 /// HTTP/2 pings find out that a peer is gone, long before TCP does.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);

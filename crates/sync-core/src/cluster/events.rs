@@ -10,9 +10,12 @@ use super::request::{self, Limits};
 use crate::announce::Announcement;
 use crate::contract::rules::Rules;
 use crate::fault::Fault;
+use crate::lease;
 
 /// Characters of a source's name that an Event's name begins with: with the server's five it stays below 253.
 const NAME: usize = 200;
+/// No longer than any write under a Lease.
+const LIMITS: Limits = Limits { deadline: lease::DEADLINE, ..Limits::METADATA };
 
 /// Writes an Event. `time` is the wall clock's, as RFC 3339 with microseconds; `instance` names this process.
 ///
@@ -53,5 +56,5 @@ pub async fn write(
     let request = request.header(header::CONTENT_TYPE, "application/json").header(header::ACCEPT, "application/json");
     let request = request.body(Body::from(Bytes::from(event.to_string())));
     let request = request.map_err(|_| Fault::Rejected("a path that cannot be one".to_owned()))?;
-    request::send(client, request, Limits::METADATA).await.map(drop)
+    request::send(client, request, LIMITS).await.map(drop)
 }

@@ -7,7 +7,7 @@
 //! | [`request`], [`answer`], [`path`] | one request, its answer, and what a failed one means |
 //! | [`wire`], [`lines`] | objects as they are on the wire |
 //! | [`query`], [`watch`], [`pace`] | list and watch |
-//! | [`mod@write`], [`read`], [`events`], [`service_accounts`] | one order, one object, one Event, one ServiceAccount |
+//! | [`mod@write`], [`read`], [`events`], [`service_accounts`], [`lease`] | one order, one object, one Event, one ServiceAccount, the Lease |
 
 pub mod access;
 pub mod addresses;
@@ -16,6 +16,7 @@ pub mod connection;
 pub mod events;
 pub mod header;
 pub mod kubeconfig;
+pub mod lease;
 pub mod lines;
 pub mod pace;
 pub mod path;

@@ -12,6 +12,7 @@ use super::wire::Item;
 use crate::contract::object::{Kind, Object};
 use crate::fault::Fault;
 use crate::index::feed::SourceNamespace;
+use crate::lease;
 
 /// A whole Secret or ConfigMap; `None` only if the server says that this very object does not exist.
 ///
@@ -60,17 +61,23 @@ pub async fn patch_status<T: DeserializeOwned>(
     let uri = format!("{path}/status?fieldManager={}", path::encode(field_manager));
     let request = Request::builder().method(Method::PATCH).uri(uri);
     let request = request.header(header::CONTENT_TYPE, "application/merge-patch+json");
-    parsed(&send(client, request, Body::from(patch)).await?)
+    let limits = Limits { deadline: lease::DEADLINE, ..Limits::OBJECT };
+    parsed(&send(client, request, Body::from(patch), limits).await?)
 }
 
 async fn get(client: &kube::Client, path: &str) -> Result<Bytes, Refusal> {
-    send(client, Request::get(path), Body::empty()).await
+    send(client, Request::get(path), Body::empty(), Limits::OBJECT).await
 }
 
-async fn send(client: &kube::Client, request: http::request::Builder, body: Body) -> Result<Bytes, Refusal> {
+async fn send(
+    client: &kube::Client,
+    request: http::request::Builder,
+    body: Body,
+    limits: Limits,
+) -> Result<Bytes, Refusal> {
     let request = request.header(header::ACCEPT, "application/json").body(body);
     let request = request.map_err(|_| Fault::Rejected("a path that cannot be one".to_owned()))?;
-    request::ask(client, request, Limits::OBJECT).await
+    request::ask(client, request, limits).await
 }
 
 fn absent_or(answer: Result<Bytes, Refusal>, plural: &str, name: &str) -> Result<Option<Item>, Fault> {

@@ -1,5 +1,7 @@
 //! Orders on ServiceAccounts, and the note about them in our own ConfigMap; each is one request.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Method, Request, header};
 use kube::client::Body;
@@ -18,13 +20,12 @@ use crate::service_accounts::{Reply, Step};
 
 /// Field manager of the note: what else we write into that ConfigMap is another's.
 const NOTE_MANAGER: &str = "mw-sync-agent-pull-secrets";
-const LIMITS: Limits = Limits { deadline: write::DEADLINE, ..Limits::METADATA };
 
 /// Carries out an order.
 ///
 /// # Errors
 /// Any other answer. After [`Fault::NoAnswer`] and [`Fault::Odd`] it is in doubt whether a write was done.
-pub async fn execute(client: &kube::Client, rules: &Rules, step: &Step) -> Result<Reply, Fault> {
+pub async fn execute(client: &kube::Client, rules: &Rules, step: &Step, deadline: Duration) -> Result<Reply, Fault> {
     let namespace = &rules.source_namespace;
     match step {
         Step::Recall => {
@@ -35,12 +36,12 @@ pub async fn execute(client: &kube::Client, rules: &Rules, step: &Step) -> Resul
             let path = path::of_object(Kind::ConfigMap, namespace, keys::AGENT_CONFIG_MAP)?;
             // Server-side apply makes the ConfigMap if there is none, and takes away what is not said any more.
             let uri = format!("{path}?fieldManager={NOTE_MANAGER}&force=true");
-            patch(client, &uri, "application/apply-patch+yaml", note(*noted)).await.map(|_| Reply::Remembered)
+            patch(client, &uri, "application/apply-patch+yaml", note(*noted), deadline).await.map(|_| Reply::Remembered)
         }
         Step::Patch { namespace, name, body } => {
             let manager = path::encode(rules.role.field_manager());
             let uri = format!("{}?fieldManager={manager}", path::of_service_account(namespace, name)?);
-            let Metadata { uid, rv, .. } = patch(client, &uri, write::JSON_PATCH, body.clone()).await?;
+            let Metadata { uid, rv, .. } = patch(client, &uri, write::JSON_PATCH, body.clone(), deadline).await?;
             Ok(Reply::Patched { uid, rv })
         }
     }
@@ -52,11 +53,17 @@ fn note(noted: bool) -> Bytes {
     json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data }).to_string().into()
 }
 
-async fn patch(client: &kube::Client, uri: &str, content: &str, body: Bytes) -> Result<Metadata, Fault> {
+async fn patch(
+    client: &kube::Client,
+    uri: &str,
+    content: &str,
+    body: Bytes,
+    deadline: Duration,
+) -> Result<Metadata, Fault> {
     let request = Request::builder().method(Method::PATCH).uri(uri).header(header::ACCEPT, METADATA);
     let request = request.header(header::CONTENT_TYPE, content).body(Body::from(body));
     let request = request.map_err(|_| Fault::Rejected("a path that cannot be one".to_owned()))?;
-    let answer = request::send(client, request, LIMITS).await?;
+    let answer = request::send(client, request, Limits { deadline, ..Limits::METADATA }).await?;
     Item::read(&answer).and_then(Item::into_metadata).ok_or(Fault::Odd(200))
 }
 
@@ -69,6 +76,7 @@ mod tests {
     use crate::contract::strip::StripList;
     use std::sync::{Arc, Mutex};
 
+    const S: Duration = Duration::from_secs(1);
     const UID: &str = "11111111-0000-4000-8000-000000000001";
 
     fn rules() -> Rules {
@@ -86,12 +94,12 @@ mod tests {
             std::future::ready(json_response(200, &json!({ "metadata": metadata, "data": { "pull-secrets": "x" } })))
         });
         let rules = rules();
-        assert!(matches!(execute(&client, &rules, &Step::Recall).await, Ok(Reply::Recalled(true))));
-        assert!(matches!(execute(&client, &rules, &Step::Remember(true)).await, Ok(Reply::Remembered)));
+        assert!(matches!(execute(&client, &rules, &Step::Recall, S).await, Ok(Reply::Recalled(true))));
+        assert!(matches!(execute(&client, &rules, &Step::Remember(true), S).await, Ok(Reply::Remembered)));
         let patch = |name: &str| Step::Patch { namespace: "app".into(), name: name.into(), body: Bytes::new() };
-        let Ok(Reply::Patched { uid, rv }) = execute(&client, &rules, &patch("default")).await else { panic!() };
+        let Ok(Reply::Patched { uid, rv }) = execute(&client, &rules, &patch("default"), S).await else { panic!() };
         assert_eq!((uid, rv), (Uid::parse(UID).unwrap(), Rv(7)));
-        assert!(matches!(execute(&client, &rules, &patch("../x")).await, Err(Fault::Rejected(_))), "not sent");
+        assert!(matches!(execute(&client, &rules, &patch("../x"), S).await, Err(Fault::Rejected(_))), "not sent");
         assert_eq!(
             *seen.lock().unwrap(),
             [
@@ -109,7 +117,7 @@ mod tests {
         let status = json!({ "kind": "Status", "code": 404, "reason": "NotFound",
                              "details": { "kind": "configmaps", "name": "mw-sync-agent" } });
         let client = client(move |_| std::future::ready(json_response(404, &status)));
-        assert!(matches!(execute(&client, &rules(), &Step::Recall).await, Ok(Reply::Recalled(false))));
-        assert!(execute(&client, &rules(), &Step::Remember(true)).await.is_err());
+        assert!(matches!(execute(&client, &rules(), &Step::Recall, S).await, Ok(Reply::Recalled(false))));
+        assert!(execute(&client, &rules(), &Step::Remember(true), S).await.is_err());
     }
 }

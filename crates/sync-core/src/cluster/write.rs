@@ -17,43 +17,55 @@ use crate::order::{Looked, Metadata, Order, Reply, Step};
 use crate::plan::Inside;
 
 /// From sending an order to the end of its reply. Writes take milliseconds; a webhook may take up to its own timeout,
-/// which is 10 s by default, and the write is in doubt then.
+/// which is 10 s by default, and the write is in doubt then. Under a Lease it is [`crate::lease::DEADLINE`].
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-const LIMITS: Limits = Limits { deadline: DEADLINE, ..Limits::METADATA };
-const INSIDE: Limits = Limits { deadline: DEADLINE, ..Limits::OBJECT };
 const JSON: &str = "application/json";
 pub(super) const JSON_PATCH: &str = "application/json-patch+json";
+
+/// [`execute_within`] the usual [`DEADLINE`].
+///
+/// # Errors
+/// As [`execute_within`].
+pub async fn execute(client: &kube::Client, field_manager: &str, order: &Order) -> Result<Reply, Fault> {
+    execute_within(client, field_manager, order, DEADLINE).await
+}
 
 /// Carries out an order. The body is sent as it is, without a copy; replies carry no payload.
 ///
 /// # Errors
 /// Any other answer. After [`Fault::NoAnswer`] and [`Fault::Odd`] it is in doubt whether the write was done.
-pub async fn execute(client: &kube::Client, field_manager: &str, order: &Order) -> Result<Reply, Fault> {
+pub async fn execute_within(
+    client: &kube::Client,
+    field_manager: &str,
+    order: &Order,
+    deadline: Duration,
+) -> Result<Reply, Fault> {
+    let limits = Limits { deadline, ..Limits::METADATA };
     let Order { kind, namespace, name, step, .. } = order;
     let object = path::of_object(*kind, namespace, name)?;
     let managed = |path: &str| format!("{path}?fieldManager={}", path::encode(field_manager));
     match step {
         Step::Create(body) => {
             let path = managed(&path::of_kind(*kind, namespace)?);
-            written(&request::send(client, request(Method::POST, &path, JSON, body)?, LIMITS).await?)
+            written(&request::send(client, request(Method::POST, &path, JSON, body)?, limits).await?)
         }
         Step::Update(body) | Step::Adopt(body) => {
             let request = request(Method::PATCH, &managed(&object), JSON_PATCH, body)?;
-            written(&request::send(client, request, LIMITS).await?)
+            written(&request::send(client, request, limits).await?)
         }
         Step::SwitchOff(body) | Step::Release(body) => {
-            farewell(client, request(Method::PATCH, &managed(&object), JSON_PATCH, body)?, *kind, name).await
+            farewell(client, request(Method::PATCH, &managed(&object), JSON_PATCH, body)?, limits, *kind, name).await
         }
-        Step::Delete(body) => delete(client, request(Method::DELETE, &object, JSON, body)?, *kind, name).await,
+        Step::Delete(body) => delete(client, request(Method::DELETE, &object, JSON, body)?, limits, *kind, name).await,
         Step::Look => {
             let read = |body: &[u8]| Some(Looked { metadata: Item::read(body)?.into_metadata()?, inside: None });
-            look(client, request(Method::GET, &object, JSON, &Bytes::new())?, LIMITS, *kind, name, read).await
+            look(client, request(Method::GET, &object, JSON, &Bytes::new())?, limits, *kind, name, read).await
         }
         Step::LookInside => {
             let request = with_accept(Method::GET, &object, JSON, JSON, &Bytes::new())?;
             let read = |body: &[u8]| looked_inside(Item::read(body)?.into_object(*kind)?);
-            look(client, request, INSIDE, *kind, name, read).await
+            look(client, request, Limits { deadline, ..Limits::OBJECT }, *kind, name, read).await
         }
     }
 }
@@ -64,16 +76,28 @@ fn written(body: &[u8]) -> Result<Reply, Fault> {
 }
 
 /// The write before a delete, or instead of one: what is gone needs neither.
-async fn farewell(client: &kube::Client, request: Request<Body>, kind: Kind, name: &str) -> Result<Reply, Fault> {
-    match request::ask(client, request, LIMITS).await {
+async fn farewell(
+    client: &kube::Client,
+    request: Request<Body>,
+    limits: Limits,
+    kind: Kind,
+    name: &str,
+) -> Result<Reply, Fault> {
+    match request::ask(client, request, limits).await {
         Ok(body) => written(&body),
         Err(refusal) if refusal.is_missing(kind.plural(), name) => Ok(Reply::Deleted),
         Err(refusal) => Err(refusal.fault),
     }
 }
 
-async fn delete(client: &kube::Client, request: Request<Body>, kind: Kind, name: &str) -> Result<Reply, Fault> {
-    match request::ask(client, request, LIMITS).await {
+async fn delete(
+    client: &kube::Client,
+    request: Request<Body>,
+    limits: Limits,
+    kind: Kind,
+    name: &str,
+) -> Result<Reply, Fault> {
+    match request::ask(client, request, limits).await {
         Ok(_) => Ok(Reply::Deleted),
         Err(refusal) if refusal.is_missing(kind.plural(), name) => Ok(Reply::Deleted),
         Err(refusal) => Err(refusal.fault),

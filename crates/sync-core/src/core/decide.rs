@@ -9,6 +9,7 @@ use super::{
 use crate::contract::body;
 use crate::contract::marks::End;
 use crate::contract::rules::Role;
+use crate::lease;
 use crate::order::Step;
 use crate::plan::{Guard, MayAdopt, View, plan};
 
@@ -37,6 +38,11 @@ impl Core {
             mutated: known.is_some_and(|known| known.mutated),
             contested: self.rivals.holds(self.now, pair).is_some(),
         })
+    }
+
+    /// Whether this process may order anything now.
+    pub(super) fn may_order(&self) -> bool {
+        self.licence.allows(self.now, lease::DEADLINE)
     }
 
     /// Whether the source wants a copy at an open destination.

@@ -1,8 +1,8 @@
 //! What the watches bring.
 
 use super::{
-    BTreeSet, Core, Destination, Feed, Kind, Labels, Lane, NamespaceSeen, Outcome, Pair, Scope, Sighting, SourceId,
-    SourceNews, Want,
+    BTreeSet, Core, Destination, Feed, Kind, Labels, Lane, Lead, NamespaceSeen, Outcome, Pair, Scope, Sighting,
+    SourceId, SourceNews, Want,
 };
 use crate::contract::object::Rv;
 use crate::index::pairs::DestId;
@@ -40,6 +40,18 @@ impl Core {
                 self.sources_complete = true;
                 self.touch_all();
             }
+            SourceNews::Current(term) => {
+                if self.licence.set_current(term) {
+                    self.touch_all();
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_lead(&mut self, lead: Lead) {
+        // What others have written meanwhile is known by the watches, as far as they are.
+        if self.licence.set_lead(lead) {
+            self.touch_all();
         }
     }
 

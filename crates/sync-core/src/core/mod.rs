@@ -38,6 +38,7 @@ use crate::index::feed::{Feed, Labels, Moment, NamespaceSeen};
 use crate::index::news::SourceNews;
 use crate::index::outcome::Outcome;
 use crate::index::pairs::{DestId, Pair, PairState, SourceId};
+use crate::lease::{Lead, Licence};
 use crate::order::{Order, Reply};
 use crate::plan::{Action, Destination, Selected, There, Want};
 use crate::queue::{Lane, Queue};
@@ -106,6 +107,8 @@ pub enum Input {
     Name(u64, NameNews),
     /// An order was carried out, or not.
     Done(u64, Result<Reply, Fault>),
+    /// Whether anything may be ordered; until the first of these, always.
+    Lead(Lead),
 }
 
 #[derive(Debug)]
@@ -206,6 +209,7 @@ pub struct Core {
     touched: BTreeSet<SourceId>,
     /// The sum of all sources.
     tally: Tally,
+    licence: Licence,
 }
 
 impl Core {
@@ -245,6 +249,7 @@ impl Core {
             asks: Vec::new(),
             touched: BTreeSet::new(),
             tally: Tally::default(),
+            licence: Licence::default(),
             scope,
         };
         if let Scope::One { namespace, .. } = core.scope.clone() {
@@ -266,13 +271,14 @@ impl Core {
             Input::Replica(kind, feed) => self.on_replica(kind, feed),
             Input::Name(id, news) => self.on_name(id, news),
             Input::Done(id, result) => self.on_done(id, result),
+            Input::Lead(lead) => self.on_lead(lead),
         }
     }
 
     /// The next request to make, if one is due and there is a slot for it.
     pub fn next(&mut self, now: Moment) -> Option<Order> {
         self.now = now;
-        if self.is_paused() {
+        if self.is_paused() || !self.may_order() {
             return None;
         }
         self.paused_until = None;
@@ -304,6 +310,9 @@ impl Core {
 
     /// When [`Core::next`], which has just had nothing, may have something although nothing has happened.
     pub fn wake_at(&self) -> Option<Moment> {
+        if !self.may_order() {
+            return None;
+        }
         let delayed = self.queue.wake_at().into_iter().chain(self.leaving.wake_at()).min();
         match self.paused_until {
             Some(until) if self.queue.has_waiting() => Some(until),

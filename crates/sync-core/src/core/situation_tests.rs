@@ -4,6 +4,8 @@
 mod backoff_tests;
 #[path = "doubt_tests.rs"]
 mod doubt_tests;
+#[path = "lead_tests.rs"]
+mod lead_tests;
 #[path = "names_tests.rs"]
 mod names_tests;
 #[path = "rivals_tests.rs"]

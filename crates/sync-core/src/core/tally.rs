@@ -97,6 +97,10 @@ impl Core {
     /// Sources whose outcome has changed since the last call and for which nothing is due or under way. Before the
     /// lists that decide it have come, nothing is due, and still nothing is settled.
     pub fn take_settled(&mut self) -> Vec<Settled> {
+        // A standby does not look at what is in the way, and whoever leads reports.
+        if !self.licence.leads() {
+            return Vec::new();
+        }
         let known = |id: &SourceId| {
             let listed = |source: &super::SourceState| self.listings.of(source.key.kind).complete;
             self.sources_complete && self.dests_complete && self.sources.get(id).is_none_or(listed)

@@ -3,6 +3,7 @@
 use super::feed::SourceNamespace;
 use crate::contract::object::{SourceKey, Uid};
 use crate::contract::source::{Freeze, Never, Reading};
+use crate::lease::Term;
 use crate::plan::Want;
 use crate::reason::Reason;
 
@@ -22,6 +23,8 @@ pub enum SourceNews {
     },
     /// All sources have been named; a replica of another is an orphan.
     Complete,
+    /// All that was told before is as of this term: it was read after the lease had been got.
+    Current(Term),
 }
 
 /// Something that a person should know of a source, whatever its destinations.

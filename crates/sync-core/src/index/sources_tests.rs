@@ -63,6 +63,7 @@ fn word(news: &SourceNews) -> String {
         SourceNews::Namespace { deletes_frozen: true, .. } => "frozen namespace".into(),
         SourceNews::Namespace { .. } => "namespace".into(),
         SourceNews::Complete => "complete".into(),
+        SourceNews::Current(term) => format!("current {term}"),
     }
 }
 
@@ -321,6 +322,7 @@ proptest! {
                     SourceNews::Want(..) | SourceNews::Forgotten(_) => "source",
                     SourceNews::Namespace { .. } => "namespace",
                     SourceNews::Complete => "complete",
+                    SourceNews::Current(_) => panic!("the feed's affair"),
                 };
                 state.retain(|line| !line.starts_with(slot));
                 if !matches!(news, SourceNews::Forgotten(_)) {

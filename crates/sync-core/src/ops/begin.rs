@@ -8,7 +8,9 @@ use super::flags::Common;
 use super::shutdown::Shutdown;
 use crate::cluster::access::{Access, AccessError};
 use crate::cluster::connection::Connection;
+use crate::cluster::lease::Candidate;
 use crate::contract::rules::Rules;
+use crate::leadership::Leadership;
 use crate::source_feed::{SourceFeed, SourceFeedConfig};
 
 /// A controller that knows its cluster; nothing is sent yet.
@@ -22,6 +24,8 @@ pub struct Begun {
     pub server: Uri,
     /// The way to it.
     pub connection: Connection,
+    /// Whether this process writes, and when it has ended for good.
+    pub leadership: Leadership,
 }
 
 impl Begun {
@@ -30,10 +34,19 @@ impl Begun {
     /// # Errors
     /// If there is no way to reach a cluster; one that does not answer is waited for.
     pub async fn new(common: Common) -> Result<Self, AccessError> {
-        let Common { rules, context, .. } = common;
+        let Common { rules, context, leader_elect, .. } = common;
         let access = Access::local(context.as_deref()).await?;
         let connection = Connection::new(&access, rules.role.user_agent())?;
-        Ok(Self { rules: Arc::new(rules), seed: super::seed(), server: access.server().clone(), connection })
+        let seed = super::seed();
+        let leadership = if leader_elect {
+            // The seed tells this process from one of the same pod before it.
+            let candidate = Candidate::new(&rules, format!("{}_{seed:016x}", super::instance(rules.role)));
+            let shared = Leadership::shared(candidate, connection.clone(), seed, jiff::Timestamp::now);
+            shared.map_err(|fault| AccessError::Local(fault.to_string()))?
+        } else {
+            Leadership::alone()
+        };
+        Ok(Self { rules: Arc::new(rules), seed, server: access.server().clone(), connection, leadership })
     }
 
     /// Starts to watch the sources.
@@ -43,6 +56,7 @@ impl Begun {
             seed: self.seed,
             wall_clock: jiff::Timestamp::now,
             instance: super::instance(self.rules.role),
+            leading: self.leadership.leading(),
         };
         SourceFeed::start(feed, self.connection.clone(), shutdown.clone())
     }

@@ -49,6 +49,10 @@ pub struct CommonArgs {
     #[arg(value_parser = in_flight)]
     max_in_flight: usize,
 
+    /// Share a Lease with other processes of this controller in the source namespace: one leads, the others stand by
+    #[arg(long, env = "MW_SYNC_LEADER_ELECT", value_parser = yes_or_no)]
+    leader_elect: bool,
+
     /// How much to log of our own doings; others' warnings are logged too
     #[arg(long = "log", env = "MW_SYNC_LOG", value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
     log_level: LogLevel,
@@ -69,6 +73,8 @@ pub struct Common {
     pub rules: Rules,
     /// Most writes at once to one cluster, 1 to 256.
     pub max_in_flight: usize,
+    /// There may be other processes of this controller.
+    pub leader_elect: bool,
     /// For [`telemetry::init`](super::telemetry::init).
     pub log_level: LogLevel,
     /// For [`telemetry::init`](super::telemetry::init).
@@ -95,6 +101,7 @@ impl CommonArgs {
         Ok(Common {
             rules,
             max_in_flight: self.max_in_flight,
+            leader_elect: self.leader_elect,
             log_level: self.log_level,
             log_format: self.log_format,
             context: self.context,
@@ -217,7 +224,7 @@ mod tests {
         assert_eq!(common.rules.switches, ["mw-sync.io/sync", "mw-sync"]);
         assert!(common.rules.strip.strips("helm.sh/chart"));
         assert_eq!((common.rules.delete_grace, common.max_in_flight), (DELETE_GRACE, 32));
-        assert!(!common.rules.allow_adopt);
+        assert!(!common.rules.allow_adopt && !common.leader_elect);
         assert_eq!((common.log_level, common.log_format, common.context), (LogLevel::Info, LogFormat::Auto, None));
     }
 

@@ -3,6 +3,7 @@
 
 use super::{Accounts, Fault, Flight, Lane, Moment, Order, Reply, SERVER_LIMIT, Step};
 use crate::core::{BACKOFF_CLUSTER, BACKOFF_FIRST};
+use crate::lease::{self, Lead};
 
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -65,6 +66,28 @@ impl Accounts {
             return None;
         }
         self.entries.values().filter_map(|entry| entry.doubt).max().map(|at| at.saturating_add(SERVER_LIMIT))
+    }
+
+    /// Reads the note, if it is not known: all that a standby does.
+    pub(super) fn next_recall(&mut self) -> Option<Order> {
+        if self.memory.noted.is_none() { self.next_note() } else { None }
+    }
+
+    /// Whether this process may write now.
+    pub(super) fn may_write(&self) -> bool {
+        self.licence.allows(self.now, lease::DEADLINE)
+    }
+
+    pub(super) fn on_lead(&mut self, lead: Lead) {
+        if self.licence.set_lead(lead) {
+            self.begins_to_lead();
+        }
+    }
+
+    /// From now on this process writes; the one that did before may have written the note, or taken it away.
+    pub(super) fn begins_to_lead(&mut self) {
+        self.memory.noted = None;
+        self.touch_all(Lane::Changed);
     }
 
     /// Reads or writes the note, if that is due.

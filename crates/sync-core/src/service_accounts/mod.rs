@@ -44,6 +44,7 @@ use crate::fault::Fault;
 use crate::index::feed::{Feed, Labels, Moment, NamespaceSeen};
 use crate::index::news::SourceNews;
 use crate::index::pairs::{DestId, Pair, SourceId};
+use crate::lease::{Lead, Licence};
 use crate::plan::Destination;
 use crate::queue::{Lane, Queue};
 use crate::rng::Rng;
@@ -72,6 +73,8 @@ pub enum Input {
     Watch(&'static str, Result<(), Fault>),
     /// An order was carried out, or not.
     Done(u64, Result<Reply, Fault>),
+    /// Whether anything may be written; until the first of these, always.
+    Lead(Lead),
 }
 
 /// One request.
@@ -228,6 +231,7 @@ pub struct Accounts {
     gate: gate::Gate,
     /// Sources of which something may be to report.
     dirty: BTreeSet<Arc<str>>,
+    licence: Licence,
 }
 
 impl Accounts {
@@ -266,6 +270,7 @@ impl Accounts {
             pending: BTreeMap::new(),
             gate: gate::Gate::default(),
             dirty: BTreeSet::new(),
+            licence: Licence::default(),
         }
     }
 
@@ -278,6 +283,7 @@ impl Accounts {
             Input::Account(feed) => self.on_account(feed),
             Input::Watch(watch, result) => self.on_watch(watch, result),
             Input::Done(id, result) => self.on_done(id, result),
+            Input::Lead(lead) => self.on_lead(lead),
         }
         self.decide_watch();
     }
@@ -287,6 +293,9 @@ impl Accounts {
         self.now = now;
         if self.doubt_ends().is_some_and(|at| at <= now) {
             self.watch_anew();
+        }
+        if !self.may_write() {
+            return self.next_recall();
         }
         if let Some(order) = self.next_note() {
             return Some(order);
@@ -352,7 +361,7 @@ impl Accounts {
     pub fn wake_at(&self) -> Option<Moment> {
         let waiting = self.paused_until.filter(|_| self.queue.has_waiting());
         let delayed = self.queue.wake_at().map(|at| at.max(self.paused_until.unwrap_or_default()));
-        let queue = waiting.or(delayed).filter(|_| self.is_ready());
+        let queue = waiting.or(delayed).filter(|_| self.is_ready() && self.may_write());
         let others = [self.memory.wake_at(), self.gate.wake_at(), self.doubt_ends()];
         queue.into_iter().chain(others.into_iter().flatten()).min()
     }

@@ -68,6 +68,11 @@ impl Accounts {
                 self.rescope();
                 self.touch_all(Lane::Changed);
             }
+            SourceNews::Current(term) => {
+                if self.licence.set_current(*term) {
+                    self.begins_to_lead();
+                }
+            }
             SourceNews::Want(..) | SourceNews::Forgotten(_) => {}
         }
         self.hold_or_pass(news);

@@ -16,6 +16,7 @@ use crate::contract::strip::StripList;
 use crate::core::Scope;
 use crate::engine::{self, EngineConfig, EngineState};
 use crate::index::feed::Labels;
+use crate::leadership::Leading;
 use crate::ops::shutdown::Shutdown;
 use crate::source_feed::{SourceFeed, SourceFeedConfig};
 
@@ -49,11 +50,13 @@ impl Process {
         let grace = if sabotage::has(Sabotage::NoGrace) { Duration::ZERO } else { GRACE };
         let rules = Rules { delete_grace: grace, allow_adopt: scene.allow_adopt, take_over, ..rules };
         let (rules, shutdown) = (Arc::new(rules), Shutdown::default());
+        let leading = Leading::alone();
         let config = SourceFeedConfig {
             rules: Arc::clone(&rules),
             seed: scene.seed.wrapping_add(process),
             wall_clock: || jiff::Timestamp::UNIX_EPOCH,
             instance: format!("process-{process}"),
+            leading: leading.clone(),
         };
         let feed = SourceFeed::start(config, connection(stage, process, 0), shutdown.clone());
         let (mut engines, mut states, mut labelled) = (Vec::new(), Vec::new(), Vec::new());
@@ -69,6 +72,7 @@ impl Process {
                 labels,
                 scope,
                 max_in_flight: scene.max_in_flight,
+                leading: leading.clone(),
                 seed: scene.seed.wrapping_add(process * 100).wrapping_add(cluster as u64),
             };
             let (sender, state) = watch::channel(EngineState::default());
