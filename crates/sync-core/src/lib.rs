@@ -140,7 +140,7 @@
 //! | the same for entries of ServiceAccounts; requests at once; how long news wait | `service_accounts/{mod,gate}.rs` |
 //! | changes of a source that pass at once, time between others | [`index::pace`] |
 //! | latency that is no reason to send fewer at once | `core/limit.rs` |
-//! | shares of the lanes, slots of one destination, of retries and of new namespaces | [`queue`] |
+//! | shares of the lanes, slots of one destination, of one source, of retries and of new namespaces | [`queue`] |
 //! | events that watches may be ahead, time to end in | `engine.rs`, `source_feed.rs` |
 //! | grace, and how often an absence is confirmed again | [`contract::rules`], [`ops::flags`], `index/sources.rs` |
 //! | time between two Events, their length | `announce.rs` |

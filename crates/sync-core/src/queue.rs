@@ -2,7 +2,7 @@
 //!
 //! A pair waits in one lane, first in first out; lanes share by weight. A pair is in flight once, and one that is
 //! touched meanwhile runs once more. Some slots are kept from whoever could take them all: one destination that is
-//! slow, retries, and, for new namespaces, everybody else.
+//! slow, one source whose writes are, retries, and, for new namespaces, everybody else.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -35,12 +35,16 @@ impl Lane {
 const RETRIES: usize = 4;
 /// One destination has at most this part of the slots.
 const ONE_DESTINATION: usize = 8;
+/// One source leaves this part of the slots to others, if any wait: each of its writes may wait for a webhook.
+const NOT_ONE_SOURCE: usize = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Waiting,
     /// Waiting for a slot of its destination.
     Parked,
+    /// Its source has all that one may have while others wait.
+    Held,
     Delayed(Moment, u64),
     /// In flight; if touched meanwhile it runs again in this lane.
     InFlight(Option<Lane>),
@@ -66,8 +70,11 @@ pub struct Queue {
     in_flight: usize,
     retries_in_flight: usize,
     per_destination: BTreeMap<DestId, usize>,
+    /// The pairs of each source that has more than its part of the slots, by lane.
+    held: BTreeMap<SourceId, BTreeMap<Lane, VecDeque<Pair>>>,
+    per_source: BTreeMap<SourceId, usize>,
     /// Pairs of each source that wait or are in flight; those that only wait for time to pass do not count.
-    open: BTreeMap<SourceId, u32>,
+    open: BTreeMap<SourceId, usize>,
 }
 
 impl Queue {
@@ -84,6 +91,8 @@ impl Queue {
             in_flight: 0,
             retries_in_flight: 0,
             per_destination: BTreeMap::new(),
+            held: BTreeMap::new(),
+            per_source: BTreeMap::new(),
             open: BTreeMap::new(),
         }
     }
@@ -93,12 +102,12 @@ impl Queue {
         match self.places.get_mut(&pair) {
             None => self.open(pair, lane),
             Some(place) => match &mut place.phase {
-                Phase::Waiting if lane < place.lane => {
+                Phase::Waiting | Phase::Held if lane < place.lane => {
                     // What stands in the worse lane is passed over when its turn comes.
-                    place.lane = lane;
+                    *place = Place { lane, phase: Phase::Waiting };
                     self.lane(lane).push_back(pair);
                 }
-                Phase::Waiting | Phase::Parked => place.lane = place.lane.min(lane),
+                Phase::Waiting | Phase::Held | Phase::Parked => place.lane = place.lane.min(lane),
                 Phase::InFlight(again) => *again = Some(again.map_or(lane, |old| old.min(lane))),
                 Phase::Delayed(at, sequence) => {
                     self.delayed.remove(&(*at, *sequence));
@@ -142,10 +151,16 @@ impl Queue {
             let retries_full = self.retries_in_flight >= (slots / RETRIES).max(1);
             let may_run =
                 |lane: Lane| (lane == Lane::NewNamespace || !keep_free) && (lane != Lane::Retry || !retries_full);
-            let lane = self.choose(may_run)?;
-            let Some(pair) = self.lane(lane).pop_front() else { continue };
+            let of_one_source = if self.many_destinations { (slots - slots / NOT_ONE_SOURCE).max(1) } else { slots };
+            let (pair, lane, phase) = self.take(may_run, of_one_source)?;
             let Some(place) = self.places.get_mut(&pair) else { continue };
-            if place.lane != lane || place.phase != Phase::Waiting {
+            if place.lane != lane || place.phase != phase {
+                continue;
+            }
+            let of_source = self.per_source.get(&pair.source).copied().unwrap_or_default();
+            if phase == Phase::Waiting && of_source >= of_one_source {
+                place.phase = Phase::Held;
+                self.held.entry(pair.source).or_default().entry(lane).or_default().push_back(pair);
                 continue;
             }
             let running = self.per_destination.entry(pair.dest).or_default();
@@ -155,6 +170,7 @@ impl Queue {
                 continue;
             }
             *running += 1;
+            self.per_source.insert(pair.source, of_source + 1);
             place.phase = Phase::InFlight(None);
             self.in_flight += 1;
             self.retries_in_flight += usize::from(lane == Lane::Retry);
@@ -162,20 +178,51 @@ impl Queue {
         }
     }
 
-    /// The best lane that has pairs and a share left.
-    fn choose(&mut self, may_run: impl Fn(Lane) -> bool) -> Option<Lane> {
+    /// The pair whose turn it is, its lane, and the phase that it is in unless something has happened to it since: of
+    /// the best lane that has pairs and a share left. What is held comes before what came later, as soon as its source
+    /// has less than `of_one_source`, and anyhow if nobody else waits.
+    fn take(&mut self, may_run: impl Fn(Lane) -> bool, of_one_source: usize) -> Option<(Pair, Lane, Phase)> {
+        let held = Lane::SHARES.map(|(lane, _)| self.held_in(lane, of_one_source));
         for _ in 0..2 {
-            for ((pairs, share), (lane, _)) in self.lanes.iter_mut().zip(Lane::SHARES) {
-                if *share > 0 && !pairs.is_empty() && may_run(lane) {
+            let lanes = self.lanes.iter_mut().zip(Lane::SHARES).zip(held);
+            for (((pairs, share), (lane, _)), held) in lanes {
+                if *share > 0 && (held.is_some() || !pairs.is_empty()) && may_run(lane) {
                     *share -= 1;
-                    return Some(lane);
+                    return match held {
+                        Some(source) => self.take_held(source, lane),
+                        None => pairs.pop_front().map(|pair| (pair, lane, Phase::Waiting)),
+                    };
                 }
             }
             for ((_, share), (_, full)) in self.lanes.iter_mut().zip(Lane::SHARES) {
                 *share = full;
             }
         }
-        None
+        let mut lanes = Lane::SHARES.into_iter().map(|(lane, _)| lane).filter(|lane| may_run(*lane));
+        let (source, lane) = lanes.find_map(|lane| Some((self.held_in(lane, usize::MAX)?, lane)))?;
+        self.take_held(source, lane)
+    }
+
+    /// A source that pairs of this lane are held of, and that has less than `most` in flight.
+    fn held_in(&self, lane: Lane, most: usize) -> Option<SourceId> {
+        let has_less = |source| self.per_source.get(source).is_none_or(|running| *running < most);
+        self.held
+            .iter()
+            .find(|(source, lanes)| has_less(source) && lanes.contains_key(&lane))
+            .map(|(source, _)| *source)
+    }
+
+    fn take_held(&mut self, source: SourceId, lane: Lane) -> Option<(Pair, Lane, Phase)> {
+        let lanes = self.held.get_mut(&source)?;
+        let pairs = lanes.get_mut(&lane)?;
+        let pair = pairs.pop_front();
+        if pairs.is_empty() {
+            lanes.remove(&lane);
+        }
+        if lanes.is_empty() {
+            self.held.remove(&source);
+        }
+        pair.map(|pair| (pair, lane, Phase::Held))
     }
 
     /// This pair is not in flight any more.
@@ -184,18 +231,9 @@ impl Queue {
         self.places.remove(&pair);
         self.in_flight -= 1;
         self.retries_in_flight -= usize::from(lane == Lane::Retry);
-        if let Some(running) = self.per_destination.get_mut(&pair.dest) {
-            *running -= 1;
-            if *running == 0 {
-                self.per_destination.remove(&pair.dest);
-            }
-        }
-        if let Some(open) = self.open.get_mut(&pair.source) {
-            *open -= 1;
-            if *open == 0 {
-                self.open.remove(&pair.source);
-            }
-        }
+        one_less(&mut self.per_destination, pair.dest);
+        one_less(&mut self.per_source, pair.source);
+        one_less(&mut self.open, pair.source);
         if let Some(lane) = again {
             self.open(pair, lane);
         }
@@ -252,7 +290,7 @@ impl Queue {
 
     /// Whether any pair waits for a slot.
     pub fn has_waiting(&self) -> bool {
-        self.lanes.iter().any(|(pairs, _)| !pairs.is_empty())
+        !self.held.is_empty() || self.lanes.iter().any(|(pairs, _)| !pairs.is_empty())
     }
 
     fn lane(&mut self, lane: Lane) -> &mut VecDeque<Pair> {
@@ -263,6 +301,16 @@ impl Queue {
             Lane::Removed => &mut removed.0,
             Lane::Drift => &mut drift.0,
             Lane::Retry => &mut retry.0,
+        }
+    }
+}
+
+/// Who has none left is not kept.
+fn one_less<K: Ord + Copy>(counts: &mut BTreeMap<K, usize>, key: K) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
         }
     }
 }

@@ -119,6 +119,26 @@ fn retries_take_at_most_a_quarter() {
 }
 
 #[test]
+fn one_source_leaves_a_quarter_to_others_if_any_wait() {
+    let mut queue = Queue::new(16, true);
+    (0..40).for_each(|dest| queue.push(pair(1, dest), Lane::Changed));
+    // Nobody else waits: all but the slot for a new namespace.
+    let mut flying: Vec<_> = std::iter::from_fn(|| pop(&mut queue)).map(|(pair, _)| pair).collect();
+    assert_eq!(flying, (0..15).map(|dest| pair(1, dest)).collect::<Vec<_>>());
+    (0..5).for_each(|dest| queue.push(pair(2, dest), Lane::Changed));
+    for popped in [pair(2, 0), pair(2, 1), pair(2, 2), pair(1, 15), pair(1, 16)] {
+        queue.done(flying.remove(0));
+        assert_eq!(pop(&mut queue), Some((popped, Lane::Changed)));
+        flying.push(popped);
+    }
+    // What is held moves to a better lane all the same, and what is left is in order.
+    queue.push(pair(1, 20), Lane::NewNamespace);
+    assert_eq!(pop(&mut queue), Some((pair(1, 20), Lane::NewNamespace)));
+    flying.into_iter().for_each(|pair| queue.done(pair));
+    assert_eq!(run(&mut queue)[..4], [17, 18, 19, 21].map(|dest| (pair(1, dest), Lane::Changed)));
+}
+
+#[test]
 fn at_most_limit_are_in_flight() {
     let mut queue = Queue::new(8, true);
     (0..4).for_each(|dest| queue.push(pair(1, dest), Lane::Changed));
@@ -229,6 +249,7 @@ proptest! {
         }
         prop_assert!(pushed.is_empty(), "lost {:?}", pushed);
         prop_assert!(queue.places.is_empty() && queue.open.is_empty() && queue.parked.is_empty());
+        prop_assert!(queue.held.is_empty() && queue.per_source.is_empty());
         prop_assert!(queue.per_destination.is_empty() && queue.delayed.is_empty() && !queue.has_waiting());
         prop_assert_eq!((queue.in_flight, queue.retries_in_flight), (0, 0));
     }

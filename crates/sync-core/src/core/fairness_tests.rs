@@ -163,6 +163,23 @@ fn a_source_that_fails_in_a_thousand_namespaces_slows_no_other() {
 }
 
 #[test]
+fn a_source_that_is_slow_everywhere_leaves_others_their_slots_in_its_first_pass() {
+    let slow: Serve = |order| (if &*order.name == "bad" { SLOW } else { USUAL }, None);
+    // With nobody else, all slots but the one for a new namespace are its own.
+    let mut alone = Busy::with(1000, slow);
+    assert!(takes(&mut alone, "bad", 1000) <= SLOW * 1000_u32.div_ceil(31));
+    let mut busy = Busy::with(1000, slow);
+    busy.source("bad");
+    // Others come while it has all of them, and get what comes free; after that a quarter is theirs.
+    busy.pass(at(15));
+    let took = takes(&mut busy, "good", 1000);
+    assert!(took < SLOW, "{took:?}");
+    assert!(busy.made.len() < 1200, "the first pass is under way: {}", busy.made.len());
+    let took = takes(&mut busy, "better", 1000);
+    assert!(took < SLOW + at(4), "{took:?}");
+}
+
+#[test]
 fn a_slow_destination_slows_no_other() {
     let slow: Serve = |order| (if &*order.namespace == "n0" { SLOW } else { USUAL }, None);
     let mut alone = Busy::with(100, healthy);
