@@ -49,6 +49,7 @@ async fn a_bad_remote_cluster_is_refused_with_what_is_wrong() -> Result<()> {
         (json!({"kubeconfig": {"secretName": "a"}, "namespace": ""}), "namespace is the name of a Namespace"),
         (json!({"kubeconfig": {"secretName": "a"}, "namespace": long}), "may not be more than 63"),
         (json!({"kubeconfig": {"secretName": "a"}, "suspend": "yes"}), "must be of type boolean"),
+        (json!({"kubeconfig": {"secretName": "a"}, "onRemove": "Keep"}), "supported values: \"Retain\", \"Delete\""),
         (json!({"kubeconfig": {"secretName": "a"}, "server": "https://a"}), "unknown field \"spec.server\""),
     ] {
         let create = cluster.kubectl_stdin(&["create", "-f", "-"], remote_cluster("bad", &spec)).await;
@@ -83,7 +84,8 @@ async fn a_remote_cluster_has_defaults_columns_and_a_fixed_namespace() -> Result
     cluster.kubectl_stdin(&["apply", "-f", "-"], remote_cluster("good", &spec)).await?;
     let read = cluster.kubectl(&["-n", "operator", "get", "rcl", "good", "-o", "json"]).await?;
     let full = json!({
-        "kubeconfig": {"secretName": "prod", "key": "kubeconfig"}, "namespace": "operator", "suspend": false
+        "kubeconfig": {"secretName": "prod", "key": "kubeconfig"}, "namespace": "operator", "suspend": false,
+        "onRemove": "Retain"
     });
     assert_eq!(serde_json::from_str::<Value>(&read)?["spec"], full);
 

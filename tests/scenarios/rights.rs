@@ -115,7 +115,11 @@ async fn whole_life(fleet: &Fleet, stage: &Stage<'_>, access: &Kubeconfig) -> Re
         }
         remote.until_gone(kind, "operator", "copied").await;
     }
-    Ok(())
+    // The cluster too, and what is left there before it.
+    stage.change("remote", json!({ "onRemove": "Delete" })).await?;
+    stage.is("remote", "Connected").await;
+    let delete = ["-n", "operator", "delete", "remotecluster", "remote", "--wait=true", "--timeout=60s"];
+    fleet.management.kubectl(&delete).await.map(drop)
 }
 
 #[tokio::test]

@@ -59,6 +59,8 @@ pub struct SourceFeedState {
     pub complete: bool,
     /// The source namespace does not exist.
     pub namespace_missing: bool,
+    /// The source namespace is being deleted.
+    pub namespace_terminating: bool,
     /// The last failure of a watch, while it lasts.
     pub fault: Option<Fault>,
 }
@@ -267,6 +269,7 @@ fn publish(
     let next = SourceFeedState {
         complete: sources.is_complete(),
         namespace_missing: sources.namespace() == Seen::Absent,
+        namespace_terminating: sources.namespace().is().is_some_and(|namespace| namespace.terminating),
         fault: fault.cloned(),
     };
     state.send_if_modified(|state| {

@@ -11,6 +11,7 @@ mod identity;
 mod in_the_way;
 mod isolation;
 mod options;
+mod removal;
 mod restarts;
 mod selection;
 pub(crate) mod stage;

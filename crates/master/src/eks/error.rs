@@ -160,6 +160,11 @@ impl EksError {
         }
     }
 
+    /// Whether it is this account that says that it has no such cluster.
+    pub fn says_gone_in(&self, of: &str) -> bool {
+        matches!(self, Self::ClusterNotFound { account: Some(account), .. } if account == of)
+    }
+
     /// What a person can do about it.
     pub fn what_to_do(&self) -> String {
         match self {

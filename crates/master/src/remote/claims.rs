@@ -99,6 +99,13 @@ impl Claim {
         }
     }
 
+    /// Whether another RemoteCluster leads there too.
+    pub(super) fn has_rivals(&self) -> bool {
+        let book = self.claims.0.borrow();
+        let place = book.by_place.values().find(|place| place.claimants.contains(&(self.rank.clone(), self.number)));
+        place.is_some_and(|place| place.claimants.iter().any(|(rank, _)| *rank != self.rank))
+    }
+
     /// Returns when somebody older leads there too.
     pub(super) async fn lost(&self) {
         let mut book = self.claims.0.subscribe();
@@ -164,6 +171,7 @@ mod tests {
         b.put(Some(uid(1)));
         let seat = a.first(|_| panic!("nobody is before it")).await;
         assert_eq!(waits_for(&b).await, "a");
+        assert!(a.has_rivals() && b.has_rivals() && !old.has_rivals());
         // An older one overtakes, and waits until the younger has stopped.
         old.put(Some(uid(1)));
         timeout(SHORT, a.lost()).await.unwrap();
@@ -202,7 +210,7 @@ mod tests {
         before.put(Some(uid(1)));
         next.put(Some(uid(1)));
         let seat = before.first(|_| ()).await;
-        assert!(timeout(SHORT, before.lost()).await.is_err());
+        assert!(timeout(SHORT, before.lost()).await.is_err() && !before.has_rivals());
         assert!(timeout(SHORT, next.first(|_| panic!("itself"))).await.is_err());
         drop(before);
         drop(seat);

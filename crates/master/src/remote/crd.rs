@@ -60,6 +60,20 @@ pub struct RemoteClusterSpec {
     /// Nothing is written or deleted in the remote cluster while this is true.
     #[serde(default)]
     pub suspend: bool,
+    /// What becomes of the copies when this RemoteCluster is deleted. With Delete it waits until they are gone, or until
+    /// it is annotated with mw-sync.io/abandon=yes.
+    #[serde(default)]
+    pub on_remove: OnRemove,
+}
+
+/// What becomes of the copies in a cluster when its RemoteCluster is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum OnRemove {
+    /// They stay.
+    #[default]
+    Retain,
+    /// They are deleted first.
+    Delete,
 }
 
 /// Which EKS cluster, and as whom. Its endpoint and certificate authority are asked of AWS: whoever could set an endpoint
@@ -232,8 +246,8 @@ mod tests {
     fn defaults() {
         let spec: RemoteClusterSpec = serde_yaml::from_str("kubeconfig: {secretName: prod}").unwrap();
         let kubeconfig = KubeconfigRef { secret_name: "prod".into(), key: "kubeconfig".into(), context: None };
-        let (eks, namespace, suspend) = (None, "operator".to_owned(), false);
-        assert_eq!(spec, RemoteClusterSpec { eks, kubeconfig: Some(kubeconfig), namespace, suspend });
+        let (eks, namespace, suspend, on_remove) = (None, "operator".to_owned(), false, OnRemove::Retain);
+        assert_eq!(spec, RemoteClusterSpec { eks, kubeconfig: Some(kubeconfig), namespace, suspend, on_remove });
         let spec: RemoteClusterSpec = serde_yaml::from_str("eks: {arn: a}").unwrap();
         let eks = EksCluster { arn: "a".into(), role_arn: None, external_id: None };
         assert_eq!((spec.eks, spec.kubeconfig), (Some(eks), None));

@@ -29,6 +29,7 @@ use tracing::{info, warn};
 
 use super::claims::{Claim, Claims, Rank};
 use super::crd::{EksCluster, KubeconfigRef, RemoteCluster, RemoteClusterSpec, RemoteClusterStatus};
+use super::removal::{self, End};
 use super::secret::{SecretError, SecretRef, kubeconfig_of};
 use super::serve::{self, Plan, Start, What};
 use super::status::Outcome;
@@ -64,6 +65,11 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Path of the RemoteCluster of this name.
+    pub(super) fn path_of(&self, name: &str) -> String {
+        format!("{}/{name}", remote_clusters(&self.rules.source_namespace))
+    }
+
     /// Seed of the jitter of one remote cluster: with the same, all that an outage has cut off would come back in step.
     pub(super) fn seed_of(&self, name: &str) -> u64 {
         rng::seed_of(self.seed, name)
@@ -100,12 +106,16 @@ enum Input {
     Secret(Box<Feed<Secret>>),
 }
 
+fn remote_clusters(namespace: &str) -> String {
+    format!("/apis/mw-sync.io/v1alpha1/namespaces/{namespace}/remoteclusters")
+}
+
 /// Keeps a task for each RemoteCluster until told to stop, and then ends them all.
 pub async fn run(shared: Shared, shutdown: Shutdown) {
     let (sender, mut events) = mpsc::channel(AHEAD);
     let namespace = shared.rules.source_namespace.clone();
     let client = shared.connection.watch.clone();
-    let clusters = Query::all(format!("/apis/mw-sync.io/v1alpha1/namespaces/{namespace}/remoteclusters"));
+    let clusters = Query::all(remote_clusters(&namespace));
     let secrets = Query::all(format!("/api/v1/namespaces/{namespace}/secrets"));
     let secrets = Query { fields: Some(format!("type={KUBECONFIG_TYPE}")), ..secrets };
     let mut watches = tokio::task::JoinSet::new();
@@ -216,14 +226,15 @@ impl Fleet {
         if !self.clusters.complete || !self.secrets.complete {
             return;
         }
-        let Some(cluster) = self.clusters.by_name.get(name) else {
+        let known = self.clusters.by_name.get(name).and_then(|cluster| Some((cluster, End::of(cluster)?)));
+        let Some((cluster, end)) = known else {
             if let Some(old) = self.running.remove(name) {
-                info!(cluster = name, "no longer a remote cluster; its copies stay there");
+                info!(cluster = name, "no longer a remote cluster");
                 old.stop.begin();
             }
             return;
         };
-        let (plan, uid) = (self.plan(cluster), cluster.metadata.uid.clone());
+        let (plan, uid) = (self.plan(cluster, end), cluster.metadata.uid.clone());
         let labels = cluster.metadata.labels.clone().unwrap_or_default();
         let old = match self.running.remove(name) {
             Some(same) if same.plan == plan && same.uid == uid && !same.task.is_finished() => {
@@ -242,6 +253,8 @@ impl Fleet {
         let start = Start {
             shared: Arc::clone(&self.shared),
             name: name.to_owned(),
+            uid: uid.clone(),
+            kept: removal::is_kept(&cluster.metadata),
             plan: plan.clone(),
             labels: seen,
             claim: self.claim(cluster, &plan),
@@ -262,7 +275,7 @@ impl Fleet {
         claim
     }
 
-    fn plan(&self, cluster: &RemoteCluster) -> Plan {
+    fn plan(&self, cluster: &RemoteCluster, end: End) -> Plan {
         let spec = &cluster.spec;
         let what = match (&spec.eks, &spec.kubeconfig) {
             _ if spec.suspend => What::Only(Outcome::Suspended),
@@ -271,7 +284,7 @@ impl Fleet {
             // The CRD's rules let no such object in.
             _ => What::Only(Outcome::Eks(EksError::BadSpec("write exactly one of eks and kubeconfig".to_owned()))),
         };
-        Plan { generation: cluster.metadata.generation, destination: spec.namespace.clone(), what }
+        Plan { generation: cluster.metadata.generation, destination: spec.namespace.clone(), what, end }
     }
 
     fn by_kubeconfig(&self, kubeconfig: &KubeconfigRef) -> What {

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use tracing::info;
 
 use super::reach::{EksReach, Reach};
+use super::removal::Freed;
 use super::serve::{self, Work};
 use super::status::Outcome;
 use crate::eks::error::EksError;
@@ -46,7 +47,21 @@ pub(super) async fn follow(work: &Work<'_>, target: &Target, stop: &Shutdown) {
         biased;
         () = along(work, &trail, stop) => {}
         () = scout(eks, &session, &target.arn, &sender, trail.lost.subscribe(), rng) => {}
+        () = gone(work, &trail) => {}
     }
+}
+
+/// A cluster that is gone has no copies to take away. Only the account that the ARN names can say so.
+async fn gone(work: &Work<'_>, trail: &Trail<'_>) {
+    if let Some(removal) = &work.removal {
+        let mut seen = trail.seen.clone();
+        let account = trail.target.arn.account();
+        let is_gone = |seen: &Seen| seen.error.as_ref().is_some_and(|error| error.says_gone_in(account));
+        if seen.wait_for(is_gone).await.is_ok() {
+            removal.free(Freed::ClusterGone);
+        }
+    }
+    std::future::pending::<()>().await;
 }
 
 /// From place to place. One engine ends before the next one begins: both would write the same copies.

@@ -10,6 +10,7 @@ use sync_core::ops::shutdown::Shutdown;
 use tracing::{info, warn};
 
 use super::reach::Reach;
+use super::removal::Freed;
 use super::serve::{self, Work};
 use super::status::Outcome;
 
@@ -75,10 +76,17 @@ pub(super) async fn copy(
 ) {
     work.report.send_modify(|report| report.identity = Some(identity.uid.to_string()));
     if identity.is_self {
+        if let Some(removal) = &work.removal {
+            removal.free(Freed::SelfReference);
+        }
         return work.say_until(Outcome::SelfReference, stop).await;
     }
     work.claim.put(Some(identity.uid));
     loop {
+        if let Some(removal) = work.removal.as_ref().filter(|_| work.claim.has_rivals()) {
+            removal.free(Freed::Shared);
+            return stop.begun().await;
+        }
         let seat = tokio::select! {
             biased;
             () = stop.begun() => return,

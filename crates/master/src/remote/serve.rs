@@ -21,11 +21,12 @@ use tokio::time::sleep;
 use tracing::{Instrument as _, info, info_span, warn};
 
 use super::claims::Claim;
-use super::crd::{RemoteClusterStatus, Sources};
+use super::crd::{OnRemove, RemoteClusterStatus, Sources};
 use super::fleet::Shared;
 use super::follow;
 use super::identity::{self, Identity, Unknown};
 use super::reach::Reach;
+use super::removal::{self, End, Removal};
 use super::secret::SecretError;
 use super::status::{Outcome, Report};
 use super::teller::Teller;
@@ -46,6 +47,8 @@ pub struct Plan {
     pub destination: String,
     /// Connect or not.
     pub what: What,
+    /// And whether to copy or to take away.
+    pub end: End,
 }
 
 /// Connect or not. `Debug` does not show the kubeconfig, which is a credential.
@@ -81,6 +84,10 @@ pub(super) struct Start {
     pub(super) shared: Arc<Shared>,
     /// Of the RemoteCluster.
     pub(super) name: String,
+    /// Of the RemoteCluster.
+    pub(super) uid: Option<String>,
+    /// It has our finalizer.
+    pub(super) kept: bool,
     pub(super) plan: Plan,
     pub(super) labels: state::Receiver<Labels>,
     pub(super) claim: Claim,
@@ -92,17 +99,19 @@ pub(super) struct Start {
 
 /// Serves one remote cluster until `stop`. Returns the status that stands then.
 pub(super) async fn serve(start: Start, stop: Shutdown) -> Option<RemoteClusterStatus> {
-    let Start { shared, name, plan, labels, claim, status, previous } = start;
+    let Start { shared, name, uid, kept, plan, labels, claim, status, previous } = start;
     let mut last = status;
     if let Some(previous) = previous {
         // The one before knows better what it has written than a watch that may be behind.
         last = previous.await.ok().flatten().or(last);
     }
-    let Plan { generation, destination, what } = plan;
+    let Plan { generation, destination, what, end } = plan;
     let span = info_span!("remote", cluster = name);
-    let (report, reports) = state::channel(Report::new(generation, destination));
+    let report = Report { going: matches!(end, End::Goes), ..Report::new(generation, destination) };
+    let (report, reports) = state::channel(report);
     let teller = Teller::new(Arc::clone(&shared), name.clone(), last);
-    let work = work(Work { shared: &shared, name: &name, labels, claim, report }, what, &stop);
+    let removal = (end == End::Goes).then(Removal::new);
+    let work = work(Work { shared: &shared, name: &name, uid, labels, claim, removal, report }, what, end, kept, &stop);
     // Both to the end: a write that is under way must be known to the next task of this name.
     tokio::join!(work.instrument(span.clone()), teller.tell(reports).instrument(span)).1
 }
@@ -112,8 +121,12 @@ pub(super) struct Work<'a> {
     pub(super) shared: &'a Shared,
     /// Of the RemoteCluster.
     pub(super) name: &'a str,
+    /// Of the RemoteCluster.
+    pub(super) uid: Option<String>,
     pub(super) labels: state::Receiver<Labels>,
     pub(super) claim: Claim,
+    /// Copies are taken away, and none is made.
+    pub(super) removal: Option<Removal>,
     /// Dropped when the work is done.
     pub(super) report: state::Sender<Report>,
 }
@@ -139,20 +152,40 @@ impl Work<'_> {
 }
 
 /// Everything but telling. Ends when `stop` has begun and nothing is under way any more; nothing is reported then.
-async fn work(work: Work<'_>, what: What, stop: &Shutdown) {
+async fn work(work: Work<'_>, what: What, end: End, kept: bool, stop: &Shutdown) {
+    match end {
+        End::Stays(OnRemove::Retain) if !kept => work_on(&work, what, stop).await,
+        End::Stays(on_remove) => {
+            let keep = on_remove == OnRemove::Delete;
+            // Before the first copy is made, or it could go without us.
+            if removal::keep(&work, keep, stop).await.is_none() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                () = work_on(&work, what, stop) => {}
+                () = removal::give_up(&work, stop), if keep => {}
+            }
+        }
+        End::Goes | End::LetGo => removal::remove(&work, what, stop).await,
+    }
+}
+
+/// Goes to the cluster, and does there what is to be done.
+pub(super) async fn work_on(work: &Work<'_>, what: What, stop: &Shutdown) {
     match what {
         What::Only(outcome) => work.say_until(explain(work.shared, outcome).await, stop).await,
-        What::Eks(target) => follow::follow(&work, &target, stop).await,
+        What::Eks(target) => follow::follow(work, &target, stop).await,
         What::Connect { kubeconfig, context } => {
             let way = Way::read(&kubeconfig, context.as_deref(), &work.shared.addresses);
             drop(kubeconfig);
             let connection = match way {
-                Ok(Way::Eks(target)) => return follow::follow(&work, &target, stop).await,
+                Ok(Way::Eks(target)) => return follow::follow(work, &target, stop).await,
                 Ok(Way::Straight(access)) => work.connection(&access).map_err(|error| error.to_string()),
                 Err(words) => Err(words),
             };
             match connection {
-                Ok(connection) => run(&work, connection, &Reach::Kubeconfig, stop).await,
+                Ok(connection) => run(work, connection, &Reach::Kubeconfig, stop).await,
                 Err(words) => work.say_until(Outcome::KubeconfigInvalid(words), stop).await,
             }
         }
@@ -222,7 +255,7 @@ async fn greet(work: &Work<'_>, connection: &Connection, greeted: &mut bool) -> 
 
 /// Runs an engine until told to stop.
 pub(super) async fn copy(work: &Work<'_>, connection: Connection, reach: &Reach, stop: &Shutdown) {
-    let Work { shared, name, labels, report, .. } = work;
+    let Work { shared, name, labels, report, removal, .. } = work;
     let destination = report.borrow().destination.clone();
     let config = EngineConfig {
         rules: Arc::clone(&shared.rules),
@@ -235,18 +268,21 @@ pub(super) async fn copy(work: &Work<'_>, connection: Connection, reach: &Reach,
     let (sender, mut engine_state) = state::channel(EngineState::default());
     let (mut sources, mut news) = (shared.sources.state(), reach.news());
     // On a task of its own: it plans and reads replies, and that should not wait for the status.
-    let engine = engine::run(config, connection, shared.sources.subscribe(), sender, stop.clone());
+    let sources_here = shared.sources.subscribe();
+    let sources_here = if removal.is_some() { removal::farewell(sources_here) } else { sources_here };
+    let engine = engine::run(config, connection, sources_here, sender, stop.clone());
     let mut engine = tokio::spawn(engine.in_current_span());
     loop {
         let source_missing = sources.borrow_and_update().namespace_missing;
-        let outcome = match outcome(&engine_state.borrow_and_update(), source_missing, &shared.rules.source_namespace) {
-            Outcome::Fault(fault) => reach.outcome(fault),
-            outcome => {
+        let now = engine_state.borrow_and_update().clone();
+        let outcome = match (outcome(&now, source_missing, &shared.rules.source_namespace), removal) {
+            (Outcome::Fault(fault), _) => reach.outcome(fault),
+            (outcome, removal) => {
                 reach.well();
-                outcome
+                removal.as_ref().map_or(outcome, |removal| removal.outcome(&now))
             }
         };
-        let counts = counts(engine_state.borrow().tally);
+        let counts = counts(now.tally);
         report.send_if_modified(|report| {
             let changed = set(&mut report.outcome, outcome);
             set(&mut report.sources, Some(counts)) || changed

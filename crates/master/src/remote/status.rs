@@ -36,6 +36,10 @@ pub enum Outcome {
     SelfReference,
     /// The RemoteCluster of this name, which is older, has the same destination.
     Duplicate(String),
+    /// Our finalizer cannot be set, or taken away.
+    NotKept(Fault),
+    /// It is being deleted, and its copies first; what is in the way, if something is.
+    Removing(Option<String>),
 }
 
 impl Outcome {
@@ -48,11 +52,12 @@ impl Outcome {
             Self::Secret(error) => error.reason(),
             Self::KubeconfigInvalid(_) => "KubeconfigInvalid",
             Self::Eks(error) => error.reason(),
-            Self::Fault(fault) => fault.reason(),
+            Self::Fault(fault) | Self::NotKept(fault) => fault.reason(),
             Self::SourceNamespaceMissing(_) => "SourceNamespaceMissing",
             Self::Unidentified => Fault::NamespaceMissing.reason(),
             Self::SelfReference => "SelfReference",
             Self::Duplicate(_) => "Duplicate",
+            Self::Removing(_) => "Removing",
         }
     }
 
@@ -92,6 +97,13 @@ impl Outcome {
                 "RemoteCluster {older} is older and leads to namespace {destination} of the same cluster; nothing is written \
                  by this one until that one is gone; delete one of the two"
             ),
+            Self::NotKept(fault) => format!(
+                "our finalizer, which spec.onRemove is about, cannot be changed on this RemoteCluster: {fault}; {} \
+                 (deploy/master.yaml)",
+                fault.what_to_do()
+            ),
+            Self::Removing(None) => "its copies there are being deleted".to_owned(),
+            Self::Removing(Some(trouble)) => format!("its copies there are to be deleted; {trouble}"),
         }
     }
 }
@@ -103,6 +115,8 @@ pub struct Report {
     pub generation: Option<i64>,
     /// `spec.namespace`
     pub destination: String,
+    /// It is being deleted, and waits until its copies are gone.
+    pub going: bool,
     /// How it fares.
     pub outcome: Outcome,
     /// The API server's address, if the kubeconfig could be read.
@@ -118,8 +132,20 @@ pub struct Report {
 impl Report {
     /// Of a RemoteCluster of which nothing is known yet.
     pub const fn new(generation: Option<i64>, destination: String) -> Self {
-        let outcome = Outcome::Connecting;
-        Self { generation, destination, outcome, server: None, version: None, identity: None, sources: None }
+        let (going, outcome) = (false, Outcome::Connecting);
+        Self { generation, destination, going, outcome, server: None, version: None, identity: None, sources: None }
+    }
+
+    /// Of the condition.
+    fn message(&self) -> String {
+        let text = self.outcome.message(&self.destination);
+        if !self.going || matches!(self.outcome, Outcome::Connecting | Outcome::Removing(None)) {
+            return text;
+        }
+        format!(
+            "{text}; this RemoteCluster goes when its copies there are gone: mend that, or annotate it with \
+             mw-sync.io/abandon=yes, and they stay there"
+        )
     }
 }
 
@@ -159,7 +185,7 @@ fn conditions(before: &[Condition], report: &Report, now: Timestamp) -> Vec<Cond
         type_: READY.to_owned(),
         status: status.to_owned(),
         reason: report.outcome.reason().to_owned(),
-        message: report.outcome.message(&report.destination),
+        message: report.message(),
         // Kubernetes writes whole seconds; with more the object read back would differ from what was written.
         last_transition_time: since.unwrap_or_else(|| Time(whole_seconds(now))),
         observed_generation: report.generation,
@@ -222,12 +248,30 @@ mod tests {
             (Outcome::Unidentified, "NamespaceMissing", "deploy/remote-access.yaml"),
             (Outcome::SelfReference, "SelfReference", "delete this RemoteCluster"),
             (Outcome::Duplicate("old".into()), "Duplicate", "RemoteCluster old is older"),
+            (Outcome::NotKept(Fault::Forbidden("patch".into())), "Forbidden", "deploy/master.yaml"),
+            (Outcome::Removing(None), "Removing", "being deleted"),
+            (Outcome::Removing(Some("1 are left".into())), "Removing", "1 are left"),
         ] {
             let is_ready = outcome == Outcome::Ready;
             let status = next(None, &report(outcome), at(0)).unwrap();
             let condition = ready(&status);
             assert_eq!((condition.reason.as_str(), condition.status == "True"), (reason, is_ready));
             assert!(condition.message.contains(text), "{reason}: {}", condition.message);
+        }
+    }
+
+    #[test]
+    fn one_that_waits_for_its_end_says_how_to_end_that() {
+        for (outcome, says) in [
+            (Outcome::Fault(Fault::Connect("refused".into())), true),
+            (Outcome::Suspended, true),
+            (Outcome::Removing(Some("1 are left".into())), true),
+            (Outcome::Removing(None), false),
+            (Outcome::Connecting, false),
+        ] {
+            let status = next(None, &Report { going: true, ..report(outcome) }, at(0)).unwrap();
+            let message = &ready(&status).message;
+            assert_eq!(message.contains("mw-sync.io/abandon=yes"), says, "{message}");
         }
     }
 

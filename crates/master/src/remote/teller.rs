@@ -82,23 +82,18 @@ impl Teller {
     /// Another process has led, and written what we do not know.
     async fn read(&mut self) {
         let client = &self.shared.connection.watch;
-        if let Ok(cluster) = read::get_json::<RemoteCluster>(client, &self.path()).await {
+        if let Ok(cluster) = read::get_json::<RemoteCluster>(client, &self.shared.path_of(&self.name)).await {
             self.last = cluster.status;
         }
     }
 
-    fn path(&self) -> String {
-        let namespace = &self.shared.rules.source_namespace;
-        format!("/apis/mw-sync.io/v1alpha1/namespaces/{namespace}/remoteclusters/{}", self.name)
-    }
-
     async fn write(&mut self, report: &Report) -> Result<(), Fault> {
         let Some(status) = status::next(self.last.as_ref(), report, jiff::Timestamp::now()) else { return Ok(()) };
-        let path = self.path();
+        let path = format!("{}/status", self.shared.path_of(&self.name));
         let patch = Bytes::from(json!({ "status": status }).to_string());
         let manager = self.shared.rules.role.field_manager();
         let client = &self.shared.connection.write;
-        read::patch_status::<RemoteCluster>(client, &path, manager, patch).await?;
+        read::patch::<RemoteCluster>(client, &path, manager, patch).await?;
         info!(reason = report.outcome.reason(), "status");
         self.last = Some(status);
         Ok(())

@@ -1,4 +1,4 @@
-//! One object, read or its status written: rare requests, each for a reason.
+//! One object, read or patched: rare requests, each for a reason.
 
 use bytes::Bytes;
 use http::{Method, Request, header};
@@ -48,17 +48,17 @@ pub async fn get_json<T: DeserializeOwned>(client: &kube::Client, path: &str) ->
     parsed(&get(client, path).await?)
 }
 
-/// A merge patch on the status of the object at a path; the reply is the object.
+/// A merge patch on the object at a path, or on a subresource; the reply is the object.
 ///
 /// # Errors
 /// Any answer but the object.
-pub async fn patch_status<T: DeserializeOwned>(
+pub async fn patch<T: DeserializeOwned>(
     client: &kube::Client,
     path: &str,
     field_manager: &str,
     patch: Bytes,
 ) -> Result<T, Fault> {
-    let uri = format!("{path}/status?fieldManager={}", path::encode(field_manager));
+    let uri = format!("{path}?fieldManager={}", path::encode(field_manager));
     let request = Request::builder().method(Method::PATCH).uri(uri);
     let request = request.header(header::CONTENT_TYPE, "application/merge-patch+json");
     let limits = Limits { deadline: lease::DEADLINE, ..Limits::OBJECT };
