@@ -11,10 +11,8 @@ use crate::core::{Place, Settled, Tally};
 use crate::index::feed::Moment;
 use crate::reason::Reason;
 
-/// At least so long between two Events on one source; of what happens meanwhile the last counts.
-const PAUSE: Duration = Duration::from_secs(10);
-/// Longest note in bytes; an API server takes 1,024.
-const NOTE: usize = 1000;
+/// At least so long between two Events on one object; of what happens meanwhile the last counts.
+pub const PAUSE: Duration = Duration::from_secs(10);
 
 /// In place of a cluster's name: `imagePullSecrets` of ServiceAccounts. No cluster is called so.
 pub const ENTRIES: &str = "ServiceAccounts";
@@ -64,7 +62,7 @@ pub struct Announcement {
     pub uid: Uid,
     /// In one word.
     pub reason: &'static str,
-    /// For people, at most 1,000 bytes.
+    /// For people.
     pub note: String,
     /// `Warning` or `Normal`.
     pub warning: bool,
@@ -148,7 +146,7 @@ impl Announcer {
                 // Until then it is remembered when this was said.
                 self.due.insert(key.clone(), now.saturating_add(PAUSE));
             }
-            return Some(Announcement { source: key, uid, reason, note: cut(&note), warning });
+            return Some(Announcement { source: key, uid, reason, note, warning });
         }
     }
 
@@ -193,13 +191,6 @@ impl Subject {
         let warning = *warning || entries.is_some_and(|entries| entries.warning);
         (reason, format!("{place}{note}{more}{too}"), warning)
     }
-}
-
-fn cut(note: &str) -> String {
-    if note.len() <= NOTE {
-        return note.to_owned();
-    }
-    format!("{}…", note.get(..note.floor_char_boundary(NOTE)).unwrap_or_default())
 }
 
 #[cfg(test)]

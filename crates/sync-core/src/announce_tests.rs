@@ -89,14 +89,6 @@ fn what_is_wrong_with_the_source_comes_first_and_clusters_are_counted() {
 }
 
 #[test]
-fn a_note_is_cut_between_characters() {
-    let mut announcer = Announcer::default();
-    announcer.source(at(0), &key(), uid(), trouble("Frozen", &"ä".repeat(2000)));
-    let note = announcer.next(at(0)).unwrap().note;
-    assert_eq!((note.chars().count(), note.len() < 1024), (NOTE / 2 + 1, true));
-}
-
-#[test]
 fn entries_of_service_accounts_are_a_place_of_their_own() {
     let mut announcer = Announcer::default();
     announcer.place(at(0), &key(), uid(), ENTRIES, trouble("Forbidden", "it cannot be listed"));

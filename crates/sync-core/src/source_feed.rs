@@ -322,8 +322,12 @@ fn remarked(announcer: &mut Announcer, now: Moment, remark: Remark, grace: Durat
 }
 
 async fn announce(config: &SourceFeedConfig, connection: &Connection, announcement: Announcement) {
-    let time = (config.wall_clock)().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
-    let written = events::write(&connection.write, &config.rules, &announcement, &time, &config.instance).await;
+    let Announcement { source, uid, reason, note, warning } = &announcement;
+    let (kind, name, uid) = (source.kind.as_str(), &*source.name, uid.to_string());
+    let (action, warning) = ("Replicate", *warning);
+    let event = events::Event { api_version: "v1", kind, name, uid: &uid, action, reason, note, warning };
+    let time = (config.wall_clock)();
+    let written = events::write(&connection.write, &config.rules, event, time, &config.instance).await;
     if let Err(fault) = written {
         warn!(source = %announcement.source, reason = fault.reason(), %fault, "cannot write an Event");
     }

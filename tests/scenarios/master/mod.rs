@@ -6,6 +6,7 @@ pub(crate) mod api;
 mod carried;
 mod conditions;
 mod copies;
+mod events;
 mod fleet;
 mod identity;
 mod in_the_way;

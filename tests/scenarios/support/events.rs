@@ -23,7 +23,12 @@ impl World {
 
     /// The Events on an object.
     pub(crate) async fn events_in(&self, namespace: &str, kind: Kind, name: &str) -> Result<Vec<Said>> {
-        let of = format!("involvedObject.kind={},involvedObject.name={name}", kind.name());
+        self.events_of(namespace, kind.name(), name).await
+    }
+
+    /// The same of any kind.
+    pub(crate) async fn events_of(&self, namespace: &str, kind: &str, name: &str) -> Result<Vec<Said>> {
+        let of = format!("involvedObject.kind={kind},involvedObject.name={name}");
         let list = self.list(&format!("/api/v1/namespaces/{namespace}/events?fieldSelector={of}")).await?;
         let text =
             |event: &Value, key: &str| event[key].as_str().map(str::to_owned).with_context(|| format!("no {key}"));

@@ -109,7 +109,7 @@ pub(super) async fn serve(start: Start, stop: Shutdown) -> Option<RemoteClusterS
     let span = info_span!("remote", cluster = name);
     let report = Report { going: matches!(end, End::Goes), ..Report::new(generation, destination) };
     let (report, reports) = state::channel(report);
-    let teller = Teller::new(Arc::clone(&shared), name.clone(), last);
+    let teller = Teller::new(Arc::clone(&shared), name.clone(), uid.clone(), last);
     let removal = (end == End::Goes).then(Removal::new);
     let work = work(Work { shared: &shared, name: &name, uid, labels, claim, removal, report }, what, end, kept, &stop);
     // Both to the end: a write that is under way must be known to the next task of this name.

@@ -61,6 +61,11 @@ impl Outcome {
         }
     }
 
+    /// Something is wrong; else it is only worth knowing.
+    pub(super) const fn is_warning(&self) -> bool {
+        !matches!(self, Self::Ready | Self::Connecting | Self::Suspended | Self::Removing(None))
+    }
+
     /// What is the matter and what to do. `destination` is `spec.namespace`.
     pub fn message(&self, destination: &str) -> String {
         match self {
@@ -137,7 +142,7 @@ impl Report {
     }
 
     /// Of the condition.
-    fn message(&self) -> String {
+    pub(super) fn message(&self) -> String {
         let text = self.outcome.message(&self.destination);
         if !self.going || matches!(self.outcome, Outcome::Connecting | Outcome::Removing(None)) {
             return text;
@@ -147,6 +152,11 @@ impl Report {
              mw-sync.io/abandon=yes, and they stay there"
         )
     }
+}
+
+/// Of the condition.
+pub(super) fn reason(status: &RemoteClusterStatus) -> Option<&str> {
+    status.conditions.iter().find(|condition| condition.type_ == READY).map(|ready| ready.reason.as_str())
 }
 
 /// The status to write, or `None` if `old` says all that already.

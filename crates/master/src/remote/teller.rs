@@ -1,21 +1,24 @@
-//! Writes the status of one RemoteCluster.
+//! Writes the status of one RemoteCluster, and an Event when its reason changes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
+use sync_core::announce::PAUSE;
+use sync_core::cluster::events::{self, Event};
 use sync_core::cluster::read;
 use sync_core::fault::Fault;
+use sync_core::ops;
 use sync_core::rng::Rng;
 use tokio::sync::watch as state;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::crd::{RemoteCluster, RemoteClusterStatus};
 use super::fleet::Shared;
 use super::serve::{BACKOFF_FIRST, BACKOFF_MOST};
-use super::status::{self, Report};
+use super::status::{self, Outcome, Report};
 
 /// At least so long between two writes of a status: counts change with every request.
 const STATUS_PAUSE: Duration = Duration::from_secs(1);
@@ -24,16 +27,40 @@ const STATUS_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Teller {
     shared: Arc<Shared>,
     name: String,
+    uid: Option<String>,
     /// What stands in the object, as far as we know.
     last: Option<RemoteClusterStatus>,
+    said: Said,
     rng: Rng,
 }
 
+/// What has been said in Events: one per change of the reason, and not often.
+#[derive(Debug, Default)]
+struct Said {
+    reason: Option<String>,
+    at: Option<Instant>,
+}
+
+impl Said {
+    /// When this is to be said, if it is.
+    fn due(&self, outcome: &Outcome, now: Instant) -> Option<Instant> {
+        // That an attempt has begun is no news, and what comes of it will be.
+        let is_news = *outcome != Outcome::Connecting && self.reason.as_deref() != Some(outcome.reason());
+        is_news.then(|| self.at.map_or(now, |at| now.max(at + PAUSE)))
+    }
+}
+
 impl Teller {
-    /// For the RemoteCluster of this name, in whose status `last` stands.
-    pub(super) fn new(shared: Arc<Shared>, name: String, last: Option<RemoteClusterStatus>) -> Self {
+    /// For the RemoteCluster of this name and uid, in whose status `last` stands: that has been said.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        name: String,
+        uid: Option<String>,
+        last: Option<RemoteClusterStatus>,
+    ) -> Self {
         let rng = Rng::new(shared.seed_of(&name));
-        Self { shared, name, last, rng }
+        let reason = last.as_ref().and_then(status::reason).map(str::to_owned);
+        Self { shared, name, uid, last, said: Said { reason, at: None }, rng }
     }
 
     /// Writes each report that says something new, until nobody reports any more. Returns the status that stands then.
@@ -65,6 +92,11 @@ impl Teller {
                     warn!(reason = fault.reason(), %fault, todo = fault.what_to_do(), "cannot write the status");
                 }
             }
+            let event = self.said.due(&report.outcome, Instant::now());
+            if failures == 0 && event.is_some_and(|at| at <= Instant::now()) {
+                self.announce(&report).await;
+                continue;
+            }
             let pause =
                 if failures == 0 { STATUS_PAUSE } else { self.rng.backoff(BACKOFF_FIRST, failures, BACKOFF_MOST) };
             let mut until_the_end = reports.clone();
@@ -73,9 +105,29 @@ impl Teller {
                 () = ended(&mut until_the_end) => return,
                 () = sleep(pause) => {}
             }
-            if failures == 0 && reports.changed().await.is_err() {
-                return;
+            if failures > 0 {
+                continue;
             }
+            tokio::select! {
+                biased;
+                changed = reports.changed() => if changed.is_err() { return },
+                () = sleep_until(event.unwrap_or_else(Instant::now)), if event.is_some() => {}
+            }
+        }
+    }
+
+    /// What it would say is in the status: it is not tried again.
+    async fn announce(&mut self, report: &Report) {
+        self.said = Said { reason: Some(report.outcome.reason().to_owned()), at: Some(Instant::now()) };
+        let Some(uid) = &self.uid else { return };
+        let rules = &self.shared.rules;
+        let (reason, note, warning) = (report.outcome.reason(), &report.message(), report.outcome.is_warning());
+        let (api_version, kind, name) = ("mw-sync.io/v1alpha1", "RemoteCluster", self.name.as_str());
+        let event = Event { api_version, kind, name, uid, action: "Connect", reason, note, warning };
+        let (time, instance) = (jiff::Timestamp::now(), ops::instance(rules.role));
+        let written = events::write(&self.shared.connection.write, rules, event, time, &instance).await;
+        if let Err(fault) = written {
+            warn!(reason = fault.reason(), %fault, "cannot write an Event");
         }
     }
 
@@ -84,6 +136,7 @@ impl Teller {
         let client = &self.shared.connection.watch;
         if let Ok(cluster) = read::get_json::<RemoteCluster>(client, &self.shared.path_of(&self.name)).await {
             self.last = cluster.status;
+            self.said.reason = self.last.as_ref().and_then(status::reason).map(str::to_owned);
         }
     }
 
@@ -103,4 +156,29 @@ impl Teller {
 /// Returns when nobody reports any more.
 async fn ended(reports: &mut state::Receiver<Report>) {
     while reports.changed().await.is_ok() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_the_reason_is_said_and_not_often() {
+        let mut now = Instant::now();
+        let mut said = Said { reason: Some("Connected".to_owned()), at: None };
+        let down = Outcome::Fault(Fault::Connect("refused".to_owned()));
+        // A restart, and an attempt.
+        assert_eq!(said.due(&Outcome::Ready, now), None);
+        assert_eq!(said.due(&Outcome::Connecting, now), None);
+        assert_eq!(said.due(&down, now), Some(now));
+        said = Said { reason: Some(down.reason().to_owned()), at: Some(now) };
+        // Other words for the same reason.
+        assert_eq!(said.due(&Outcome::Fault(Fault::Connect("no route".to_owned())), now), None);
+        let second = Duration::from_secs(1);
+        now += second;
+        assert_eq!(said.due(&Outcome::Ready, now), Some(now + PAUSE - second));
+        now += PAUSE;
+        assert_eq!(said.due(&Outcome::Ready, now), Some(now));
+        assert_eq!(Said::default().due(&Outcome::Ready, now), Some(now));
+    }
 }

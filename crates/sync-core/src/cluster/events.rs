@@ -1,54 +1,71 @@
-//! Events (`events.k8s.io/v1`) on sources.
+//! Events (`events.k8s.io/v1`) on objects of the source namespace.
 
 use bytes::Bytes;
 use http::{Method, Request, header};
+use jiff::Timestamp;
 use kube::client::Body;
 use serde_json::json;
 
 use super::path;
 use super::request::{self, Limits};
-use crate::announce::Announcement;
 use crate::contract::rules::Rules;
 use crate::fault::Fault;
 use crate::lease;
 
-/// Characters of a source's name that an Event's name begins with: with the server's five it stays below 253.
+/// Characters of an object's name that an Event's name begins with: with the server's five it stays below 253.
 const NAME: usize = 200;
+/// Longest note in bytes; an API server takes 1,024.
+const NOTE: usize = 1000;
 /// No longer than any write under a Lease.
 const LIMITS: Limits = Limits { deadline: lease::DEADLINE, ..Limits::METADATA };
 
-/// Writes an Event. `time` is the wall clock's, as RFC 3339 with microseconds; `instance` names this process.
+/// What is said of an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// Of the object: `v1`.
+    pub api_version: &'a str,
+    /// Of the object: `Secret`.
+    pub kind: &'a str,
+    /// Of the object.
+    pub name: &'a str,
+    /// Of the object.
+    pub uid: &'a str,
+    /// What we were about: `Replicate`.
+    pub action: &'a str,
+    /// In one word.
+    pub reason: &'a str,
+    /// For people; what is beyond 1,000 bytes is cut off.
+    pub note: &'a str,
+    /// `Warning` or `Normal`.
+    pub warning: bool,
+}
+
+/// Writes an Event; `instance` names this process.
 ///
 /// # Errors
 /// Any answer but success. It is not tried again: what it would say is in status and logs too.
 pub async fn write(
     client: &kube::Client,
     rules: &Rules,
-    announcement: &Announcement,
-    time: &str,
+    event: Event<'_>,
+    time: Timestamp,
     instance: &str,
 ) -> Result<(), Fault> {
-    let Announcement { source, uid, reason, note, warning } = announcement;
+    let Event { api_version, kind, name, uid, action, reason, note, warning } = event;
     let namespace = &rules.source_namespace;
-    let start: String = source.name.chars().take(NAME).collect();
+    let start: String = name.chars().take(NAME).collect();
     let event = json!({
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
         "metadata": { "generateName": format!("{}-", start.trim_end_matches(['-', '.'])), "namespace": namespace },
-        "eventTime": time,
+        "eventTime": time.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
         "reportingController": rules.role.field_manager(),
         "reportingInstance": instance,
-        "action": "Replicate",
+        "action": action,
         "reason": reason,
-        "note": note,
-        "type": if *warning { "Warning" } else { "Normal" },
-        "regarding": {
-            "apiVersion": "v1",
-            "kind": source.kind.as_str(),
-            "namespace": namespace,
-            "name": &*source.name,
-            "uid": uid.to_string(),
-        },
+        "note": cut(note),
+        "type": if warning { "Warning" } else { "Normal" },
+        "regarding": { "apiVersion": api_version, "kind": kind, "namespace": namespace, "name": name, "uid": uid },
     });
     let manager = path::encode(rules.role.field_manager());
     let uri = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events?fieldManager={manager}");
@@ -57,4 +74,23 @@ pub async fn write(
     let request = request.body(Body::from(Bytes::from(event.to_string())));
     let request = request.map_err(|_| Fault::Rejected("a path that cannot be one".to_owned()))?;
     request::send(client, request, LIMITS).await.map(drop)
+}
+
+fn cut(note: &str) -> String {
+    if note.len() <= NOTE {
+        return note.to_owned();
+    }
+    format!("{}…", note.get(..note.floor_char_boundary(NOTE)).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_note_is_cut_between_characters() {
+        let note = cut(&"ä".repeat(2000));
+        assert!(note.len() <= 1024 && note.ends_with("ä…"), "{}", note.len());
+        assert_eq!(cut("short"), "short");
+    }
 }
