@@ -17,7 +17,7 @@ async fn run(program: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<(Opt
 }
 
 /// Flag, variable, a value that cannot be, and what is said of it; those of the master alone come last.
-const BAD: [(&str, &str, &str, &str); 15] = [
+const BAD: [(&str, &str, &str, &str); 16] = [
     ("--source-namespace", "MW_SYNC_SOURCE_NAMESPACE", "A", "1 to 63 lower case letters, digits and -"),
     ("--sync-annotation", "MW_SYNC_SYNC_ANNOTATION", "mw_sec/sync", "annotation-policy.yaml"),
     ("--strip-labels", "MW_SYNC_STRIP_LABELS", "a b", "`prefix/`"),
@@ -33,6 +33,7 @@ const BAD: [(&str, &str, &str, &str); 15] = [
     ("--exclude-namespaces", "MW_SYNC_EXCLUDE_NAMESPACES", "Kube-*", "write names or globs, separated by commas"),
     ("--cluster-name", "MW_SYNC_CLUSTER_NAME", "a.b", "1 to 63 lower case letters, digits and -"),
     ("--take-over", "MW_SYNC_TAKE_OVER", "operator", "which looks like 0a1b2c3d-0000"),
+    ("--allow-roles", "MW_SYNC_ALLOW_ROLES", "mw-sync", "write arn:aws:iam::ACCOUNT:role/NAME"),
     ("--allow-addresses", "MW_SYNC_ALLOW_ADDRESSES", "127.0.0.0/99", "no network like 127.0.0.0/8 and no host name"),
 ];
 
@@ -90,6 +91,7 @@ async fn an_empty_variable_counts_as_unset() -> Result<()> {
         "MW_SYNC_CLUSTER_NAME",
         "MW_SYNC_TAKE_OVER",
         "MW_SYNC_ALLOW_ADDRESSES",
+        "MW_SYNC_ALLOW_ROLES",
         "MW_SYNC_ALLOW_NODE_ROLE",
     ];
     let master = Binaries::build().await?.master();

@@ -8,6 +8,8 @@ use sync_core::contract::object::Uid;
 use sync_core::contract::rules::Role;
 use sync_core::ops::flags::{self, Common, CommonArgs, dns_label, yes_or_no};
 
+use crate::eks::roles::RoleRules;
+
 /// Copies annotated Secrets and ConfigMaps of one namespace into one namespace of every remote cluster.
 #[derive(Debug, Parser)]
 #[command(name = "master", version)]
@@ -29,6 +31,10 @@ struct Args {
     /// as 127.0.0.0/8 and host names, separated by commas
     #[arg(long, env = "MW_SYNC_ALLOW_ADDRESSES", value_name = "ADDRESSES")]
     allow_addresses: Option<AddressRules>,
+
+    /// The only roles that are assumed: ARNs, in which * and ? stand for others, separated by commas; without it any
+    #[arg(long, env = "MW_SYNC_ALLOW_ROLES", value_name = "ARNS")]
+    allow_roles: Option<RoleRules>,
 
     /// Log in to AWS as the role of the node, by the instance metadata service, where a pod has no role of its own
     #[arg(long, env = "MW_SYNC_ALLOW_NODE_ROLE", value_parser = yes_or_no)]
@@ -60,6 +66,8 @@ pub struct Config {
     pub common: Common,
     /// `--allow-addresses`
     pub allow_addresses: AddressRules,
+    /// `--allow-roles`; without it any may be assumed.
+    pub allow_roles: Option<RoleRules>,
     /// `--allow-node-role`
     pub allow_node_role: bool,
 }
@@ -77,7 +85,8 @@ impl Order {
         let mut common = args.common.check(Role::Master, Some(&args.cluster_name))?;
         common.rules.take_over = args.take_over;
         let (allow_addresses, allow_node_role) = (args.allow_addresses.unwrap_or_default(), args.allow_node_role);
-        Ok(Self::Run(Box::new(Config { common, allow_addresses, allow_node_role })))
+        let allow_roles = args.allow_roles;
+        Ok(Self::Run(Box::new(Config { common, allow_addresses, allow_roles, allow_node_role })))
     }
 }
 
@@ -122,6 +131,16 @@ mod tests {
         assert!(config(&[]).allow_addresses.check_host("127.0.0.1").is_err());
         let text = Order::parse(["master", "--allow-addresses=127.0.0.0/99"]).unwrap_err().to_string();
         assert!(text.contains("--allow-addresses") && text.contains("127.0.0.0/99"), "{text}");
+    }
+
+    #[test]
+    fn any_role_or_some() {
+        assert!(config(&[]).allow_roles.is_none());
+        let role = "arn:aws:iam::111122223333:role/mw-sync";
+        let rules = config(&[&format!("--allow-roles={role},arn:aws:iam::*:role/team/*")]).allow_roles.unwrap();
+        assert!(rules.allow(&role.parse().unwrap()));
+        let text = Order::parse(["master", "--allow-roles=mw-sync"]).unwrap_err().to_string();
+        assert!(text.contains("--allow-roles") && text.contains("write arn:aws:iam::ACCOUNT:role/NAME"), "{text}");
     }
 
     #[test]

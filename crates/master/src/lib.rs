@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use eks::Eks;
 use eks::clock::WallClock;
+use eks::roles::Bounded;
 use eks::sdk::SdkAws;
 use remote::fleet::{self, Shared};
 use sync_core::cluster::access::AccessError;
@@ -19,7 +20,7 @@ use sync_core::ops::shutdown::Shutdown;
 /// # Errors
 /// If there is no way to reach the management cluster; one that does not answer is waited for.
 pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), AccessError> {
-    let args::Config { common, allow_addresses, allow_node_role } = config;
+    let args::Config { common, allow_addresses, allow_roles, allow_node_role } = config;
     let max_in_flight = common.max_in_flight;
     let begun = Begun::new(common).await?;
     tracing::info!(
@@ -33,6 +34,7 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), AccessE
     let Begun { rules, seed, connection, leadership, .. } = begun;
     let clock = WallClock::system();
     let aws = Arc::new(SdkAws::new(clock.clone(), allow_node_role));
+    let aws = Arc::new(Bounded::new(aws, allow_roles));
     let eks = Eks::new(aws, clock, rules.cluster_name.as_deref().unwrap_or_default(), seed);
     let (addresses, leading) = (allow_addresses, leadership.leading());
     let shared = Shared { rules, connection, sources: sources.clone(), addresses, eks, max_in_flight, leading, seed };

@@ -3,6 +3,7 @@
 //! Clusters are shared; each scenario has a source namespace, a ServiceAccount and a destination of its own name.
 
 pub(crate) mod api;
+mod bounds;
 mod carried;
 mod conditions;
 mod copies;

@@ -151,9 +151,14 @@ impl<'c> Stage<'c> {
 
     /// The same with another namespace there.
     pub(crate) async fn remote_cluster_in(&self, name: &str, namespace: &str) -> Result<()> {
+        let spec = json!({ "namespace": namespace, "kubeconfig": { "secretName": name } });
+        self.remote_cluster_by(name, &spec).await
+    }
+
+    /// A RemoteCluster as it is told.
+    pub(crate) async fn remote_cluster_by(&self, name: &str, spec: &Value) -> Result<()> {
         let object = json!({
-            "apiVersion": "mw-sync.io/v1alpha1", "kind": "RemoteCluster", "metadata": { "name": name },
-            "spec": { "namespace": namespace, "kubeconfig": { "secretName": name } },
+            "apiVersion": "mw-sync.io/v1alpha1", "kind": "RemoteCluster", "metadata": { "name": name }, "spec": spec,
         });
         api::create(self.management, &api::remote_cluster(self.name, ""), &object).await
     }

@@ -16,6 +16,9 @@ pub enum EksError {
     /// We have no credentials of our own, or they have been taken back.
     #[error("no AWS credentials of our own: {0}")]
     NoCredentials(String),
+    /// `--allow-roles` does not have it, so that nothing was asked of AWS.
+    #[error("{0} is no role that this master may assume")]
+    RoleNotAllowed(RoleArn),
     /// `sts:AssumeRole` was refused.
     #[error("AWS does not let {} assume {role}: {words}", whom(.caller))]
     AssumeRoleDenied {
@@ -141,6 +144,7 @@ impl EksError {
         match self {
             Self::BadSpec(_) => "InvalidSpec",
             Self::NoCredentials(_) => "NoCredentials",
+            Self::RoleNotAllowed(_) => "RoleNotAllowed",
             Self::AssumeRoleDenied { .. } => "AssumeRoleDenied",
             Self::DescribeDenied { .. } => "DescribeDenied",
             Self::ClusterNotFound { .. } => "ClusterNotFound",
@@ -175,6 +179,7 @@ impl EksError {
                  --allow-node-role"
                     .to_owned()
             }
+            Self::RoleNotAllowed(_) => "add it to --allow-roles, if that is meant".to_owned(),
             Self::AssumeRoleDenied { role, caller, .. } => format!(
                 "let the trust policy of {role} allow sts:AssumeRole to {us}, and sts:TagSession too if that comes from \
                  Pod Identity; let a policy of {us} allow both on {role}; compare spec.eks.externalId with the trust \
@@ -260,6 +265,7 @@ mod tests {
         };
         for (error, reason, texts) in [
             (EksError::NoCredentials("none found".into()), "NoCredentials", ["none found", "--allow-node-role"]),
+            (EksError::RoleNotAllowed(role()), "RoleNotAllowed", ["role/team/mw-sync is no role", "--allow-roles"]),
             (
                 EksError::AssumeRoleDenied { role: role(), caller: caller(), words: words() },
                 "AssumeRoleDenied",

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`target`], [`arn`] | what a RemoteCluster asks for; [`command`]: what a login command in a kubeconfig does |
 //! | [`aws`] | what is asked of AWS: the seam for tests; [`sdk`] asks it, `answer` reads its refusals |
+//! | [`roles`] | those that may be assumed |
 //! | [`session`] | credentials of a role, shared by its clusters and got anew in time |
 //! | [`facts`], [`scout`] | endpoint, authority and status, looked at again and again |
 //! | [`token`], [`login`] | the token, and the header that always has a good one |
@@ -34,6 +35,7 @@ pub mod command;
 pub mod error;
 pub mod facts;
 pub mod login;
+pub mod roles;
 pub mod scout;
 pub mod sdk;
 pub mod session;

@@ -71,24 +71,30 @@ impl Glob {
         }
     }
 
-    /// Goes back to the last `*` only: at most the product of both lengths in steps, whatever the pattern.
     fn matches(&self, name: &str) -> bool {
-        let (mut glob, mut rest) = (self.0.as_bytes(), name.as_bytes());
-        let mut star: Option<(&[u8], &[u8])> = None;
-        loop {
-            match (glob, rest) {
-                ([b'*', after @ ..], _) => {
-                    star = Some((after, rest));
-                    glob = after;
-                }
-                ([b'?', after @ ..], [_, left @ ..]) => (glob, rest) = (after, left),
-                ([want, after @ ..], [is, left @ ..]) if want == is => (glob, rest) = (after, left),
-                ([], []) => return true,
-                _ => {
-                    let Some((after, [_, left @ ..])) = star else { return false };
-                    star = Some((after, left));
-                    (glob, rest) = (after, left);
-                }
+        glob_matches(&self.0, name)
+    }
+}
+
+/// Whether a text is as a glob says: `*` stands for any characters, `?` for one.
+///
+/// Goes back to the last `*` only: at most the product of both lengths in steps, whatever the pattern.
+pub fn glob_matches(glob: &str, text: &str) -> bool {
+    let (mut glob, mut rest) = (glob.as_bytes(), text.as_bytes());
+    let mut star: Option<(&[u8], &[u8])> = None;
+    loop {
+        match (glob, rest) {
+            ([b'*', after @ ..], _) => {
+                star = Some((after, rest));
+                glob = after;
+            }
+            ([b'?', after @ ..], [_, left @ ..]) => (glob, rest) = (after, left),
+            ([want, after @ ..], [is, left @ ..]) if want == is => (glob, rest) = (after, left),
+            ([], []) => return true,
+            _ => {
+                let Some((after, [_, left @ ..])) = star else { return false };
+                star = Some((after, left));
+                (glob, rest) = (after, left);
             }
         }
     }
