@@ -18,6 +18,9 @@ pub trait Aws: fmt::Debug + Send + Sync {
     /// What the cluster is like, asked with these credentials.
     fn describe<'a>(&'a self, grant: &'a Grant, arn: &'a ClusterArn) -> BoxFuture<'a, Result<Facts, EksError>>;
 
+    /// The names of all clusters of a region that are where these credentials are, in their own account.
+    fn clusters<'a>(&'a self, grant: &'a Grant, region: &'a str) -> BoxFuture<'a, Result<Vec<String>, EksError>>;
+
     /// What tokens for a cluster are addressed to.
     fn audience<'a>(&'a self, region: &'a str, cluster: &'a str) -> BoxFuture<'a, Result<Audience, EksError>>;
 }

@@ -37,6 +37,14 @@ pub enum EksError {
         /// AWS's own.
         words: String,
     },
+    /// `eks:ListClusters` was refused.
+    #[error("AWS does not let {} list clusters: {words}", whom(.caller))]
+    ListDenied {
+        /// As whom we asked, if we know.
+        caller: Option<String>,
+        /// AWS's own.
+        words: String,
+    },
     /// There is no such cluster where we looked, or we may not look where it is.
     #[error("there is no cluster {} in {} of account {}", .arn.name(), .arn.region(), looked_in(.arn, .account))]
     ClusterNotFound {
@@ -147,6 +155,7 @@ impl EksError {
             Self::RoleNotAllowed(_) => "RoleNotAllowed",
             Self::AssumeRoleDenied { .. } => "AssumeRoleDenied",
             Self::DescribeDenied { .. } => "DescribeDenied",
+            Self::ListDenied { .. } => "ListDenied",
             Self::ClusterNotFound { .. } => "ClusterNotFound",
             Self::WrongCluster { .. } => "WrongCluster",
             Self::ClusterNotActive(_) => "ClusterNotActive",
@@ -188,6 +197,9 @@ impl EksError {
             ),
             Self::DescribeDenied { caller, .. } => {
                 format!("let a policy of {} allow eks:DescribeCluster on the cluster", whom(caller))
+            }
+            Self::ListDenied { caller, .. } => {
+                format!("let a policy of {} allow eks:ListClusters on all resources", whom(caller))
             }
             Self::ClusterNotFound { arn, account: Some(account) } if account != arn.account() => {
                 format!("the cluster is in account {}: name a role of that account in spec.eks.roleArn", arn.account())

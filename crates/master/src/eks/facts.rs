@@ -1,5 +1,6 @@
 //! What `DescribeCluster` says of a cluster, and whether that is somewhere to go.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine as _;
@@ -29,6 +30,8 @@ pub struct Facts {
     pub outpost_id: Option<String>,
     /// Not all the world is let in.
     pub restricted: bool,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// Where a cluster is. `Debug` is short.

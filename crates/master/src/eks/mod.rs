@@ -51,7 +51,7 @@ use arn::ClusterArn;
 use aws::{Aws, SessionKey};
 use clock::WallClock;
 use error::{EksError, Service};
-use facts::Place;
+use facts::{Facts, Place};
 use login::Login;
 use session::Session;
 use shelf::Shelf;
@@ -60,6 +60,8 @@ use shelf::Shelf;
 const DESCRIBES: usize = 5;
 /// For one description, the SDK's own repetitions included.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// For a list with all its pages.
+const LIST_DEADLINE: Duration = Duration::from_secs(120);
 /// Sessions are asked for in our own account, for all others.
 const SESSIONS: usize = 10;
 
@@ -96,6 +98,14 @@ impl Eks {
     /// # Errors
     /// If AWS does not say, or what it says is nowhere to go.
     pub async fn describe(&self, session: &Session, arn: &ClusterArn) -> Result<Place, EksError> {
+        self.facts(session, arn).await?.place(arn)
+    }
+
+    /// What AWS says of a cluster.
+    ///
+    /// # Errors
+    /// If it says nothing.
+    pub async fn facts(&self, session: &Session, arn: &ClusterArn) -> Result<Facts, EksError> {
         let grant = session.get().await?.grant;
         if let Some(account) = grant.account().filter(|account| *account != arn.account()) {
             // There may be one of that name in our account, which is not the one.
@@ -107,8 +117,17 @@ impl Eks {
         let slot = slots.acquire().await;
         let answer = timeout(DEADLINE, self.aws.describe(&grant, arn)).await;
         drop(slot);
-        let late = |_| EksError::AwsUnreachable { service: Service::Eks, words: "not within the deadline".to_owned() };
-        answer.map_err(late)??.place(arn)
+        answer.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// The names of all clusters of the session's account in the session's region, and whose session it is.
+    ///
+    /// # Errors
+    /// If AWS does not say, or not all of them.
+    pub async fn clusters(&self, session: &Session) -> Result<(Vec<String>, Option<String>), EksError> {
+        let grant = session.get().await?.grant;
+        let names = timeout(LIST_DEADLINE, self.aws.clusters(&grant, &session.key().region)).await;
+        Ok((names.unwrap_or_else(|_| Err(late()))?, grant.caller.clone()))
     }
 
     /// A login to a cluster at a place.
@@ -124,6 +143,10 @@ impl Eks {
     pub fn seed_of(&self, name: &str) -> u64 {
         rng::seed_of(self.seed, name)
     }
+}
+
+fn late() -> EksError {
+    EksError::AwsUnreachable { service: Service::Eks, words: "not within the deadline".to_owned() }
 }
 
 impl fmt::Debug for Eks {

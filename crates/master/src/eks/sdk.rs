@@ -39,6 +39,9 @@ const OPERATION: Duration = Duration::from_secs(20);
 /// For one of them.
 const ATTEMPT: Duration = Duration::from_secs(8);
 
+/// Most pages of a list: AWS allows a hundred clusters per account and region, and more on request.
+const PAGES: usize = 1000;
+
 /// The real AWS, or what `AWS_ENDPOINT_URL` names. Nothing is read or sent before it is asked for something.
 pub struct SdkAws {
     clock: WallClock,
@@ -147,14 +150,32 @@ impl SdkAws {
         Ok(Grant { credentials, caller: answered.assumed_role_user.map(|user| user.arn) })
     }
 
-    async fn described(&self, grant: &Grant, arn: &ClusterArn) -> Result<Facts, EksError> {
-        let base = self.base(arn.region()).await;
-        let config = aws_sdk_eks::config::Builder::from(base)
-            .region(Region::new(arn.region().to_owned()))
+    async fn eks(&self, grant: &Grant, region: &str) -> aws_sdk_eks::Client {
+        let config = aws_sdk_eks::config::Builder::from(self.base(region).await)
+            .region(Region::new(region.to_owned()))
             .credentials_provider(grant.credentials.clone())
             .identity_cache(aws_sdk_eks::config::IdentityCache::no_cache())
             .interceptor(self.clock.clone());
-        let request = aws_sdk_eks::Client::from_conf(config.build()).describe_cluster().name(arn.name());
+        aws_sdk_eks::Client::from_conf(config.build())
+    }
+
+    async fn listed(&self, grant: &Grant, region: &str) -> Result<Vec<String>, EksError> {
+        // Pages of a hundred. The SDK ends a list whose next page is the one that it has just had.
+        let mut pages = self.eks(grant, region).await.list_clusters().into_paginator().send();
+        let mut names = Vec::new();
+        for _ in 0..PAGES {
+            let Some(page) = pages.next().await else { return Ok(names) };
+            let page = page.map_err(|error| match answer(Service::Eks, &error) {
+                Answer::Denied(words) => EksError::ListDenied { caller: grant.caller.clone(), words },
+                other => other.into_error(Service::Eks),
+            })?;
+            names.extend(page.clusters.unwrap_or_default());
+        }
+        Err(EksError::AwsRefused { service: Service::Eks, code: "a list of clusters without an end".to_owned() })
+    }
+
+    async fn described(&self, grant: &Grant, arn: &ClusterArn) -> Result<Facts, EksError> {
+        let request = self.eks(grant, arn.region()).await.describe_cluster().name(arn.name());
         let account = || grant.account().map(str::to_owned);
         let answered = request.send().await.map_err(|error| match answer(Service::Eks, &error) {
             Answer::Denied(words) => EksError::DescribeDenied { caller: grant.caller.clone(), words },
@@ -188,6 +209,7 @@ fn facts(cluster: Cluster) -> Facts {
         authority: cluster.certificate_authority.and_then(|authority| authority.data),
         created: cluster.created_at.and_then(|time| time.to_millis().ok()),
         outpost_id: cluster.outpost_config.and(cluster.id),
+        tags: cluster.tags.unwrap_or_default().into_iter().collect(),
     }
 }
 
@@ -201,6 +223,10 @@ impl Aws for SdkAws {
 
     fn describe<'a>(&'a self, grant: &'a Grant, arn: &'a ClusterArn) -> BoxFuture<'a, Result<Facts, EksError>> {
         self.described(grant, arn).boxed()
+    }
+
+    fn clusters<'a>(&'a self, grant: &'a Grant, region: &'a str) -> BoxFuture<'a, Result<Vec<String>, EksError>> {
+        self.listed(grant, region).boxed()
     }
 
     fn audience<'a>(&'a self, region: &'a str, cluster: &'a str) -> BoxFuture<'a, Result<Audience, EksError>> {

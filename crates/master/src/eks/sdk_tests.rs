@@ -158,13 +158,14 @@ async fn nobody_is_nobody() {
 
 #[tokio::test]
 async fn what_a_description_says() {
-    let whole = r#"{"cluster": {"arn": "arn:aws:eks:eu-west-1:111122223333:cluster/prod", "name": "prod", "status": "UPDATING",
+    let whole = r#"{"cluster": {"arn": "arn:aws:eks:eu-west-1:111122223333:cluster/prod", "name": "prod", "tags": {"team": "a"}, "status": "UPDATING",
         "createdAt": 1500000000.25, "endpoint": "https://A", "certificateAuthority": {"data": "UEVN"}, "id": "0a1b",
         "resourcesVpcConfig": {"endpointPublicAccess": true, "publicAccessCidrs": ["10.0.0.0/8"]}}}"#;
     let (aws, replies) = eks(200, whole);
     let grant = aws.session(&key(), "x").await.unwrap();
     let facts = aws.describe(&grant, &arn()).await.unwrap();
     let expected = Facts {
+        tags: [("team".to_owned(), "a".to_owned())].into(),
         arn: Some(ARN.to_owned()),
         status: Some("UPDATING".to_owned()),
         endpoint: Some("https://A".to_owned()),
@@ -223,4 +224,27 @@ async fn refusals_of_eks() {
         assert!(error.reason() == reason && shown.contains(text) && !shown.contains("HUNTER2"), "{reason}: {shown}");
     }
     assert!(!format!("{grant:?}").contains("HUNTER2") && ROLE.contains("mw-sync"));
+}
+
+#[tokio::test]
+async fn all_pages_of_a_list_are_read_or_none() {
+    let listed = |broken: bool| {
+        aws(move |asked| match asked {
+            asked if asked.contains("Action=GetCallerIdentity") => (200, CALLER.to_owned()),
+            asked if asked.contains("nextToken=two") && broken => {
+                (403, r#"{"__type":"AccessDeniedException"}"#.to_owned())
+            }
+            asked if asked.contains("nextToken=two") => (200, r#"{"clusters":["c"]}"#.to_owned()),
+            _ => (200, r#"{"clusters":["a","b"],"nextToken":"two"}"#.to_owned()),
+        })
+    };
+    let own = SessionKey { role: None, ..key() };
+    let (aws, replies) = listed(false);
+    let grant = aws.session(&own, "x").await.unwrap();
+    assert_eq!(aws.clusters(&grant, "us-east-1").await.unwrap(), ["a", "b", "c"]);
+    let asked = replies.0.1.lock().unwrap().clone();
+    assert!(asked[1].starts_with("GET https://eks.us-east-1.amazonaws.com/clusters"), "{asked:?}");
+    let (aws, _) = listed(true);
+    let grant = aws.session(&own, "x").await.unwrap();
+    assert_eq!(aws.clusters(&grant, "us-east-1").await.unwrap_err().reason(), "ListDenied");
 }

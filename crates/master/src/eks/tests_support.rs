@@ -1,6 +1,6 @@
 //! AWS for the tests of this module: answers that are set, and a log of what was asked. Time of day follows tokio's.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +21,8 @@ use super::token::Audience;
 pub(super) const ARN: &str = "arn:aws:eks:eu-west-1:111122223333:cluster/prod";
 pub(super) const ROLE: &str = "arn:aws:iam::111122223333:role/team/mw-sync";
 
+pub(crate) type Tags = BTreeMap<String, String>;
+
 /// See the module. Each request takes 100 ms.
 #[derive(Debug)]
 pub(crate) struct FakeAws {
@@ -29,6 +31,10 @@ pub(crate) struct FakeAws {
     pub(super) sessions: Mutex<Result<Duration, EksError>>,
     /// Descriptions to come; the last one stays.
     pub(super) facts: Mutex<VecDeque<Result<Facts, EksError>>>,
+    /// The clusters of each region.
+    pub(crate) names: Mutex<BTreeMap<String, Result<Vec<String>, EksError>>>,
+    /// Tags of all clusters, by name; each then has its own ARN in the account of the caller.
+    pub(crate) tags: Mutex<BTreeMap<String, Result<Tags, EksError>>>,
     /// The caller that sessions have.
     pub(super) caller: Mutex<Option<String>>,
     log: Mutex<Vec<(Instant, String)>>,
@@ -42,6 +48,8 @@ impl FakeAws {
             clock: wall_clock(),
             sessions: Mutex::new(Ok(Duration::from_secs(3600))),
             facts: Mutex::new(VecDeque::from([Ok(facts())])),
+            names: Mutex::default(),
+            tags: Mutex::default(),
             caller: Mutex::new(Some(caller)),
             log: Mutex::default(),
             under_way: Mutex::default(),
@@ -104,9 +112,20 @@ impl Aws for FakeAws {
     fn describe<'a>(&'a self, _: &'a Grant, arn: &'a ClusterArn) -> BoxFuture<'a, Result<Facts, EksError>> {
         async move {
             self.take(format!("describe {arn}")).await;
+            if let Some(tags) = self.tags.lock().unwrap().get(arn.name()) {
+                return tags.clone().map(|tags| Facts { arn: Some(arn.to_string()), tags, ..facts() });
+            }
             let mut facts = self.facts.lock().unwrap();
             let next = if facts.len() > 1 { facts.pop_front() } else { facts.front().cloned() };
             next.unwrap()
+        }
+        .boxed()
+    }
+
+    fn clusters<'a>(&'a self, _: &'a Grant, region: &'a str) -> BoxFuture<'a, Result<Vec<String>, EksError>> {
+        async move {
+            self.take(format!("list {region}")).await;
+            self.names.lock().unwrap().get(region).cloned().unwrap_or_else(|| Ok(Vec::new()))
         }
         .boxed()
     }
