@@ -9,6 +9,7 @@ mod cluster_client;
 mod conformance;
 mod eks;
 mod flags;
+mod leaders;
 mod manifests;
 mod master;
 mod one_tls_stack;

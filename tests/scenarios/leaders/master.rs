@@ -1,0 +1,61 @@
+//! Two masters.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use testbed::{Cluster, ClusterOptions};
+
+use super::{RIGHTS, lease};
+use crate::master::stage::{SOON, Stage, value};
+use crate::support::World;
+
+/// The standby is connected to the remote clusters already: it writes there, and of them, from the first moment on, and
+/// nothing before.
+#[tokio::test]
+async fn a_standby_master_goes_on_with_copies_and_status() -> Result<()> {
+    let management = Cluster::start(ClusterOptions::default().without_controller_manager()).await?;
+    let remote = Cluster::start(ClusterOptions::default().without_controller_manager()).await?;
+    let world = World::of(&management);
+    management.kubectl(&["apply", "-f", "deploy/crds.yaml"]).await?;
+    management.kubectl(&["wait", "--for=condition=Established", "crd/remoteclusters.mw-sync.io"]).await?;
+    let stage = Stage::without_crd(&management, "operator").await?;
+    management.kubectl_stdin(&["apply", "-f", "-"], RIGHTS).await?;
+    let access = stage.prepare(&remote).await?;
+    let first = stage.master(&["--leader-elect"]).await?;
+    stage.join("far", &access).await?;
+    stage.source("regcred", "1").await?;
+    stage.copy_is(&remote, "regcred", |_| true).await;
+    stage.is("far", "Connected").await;
+    let mark = management.audit().mark().await?;
+    let second = stage.master(&["--leader-elect"]).await?;
+    super::says(&second, "all lists have come").await;
+    let (home, there) = (stage.user(), stage.remote_user());
+    let writes = management.audit().since(mark).await?.user(&home).writes().filter(|entry| entry.resource != "leases");
+    assert_eq!(writes.count(), 0, "{:#?}", writes.entries());
+
+    let at_remote = remote.audit().mark().await?;
+    first.terminate();
+    let status = first.wait_exit(Duration::from_secs(5)).await?;
+    assert_eq!(status.code(), Some(0));
+    super::says(&second, ": leading").await;
+    stage.set("regcred", "2").await?;
+    stage.copy_is(&remote, "regcred", |copy| value(copy) == "2").await;
+    stage.source("another", "1").await?;
+    stage.copy_is(&remote, "another", |_| true).await;
+    let writes = remote.audit().since(at_remote).await?.user(&there).writes();
+    assert_eq!(writes.count(), 2, "one write per copy: {:#?}", writes.counts());
+    // Its status follows: two sources are in place.
+    testbed::eventually(SOON, "the status tells of both", async || {
+        let far =
+            management.kubectl(&["get", "remoteclusters.mw-sync.io", "far", "-n", "operator", "-o", "json"]).await?;
+        anyhow::ensure!(far.contains("\"synced\": 2"), "{far}");
+        Ok(())
+    })
+    .await;
+    assert_eq!(lease(&world, "mw-sync-master").await?["spec"]["leaseTransitions"], 1);
+    second.terminate();
+    assert_eq!(second.wait_exit(Duration::from_secs(5)).await?.code(), Some(0));
+    management.stop().await;
+    remote.stop().await;
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! Several processes of one controller: DESIGN section 6, "two replicas of a controller".
+
+mod master;
+mod pause;
+mod take_over;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use testbed::{Cluster, Mark, Process, Requests, eventually};
+
+use crate::support::{AGENT, SOON, World, install, spawn};
+
+/// What a process may do with its Lease.
+const RIGHTS: &str = include_str!("rights.yaml");
+
+/// One of the processes.
+struct Agent {
+    process: Process,
+    /// Tells its requests in the audit log from those of the others.
+    token: String,
+}
+
+/// Installs the agent, with the right to the Lease.
+async fn site(cluster: &Cluster) -> Result<()> {
+    install(cluster).await?;
+    cluster.kubectl_stdin(&["apply", "-f", "-"], RIGHTS).await.map(drop)
+}
+
+impl Agent {
+    /// Starts one, with a token of its own.
+    async fn start(cluster: &Cluster) -> Result<Self> {
+        let access = cluster.service_account("operator", "mw-sync-agent").await?;
+        let token = access.token_id().context("no id")?;
+        let kubeconfig: PathBuf = cluster.write_kubeconfig(&access)?;
+        let process = spawn(&kubeconfig, &["--leader-elect", "--delete-grace=1s"]).await?;
+        Ok(Self { process, token })
+    }
+
+    async fn says(&self, what: &str) {
+        self.says_times(what, 1).await;
+    }
+
+    async fn says_times(&self, what: &str, times: usize) {
+        says_times(&self.process, what, times).await;
+    }
+
+    /// What it has asked for since, but for its Lease.
+    async fn writes(&self, cluster: &Cluster, mark: Mark) -> Result<Requests> {
+        let requests = cluster.audit().since(mark).await?.user(AGENT).writes();
+        Ok(requests.filter(|entry| entry.token_id == self.token && entry.resource != "leases"))
+    }
+}
+
+/// Waits until a line of the log has these words.
+async fn says(process: &Process, what: &str) {
+    says_times(process, what, 1).await;
+}
+
+async fn says_times(process: &Process, what: &str, times: usize) {
+    eventually(SOON, format!("it says {what:?}, {times} times"), async || {
+        let log = process.stderr();
+        ensure!(log.lines().filter(|line| line.contains(what)).count() >= times, "{log}");
+        Ok(())
+    })
+    .await;
+}
+
+/// The Lease as it is.
+async fn lease(world: &World, name: &str) -> Result<Value> {
+    let found = world.list("/apis/coordination.k8s.io/v1/namespaces/operator/leases").await?;
+    found.into_iter().find(|lease| lease["metadata"]["name"] == name).with_context(|| format!("no lease {name}"))
+}

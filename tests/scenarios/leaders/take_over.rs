@@ -1,0 +1,134 @@
+//! A leader ends, in order or not, and the standby goes on.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use testbed::{Cluster, ClusterOptions, eventually};
+
+use super::{Agent, lease, site};
+use crate::support::{AGENT, Kind, SOON, World, annotated};
+
+/// Of the Lease.
+const LEASE: Duration = Duration::from_secs(15);
+
+/// Promises 3 and 4, across two changes of the leader: each copy is written once, whoever leads.
+#[tokio::test]
+async fn the_standby_takes_over_at_once_from_a_leader_that_ends_and_within_the_lease_from_one_that_is_killed()
+-> Result<()> {
+    let cluster = Cluster::start(ClusterOptions::default().without_controller_manager()).await?;
+    let world = World::of(&cluster);
+    site(&cluster).await?;
+    let first = Agent::start(&cluster).await?;
+    first.says(": leading").await;
+    let second = Agent::start(&cluster).await?;
+    second.says("standing by").await;
+    second.says("all lists have come").await;
+
+    let mark = cluster.audit().mark().await?;
+    world.create(&annotated(Kind::Secret, "regcred", &json!({"a": "MQ=="}))).await?;
+    world.until_data(Kind::Secret, "default", "regcred", &json!({"a": "MQ=="})).await;
+    world.annotate(Kind::Secret, "regcred", &json!({"mw-sync.io/typo": "x"})).await?;
+    first.says("Frozen").await;
+    assert_eq!(second.writes(&cluster, mark).await?.count(), 0, "it stands by");
+
+    // In order: status 0 within 5 s, and the standby leads within a second of that.
+    let mark = cluster.audit().mark().await?;
+    let began = Instant::now();
+    first.process.terminate();
+    let status = first.process.wait_exit(SOON).await?;
+    let took = began.elapsed();
+    assert!(status.code() == Some(0) && took < Duration::from_secs(5), "{status} after {took:?}");
+    second.says(": leading").await;
+    let requests = cluster.audit().since(mark).await?.user(AGENT).resource("leases").verb("patch");
+    let of = |token: &str| requests.clone().filter(|entry| entry.token_id == token && entry.code == 200);
+    let (released, taken) = (of(&first.token), of(&second.token));
+    let released = released.each().last().context("it was not given up")?;
+    let taken = taken.each().next().context("it was not taken")?;
+    let pause = taken.seconds_after(released);
+    assert!(pause < 1.0, "{pause} s");
+    println!("exit after {took:?}, taken over {pause:.3} s after the release");
+
+    // It acts, and nothing that stood is written again.
+    world.annotate(Kind::Secret, "regcred", &json!({"mw-sync.io/typo": null})).await?;
+    world.merge(Kind::Secret, "operator", "regcred", &json!({"data": {"a": "Mg=="}})).await?;
+    for place in ["default", "kube-public", "kube-system", "kube-node-lease"] {
+        world.until_data(Kind::Secret, place, "regcred", &json!({"a": "Mg=="})).await;
+    }
+    let writes = second.writes(&cluster, mark).await?.resource("secrets");
+    assert_eq!(writes.count(), 4, "{:#?}", writes.counts());
+
+    // Killed: nothing is written until the Lease has run out before the eyes of the next one.
+    let third = Agent::start(&cluster).await?;
+    third.says("standing by").await;
+    let mark = cluster.audit().mark().await?;
+    second.process.kill9();
+    let killed = Instant::now();
+    world.merge(Kind::Secret, "operator", "regcred", &json!({"data": {"a": "Mw=="}})).await?;
+    third.says(": leading").await;
+    let took = killed.elapsed();
+    println!("taken over {took:?} after kill -9");
+    // The last renewal was up to 5 s before the end, and this is a busy machine.
+    assert!(took > LEASE - Duration::from_secs(6) && took < LEASE + Duration::from_secs(3), "{took:?}");
+    world.until_data(Kind::Secret, "default", "regcred", &json!({"a": "Mw=="})).await;
+    eventually(SOON, "all copies", async || {
+        let copies = world.copies(Kind::Secret, "regcred").await?;
+        ensure!(copies.len() == 4 && copies.iter().all(|copy| copy["data"]["a"] == "Mw=="), "{copies:#?}");
+        Ok(())
+    })
+    .await;
+    let writes = third.writes(&cluster, mark).await?.resource("secrets");
+    assert_eq!(writes.count(), 4, "{:#?}", writes.counts());
+    let lease = lease(&world, "mw-sync-agent").await?;
+    assert_eq!((&lease["spec"]["leaseTransitions"], &lease["spec"]["leaseDurationSeconds"]), (&2.into(), &15.into()));
+    third.process.terminate();
+    assert_eq!(third.process.wait_exit(SOON).await?.code(), Some(0));
+    cluster.stop().await;
+    Ok(())
+}
+
+/// SIGTERM in the middle of a fan-out: what is under way ends, nothing else begins, and the other one does the rest.
+#[tokio::test]
+async fn a_leader_that_is_told_to_stop_in_the_middle_leaves_the_rest_to_the_standby() -> Result<()> {
+    const NAMESPACES: usize = 150;
+    let cluster = Cluster::start(ClusterOptions::default().without_controller_manager()).await?;
+    let world = World::of(&cluster);
+    site(&cluster).await?;
+    for n in 0..NAMESPACES {
+        world.namespace(&format!("n-{n:03}")).await?;
+    }
+    let first = Agent::start(&cluster).await?;
+    first.says(": leading").await;
+    first.says("all lists have come").await;
+    let second = Agent::start(&cluster).await?;
+    second.says("standing by").await;
+    second.says("all lists have come").await;
+    let mark = cluster.audit().mark().await?;
+    world.create(&annotated(Kind::Secret, "regcred", &json!({"a": "MQ=="}))).await?;
+    world.until_there(Kind::Secret, "n-000", "regcred").await;
+    let began = Instant::now();
+    first.process.terminate();
+    let status = first.process.wait_exit(SOON).await?;
+    let took = began.elapsed();
+    assert!(status.code() == Some(0) && took < Duration::from_secs(5), "{status} after {took:?}");
+    let places = NAMESPACES + 4;
+    eventually(SOON, "all copies", async || {
+        let copies = world.copies(Kind::Secret, "regcred").await?;
+        ensure!(copies.len() == places, "{} of {places}", copies.len());
+        Ok(())
+    })
+    .await;
+    let (by_first, by_second) = (first.writes(&cluster, mark).await?, second.writes(&cluster, mark).await?);
+    let created = |requests: testbed::Requests| requests.verb("create").filter(|entry| entry.code == 201).count();
+    let (first_made, second_made) = (created(by_first.clone()), created(by_second.clone()));
+    println!("exit after {took:?}; {first_made} copies by the first, {second_made} by the second");
+    assert_eq!(first_made + second_made, places, "one write each");
+    // The lines of a log are in the order of the answers.
+    let secrets = cluster.audit().since(mark).await?.user(AGENT).resource("secrets").verb("create");
+    let by: Vec<_> = secrets.each().map(|entry| entry.token_id == first.token).collect();
+    assert!(by.is_sorted_by(|a, b| a >= b), "the two take turns: {by:?}");
+    second.process.terminate();
+    assert_eq!(second.process.wait_exit(SOON).await?.code(), Some(0));
+    cluster.stop().await;
+    Ok(())
+}
