@@ -159,7 +159,7 @@ impl Aws {
     ///
     /// # Errors
     /// As above.
-    pub async fn secrets(&self, roles: &[&str]) -> Result<Vec<String>> {
+    pub async fn secrets(&self, roles: &[String]) -> Result<Vec<String>> {
         Ok(serde_json::from_value(self.control("secrets", &json!({ "roles": roles })).await?)?)
     }
 

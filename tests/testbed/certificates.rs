@@ -13,38 +13,85 @@ use rcgen::{
 const SERVER_NAMES: [&str; 5] =
     ["127.0.0.1", "localhost", "kubernetes", "kubernetes.default.svc", crate::cluster::SERVICE_ADDRESS];
 
-/// The authority, which everybody who connects has to trust.
+/// Names of certificate and key that an API server shows to whoever asks for `localhost`.
+pub(crate) const NAMED: (&str, &str) = ("localhost.crt", "localhost.key");
+
+/// A certificate authority.
 #[derive(Debug)]
-pub(crate) struct Authority {
-    pub(crate) pem: String,
-    pub(crate) der: Vec<u8>,
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    pem: String,
 }
 
-/// Makes `ca.crt`, `server.crt`, `server.key`, and for ServiceAccount tokens `tokens.key` and `tokens.pub`, in `dir`.
+impl Authority {
+    /// A new one. All have the same name, so that none can be told by it.
+    ///
+    /// # Errors
+    /// None in practice: keys can be made.
+    pub fn new() -> Result<Self> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "testbed");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+        let pem = issuer.pem();
+        Ok(Self { issuer, pem })
+    }
+
+    /// Its certificate.
+    #[must_use]
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    pub(crate) fn der(&self) -> Vec<u8> {
+        self.issuer.der().to_vec()
+    }
+
+    /// Certificate and key, in PEM, of a server with these names and addresses.
+    ///
+    /// # Errors
+    /// If a name cannot be one.
+    pub fn server(&self, names: &[&str]) -> Result<(String, String)> {
+        let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let mut params = CertificateParams::new(names)?;
+        params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate()?;
+        Ok((params.signed_by(&key, &self.issuer)?.pem(), key.serialize_pem()))
+    }
+}
+
+/// Makes `ca.crt`, `server.crt`, `server.key`, those for `localhost`, and for ServiceAccount tokens `tokens.key` and
+/// `tokens.pub`, in `dir`.
 pub(crate) fn make(dir: &Path) -> Result<Authority> {
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "testbed");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-
-    let mut params = CertificateParams::new(SERVER_NAMES.map(str::to_owned))?;
-    params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let server_key = KeyPair::generate()?;
-    let server = params.signed_by(&server_key, &authority)?;
+    let authority = Authority::new()?;
+    let (server, server_key) = authority.server(&SERVER_NAMES)?;
     let tokens = KeyPair::generate()?;
-
     for (name, text) in [
-        ("ca.crt", authority.pem()),
-        ("server.crt", server.pem()),
-        ("server.key", server_key.serialize_pem()),
+        ("ca.crt", authority.pem.clone()),
+        ("server.crt", server),
+        ("server.key", server_key),
         ("tokens.key", tokens.serialize_pem()),
         ("tokens.pub", tokens.public_key_pem()),
     ] {
         fs::write(dir.join(name), text).with_context(|| format!("cannot write {name}"))?;
     }
-    Ok(Authority { pem: authority.pem(), der: authority.der().to_vec() })
+    write_named(dir, &authority)?;
+    Ok(authority)
+}
+
+/// Makes the certificate for `localhost`, or makes it anew: an API server that runs notices.
+pub(crate) fn write_named(dir: &Path, authority: &Authority) -> Result<()> {
+    let (certificate, key) = authority.server(&["localhost"])?;
+    let (certificate_file, key_file) = NAMED;
+    for (name, text) in [(key_file, key), (certificate_file, certificate)] {
+        // Whole at once: a half file would be read.
+        let new = dir.join(format!("{name}.new"));
+        fs::write(&new, text)?;
+        fs::rename(&new, dir.join(name)).with_context(|| format!("cannot write {name}"))?;
+    }
+    Ok(())
 }
 
 /// A bearer token that nobody guesses: other users of the machine can reach the port.

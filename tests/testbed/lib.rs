@@ -86,6 +86,7 @@ mod shared;
 pub use audit::{AuditLog, Entry, Mark, Requests, Stage};
 pub use aws::{AccessEntry, Aws, AwsCall, AwsFault, CallMark, EksCluster, FaultId, Review, Role};
 pub use binaries::Binaries;
+pub use certificates::Authority;
 pub use cluster::{Cluster, ClusterOptions};
 pub use eventually::eventually;
 pub use kubeconfig::Kubeconfig;

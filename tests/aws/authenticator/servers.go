@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/url"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -50,10 +51,12 @@ type servers struct {
 	lock     sync.Mutex
 	clusters map[string][]cluster
 	log      map[string][]Review
+	// The cluster that a session's tokens were for, by access key: tokens do not say it, and each guess is a request.
+	known map[string]string
 }
 
 func newServers() *servers {
-	return &servers{clusters: map[string][]cluster{}, log: map[string][]Review{}}
+	return &servers{clusters: map[string][]cluster{}, log: map[string][]Review{}, known: map[string]string{}}
 }
 
 // set adds a cluster to a server, or changes the one of that name.
@@ -81,12 +84,15 @@ func (s *servers) reviews(server string) []Review {
 }
 
 func (s *servers) review(server, secret string) authentication.TokenReviewStatus {
-	s.lock.Lock()
-	clusters := append([]cluster{}, s.clusters[server]...)
-	s.lock.Unlock()
 	review := Review{}
 	presigned := read(secret)
 	query := presigned.Query()
+	key := query.Get("X-Amz-Credential")
+	s.lock.Lock()
+	clusters := append([]cluster{}, s.clusters[server]...)
+	known := s.known[server+" "+key]
+	s.lock.Unlock()
+	sort.SliceStable(clusters, func(i, j int) bool { return clusters[i].Name == known && clusters[j].Name != known })
 	review.Host, review.Signed, review.SignedHeaders =
 		presigned.Host, query.Get("X-Amz-Date"), query.Get("X-Amz-SignedHeaders")
 	user, err := review.judge(clusters, secret)
@@ -97,6 +103,9 @@ func (s *servers) review(server, secret string) authentication.TokenReviewStatus
 	}
 	s.lock.Lock()
 	s.log[server] = append(s.log[server], review)
+	if review.Cluster != "" {
+		s.known[server+" "+key] = review.Cluster
+	}
 	s.lock.Unlock()
 	return status
 }

@@ -225,6 +225,10 @@ class Quiet(WSGIRequestHandler):
     def log_request(self, *_):
         pass
 
+    def send_response(self, code, message=None):
+        # Without a Date of this machine's: ours is as AWS has it.
+        self.send_response_only(code, message)
+
 
 def main():
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)

@@ -4,4 +4,8 @@
 //! name. The login itself is judged by aws-iam-authenticator's verifier and by real signatures.
 
 mod login;
+mod places;
+mod refusals;
+mod safety;
 pub(crate) mod stage;
+mod tokens;

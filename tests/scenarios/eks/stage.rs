@@ -1,14 +1,17 @@
 //! One scenario's part of the stand-in for AWS and of the shared clusters.
 
 use std::ops::Deref;
+use std::sync::Mutex;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use testbed::{AccessEntry, Aws, EksCluster, Process, Role, SharedCluster, shared, shared_with};
+use testbed::{
+    AccessEntry, Aws, AwsCall, CallMark, EksCluster, Process, Role, SharedCluster, eventually, shared, shared_with,
+};
 use tokio::sync::OnceCell;
 
 use crate::master::api;
-use crate::master::stage::{Stage, apply, end};
+use crate::master::stage::{SOON, Stage, apply, end, value};
 
 /// Account of the management cluster.
 pub(crate) const OWN_ACCOUNT: &str = "999900001111";
@@ -29,6 +32,11 @@ pub(crate) struct Site {
 }
 
 impl Site {
+    /// An API server for one scenario only.
+    pub(crate) async fn own(name: &'static str, account: &'static str, region: &'static str) -> Result<Self> {
+        Self::at(name, account, region).await
+    }
+
     async fn at(name: &'static str, account: &'static str, region: &'static str) -> Result<Self> {
         let aws = aws().await?;
         Ok(Self { name, account, region, server: shared_with(name, || aws.webhook(name)).await? })
@@ -43,7 +51,7 @@ impl Site {
     }
 }
 
-/// An EKS cluster of one scenario, and the way in.
+/// An EKS cluster of one scenario, and the way in. It, its role and its destination have one name.
 #[derive(Clone)]
 pub(crate) struct Target {
     /// Of the API server, in the testbed.
@@ -67,6 +75,8 @@ pub(crate) struct EksStage<'c> {
     pub(crate) aws: &'static Aws,
     /// The role of the master's ServiceAccount.
     pub(crate) own: Role,
+    /// ARNs of all roles whose sessions the master has had.
+    roles: Mutex<Vec<String>>,
 }
 
 impl<'c> Deref for EksStage<'c> {
@@ -90,34 +100,35 @@ impl<'c> EksStage<'c> {
         let mut own = Role::new(format!("arn:aws:iam::{OWN_ACCOUNT}:role/{name}"));
         own.service_account = Some(format!("token-of-{name}"));
         aws.role(&own).await?;
-        Ok(Self { stage, aws, own })
+        let roles = Mutex::new(vec![own.arn.clone()]);
+        Ok(Self { stage, aws, own, roles })
     }
 
     /// An EKS cluster that a site is from now on, a role in its account that the master may assume and that is mapped
-    /// there, and the rights that `deploy/remote-access.yaml` gives.
+    /// there, and the rights that `deploy/remote-access.yaml` gives. All of it has the scenario's name.
     pub(crate) async fn target(&self, site: &Site) -> Result<Target> {
-        let name = self.name;
-        apply(&site.server, "namespace.yaml", name).await?;
-        apply(&site.server, "remote-access.yaml", name).await?;
-        let target = self.target_named(site, name);
-        self.aws.cluster(&target.eks).await?;
-        self.aws.role(&target.role).await?;
-        self.let_in(&target, 0).await?;
-        Ok(target)
+        self.target_named(site, self.name).await
     }
 
-    /// The same as words only.
-    pub(crate) fn target_named(&self, site: &Site, name: &str) -> Target {
+    /// The same with another name. Clusters of one site need several, or they would be one destination.
+    pub(crate) async fn target_named(&self, site: &Site, name: &str) -> Result<Target> {
+        apply(&site.server, "namespace.yaml", name).await?;
+        apply(&site.server, "remote-access.yaml", name).await?;
         let mut role = Role::new(format!("arn:aws:iam::{}:role/team/{name}", site.account));
         role.trusts = vec![self.own.arn.clone()];
         role.external_id = Some(format!("id/of:{name}"));
         let entry = AccessEntry {
             role: format!("arn:aws:iam::{}:role/{name}", site.account),
             username: format!("arn:aws:sts::{{{{AccountID}}}}:assumed-role/{name}/{{{{SessionName}}}}"),
-            groups: vec![format!("mw-sync-master-{}", self.name)],
+            groups: vec![format!("mw-sync-master-{name}")],
         };
         let eks = EksCluster::of(site.account, site.region, name, &site.server);
-        Target { server: site.name, eks, role, entry }
+        self.roles.lock().unwrap().push(role.arn.clone());
+        let target = Target { server: site.name, eks, role, entry };
+        self.aws.cluster(&target.eks).await?;
+        self.aws.role(&target.role).await?;
+        self.let_in(&target, 0).await?;
+        Ok(target)
     }
 
     /// Lets the target's role in; tokens that were signed before `not_before` have ended.
@@ -125,20 +136,51 @@ impl<'c> EksStage<'c> {
         self.aws.let_in(target.server, &target.eks, std::slice::from_ref(&target.entry), not_before).await
     }
 
+    /// Lets nobody in.
+    pub(crate) async fn let_nobody_in(&self, target: &Target) -> Result<()> {
+        let nobody = AccessEntry { role: "arn:aws:iam::000000000000:role/x".to_owned(), ..target.entry.clone() };
+        self.aws.let_in(target.server, &target.eks, &[nobody], 0).await
+    }
+
     /// Makes a RemoteCluster of it.
     pub(crate) async fn add(&self, name: &str, target: &Target) -> Result<()> {
         let Target { eks, role, .. } = target;
         let spec = json!({ "arn": eks.arn(), "roleArn": role.arn, "externalId": role.external_id });
-        self.add_eks(name, spec).await
+        self.add_eks(name, &eks.name, spec).await
     }
 
-    /// Makes a RemoteCluster with this `spec.eks`.
-    pub(crate) async fn add_eks(&self, name: &str, eks: Value) -> Result<()> {
+    /// Makes a RemoteCluster with this destination and this `spec.eks`.
+    pub(crate) async fn add_eks(&self, name: &str, namespace: &str, eks: Value) -> Result<()> {
         let object = json!({
             "apiVersion": "mw-sync.io/v1alpha1", "kind": "RemoteCluster", "metadata": { "name": name },
-            "spec": { "namespace": self.name, "eks": eks },
+            "spec": { "namespace": namespace, "eks": eks },
         });
         api::create(self.management, &api::remote_cluster(self.name, ""), &object).await
+    }
+
+    /// Waits until a copy is there, in the target's namespace, and has this value.
+    pub(crate) async fn copy(&self, site: &Site, target: &Target, name: &str, wanted: &str) -> Value {
+        let path = api::secret(&target.eks.name, name);
+        eventually(SOON, format!("{}/{name} has value {wanted}", target.eks.name), async || {
+            let copy = api::get(&site.server, &path).await?.context("it does not exist")?;
+            ensure!(value(&copy) == wanted, "{copy}");
+            anyhow::Ok(copy)
+        })
+        .await
+    }
+
+    /// The condition `Ready` as it is now.
+    pub(crate) async fn ready(&self, cluster: &str) -> Result<Value> {
+        let object = api::get(self.management, &api::remote_cluster(self.name, cluster)).await?;
+        Ok(object.context("there is no such RemoteCluster")?["status"]["conditions"][0].clone())
+    }
+
+    /// The calls of AWS that this scenario's roles have made, and those by which they were assumed.
+    pub(crate) async fn calls(&self, since: CallMark) -> Result<Vec<AwsCall>> {
+        let mut calls = self.aws.calls(since).await?;
+        let roles = self.roles.lock().unwrap();
+        calls.retain(|call| roles.contains(&call.role) || roles.contains(&call.target));
+        Ok(calls)
     }
 
     /// Starts the master as a pod with IRSA. Its log is at `trace`, so that a look for what must not be in it sees all.
@@ -161,11 +203,10 @@ impl<'c> EksStage<'c> {
     pub(crate) async fn no_secret_was_said(&self, master: &Process) -> Result<()> {
         let objects = ["-n", self.name, "get", "remoteclusters,events.events.k8s.io", "-o", "json"];
         let said = [master.stdout(), master.stderr(), self.management.kubectl(&objects).await?];
-        ensure!(said.iter().any(|text| text.contains("DEBUG")), "nothing was logged");
-        let mut secrets = self.aws.secrets(&[&self.own.arn]).await?;
-        for account in ["111122223333", "444455556666", OWN_ACCOUNT] {
-            secrets.extend(self.aws.secrets(&[&format!("arn:aws:iam::{account}:role/team/{}", self.name)]).await?);
-        }
+        ensure!(said.iter().any(|text| text.contains("master: started")), "nothing was logged");
+        let roles = self.roles.lock().unwrap().clone();
+        let mut secrets = self.aws.secrets(&roles).await?;
+        ensure!(!secrets.is_empty(), "there were no sessions");
         secrets.extend(["k8s-aws-v1.", "X-Amz-Signature", "X-Amz-Security-Token"].map(str::to_owned));
         secrets.extend(self.own.service_account.clone());
         for text in said {

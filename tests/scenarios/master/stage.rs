@@ -88,7 +88,7 @@ impl<'c> Stage<'c> {
     /// The same in a pod that has more in its environment.
     pub(crate) async fn master_in(&self, args: &[&str], env: &[(String, String)]) -> Result<Process> {
         let namespace = format!("--source-namespace={}", self.name);
-        let fixed = [namespace.as_str(), "--allow-addresses=127.0.0.1"];
+        let fixed = [namespace.as_str(), "--allow-addresses=127.0.0.1,localhost"];
         let program = Binaries::build().await?.master();
         let kubeconfig = self.kubeconfig.display().to_string();
         let env = env.iter().map(|(key, value)| (key.as_str(), value.as_str()));

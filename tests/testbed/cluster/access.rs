@@ -13,6 +13,7 @@ use kube::api::{Api, PostParams};
 use kube::{Client, Config};
 
 use super::Cluster;
+use crate::certificates::{self, Authority};
 use crate::kubeconfig::Kubeconfig;
 use crate::process::Start;
 
@@ -30,6 +31,15 @@ impl Cluster {
         format!("https://127.0.0.1:{}", self.port)
     }
 
+    /// Shows to whoever connects by the name `localhost` a certificate of this authority from now on; by the address it
+    /// stays as it is. The API server takes a moment to notice, and open connections stay.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn serve_localhost_by(&self, authority: &Authority) -> Result<()> {
+        certificates::write_named(self.dir(), authority)
+    }
+
     /// Where a [`FaultProxy`](crate::FaultProxy) forwards to.
     #[must_use]
     pub fn server_addr(&self) -> std::net::SocketAddr {
@@ -39,7 +49,7 @@ impl Cluster {
     /// The certificate authority, in PEM. Its server certificate is for `127.0.0.1` and `localhost`, any port.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
-        &self.authority.pem
+        self.authority.pem()
     }
 
     /// The access of a user in `system:masters`.
@@ -59,7 +69,7 @@ impl Cluster {
     pub fn access_with_token(&self, name: &str, token: &str) -> Kubeconfig {
         Kubeconfig {
             server: self.server_url(),
-            ca_pem: self.authority.pem.clone(),
+            ca_pem: self.authority.pem().to_owned(),
             token: token.to_owned(),
             name: name.to_owned(),
             namespace: "default".to_owned(),
@@ -126,7 +136,7 @@ impl Cluster {
 
     pub(crate) fn client_of(&self, access: &Kubeconfig, user_agent: &'static str) -> Client {
         let mut config = Config::new(access.server.parse().expect("the server's URL is one"));
-        config.root_cert = Some(vec![self.authority.der.clone()]);
+        config.root_cert = Some(vec![self.authority.der()]);
         config.auth_info.token = Some(access.token.clone().into());
         config.headers.push((header::USER_AGENT, HeaderValue::from_static(user_agent)));
         Client::try_from(config).expect("a client from a certificate and a token")

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio::time::{sleep, timeout};
 
 use super::{Cluster, LOG_LINES, PAUSE, START_DEADLINE};
+use crate::certificates::NAMED;
 use crate::process::{Process, Start};
 use crate::{etcd, ports};
 
@@ -69,6 +70,7 @@ impl Cluster {
             .args([format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port)])
             .args([format!("--tls-cert-file={}", file("server.crt"))])
             .args([format!("--tls-private-key-file={}", file("server.key"))])
+            .args([format!("--tls-sni-cert-key={},{}:localhost", file(NAMED.0), file(NAMED.1))])
             .args([format!("--client-ca-file={}", file("ca.crt"))])
             .args([format!("--token-auth-file={}", file("users.csv"))])
             .args(["--service-account-issuer=https://kubernetes.default.svc"])

@@ -1,0 +1,148 @@
+//! Tokens and sessions end all the time, and nobody notices.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, Result, ensure};
+use testbed::{Cluster, Mark, eventually};
+use tokio::time::sleep;
+
+use super::stage::{EksStage, Site, Target, management};
+use crate::master::api;
+use crate::master::stage::SOON;
+
+/// A token that is refused while it is younger than this is not refused for its age, thinks the master.
+const FRESH: Duration = Duration::from_secs(31);
+
+/// How a write of the copies in a namespace was answered, for each that was not accepted.
+async fn refused(server: &Cluster, namespace: &str, since: Mark) -> Result<Vec<(u16, String)>> {
+    // A request without a good token has no user in the log.
+    let inside = format!("/namespaces/{namespace}/");
+    let requests = server.audit().since(since).await?.filter(|entry| entry.request_uri.contains(&inside));
+    Ok(requests.each().filter(|entry| entry.code >= 400).map(|entry| (entry.code, entry.verb.clone())).collect())
+}
+
+fn now() -> Result<i64> {
+    Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs().try_into()?)
+}
+
+/// The frozen token of so many tools (401 after 15 minutes), and the one 401 at each expiry of the others: a write that
+/// meets it is sent once more with a new token, open watches stay, and nothing is noticed.
+#[tokio::test]
+async fn a_token_that_has_ended_costs_one_retry_and_is_no_failure() -> Result<()> {
+    let management = management().await?;
+    let north = Site::north().await?;
+    let stage = EksStage::new(&management, "e-ended").await?;
+    let target = stage.target(&north).await?;
+    stage.source("one", "0").await?;
+    stage.add("north", &target).await?;
+    let master = stage.master().await?;
+    stage.is("north", "Connected").await;
+    stage.copy(&north, &target, "one", "0").await;
+    let before = stage.ready("north").await?;
+    let mark = stage.aws.mark().await?;
+    for round in ["1", "2"] {
+        sleep(FRESH).await;
+        let audit = north.server.audit().mark().await?;
+        stage.let_in(&target, now()?).await?;
+        stage.set("one", round).await?;
+        stage.copy(&north, &target, "one", round).await;
+        assert_eq!(refused(&north.server, "e-ended", audit).await?, [(401, "patch".to_owned())], "round {round}");
+    }
+    // The session was good all the while: no call was needed for another token.
+    let asked: Vec<_> = stage.calls(mark).await?.into_iter().map(|call| call.operation).collect();
+    assert!(asked.iter().all(|operation| operation == "PresignedGetCallerIdentity"), "{asked:?}");
+    assert_eq!(stage.ready("north").await?, before);
+    assert!(!master.stderr().contains("Unauthorised"), "{}", master.log_tail(40));
+    stage.end(&master).await
+}
+
+/// How long a session lives here, in seconds: ten minutes of a day are half a second of it.
+const LIFE: u32 = 6;
+const REFRESHES: usize = 100;
+
+/// Two roles, each for two clusters, so that sessions are shared; writes all the time. What AWS is asked for is what
+/// these lives make necessary, and no token was shown after its session's end.
+#[tokio::test]
+async fn a_day_of_tokens_and_sessions_under_continuous_writes() -> Result<()> {
+    let management = management().await?;
+    let sites = [Site::north().await?, Site::south().await?];
+    let stage = EksStage::new(&management, "e-day").await?;
+    let mut places: Vec<(&Site, Target)> = Vec::new();
+    for site in &sites {
+        let mut first = stage.target(site).await?;
+        first.role.session_seconds = LIFE;
+        stage.aws.role(&first.role).await?;
+        let mut second = stage.target_named(site, "e-day-too").await?;
+        // The same role is mapped in both.
+        second.role = first.role.clone();
+        second.entry.role.clone_from(&first.entry.role);
+        stage.let_in(&second, 0).await?;
+        places.extend([(site, first), (site, second)]);
+    }
+    let mut marks = Vec::new();
+    for site in &sites {
+        marks.push(site.server.audit().mark().await?);
+    }
+    let mark = stage.aws.mark().await?;
+    let master = stage.master().await?;
+    let name = |site: &Site, target: &Target| format!("{}-{}", site.name, target.eks.name);
+    for (site, target) in &places {
+        stage.add(&name(site, target), target).await?;
+    }
+    let mut before = Vec::new();
+    for (site, target) in &places {
+        stage.is(&name(site, target), "Connected").await;
+        before.push(stage.ready(&name(site, target)).await?);
+    }
+
+    let began = Instant::now();
+    let tokens = || master.stderr().lines().filter(|line| line.contains("a new token")).count();
+    let mut written = 0;
+    while tokens() < REFRESHES {
+        ensure!(began.elapsed() < Duration::from_secs(300), "{} tokens only\n{}", tokens(), master.log_tail(20));
+        stage.source(&format!("s-{written}"), "x").await?;
+        written += 1;
+        sleep(Duration::from_millis(250)).await;
+    }
+    let calls = stage.calls(mark).await?;
+    let took = began.elapsed().as_secs_f64();
+    for (place, (site, target)) in places.iter().enumerate() {
+        let path = api::secret(&target.eks.name, "");
+        eventually(SOON, format!("all copies are in {} of {}", target.eks.name, site.name), async || {
+            let all = api::get(&site.server, &path).await?.context("no list")?;
+            let copies = all["items"].as_array().map_or(0, Vec::len);
+            ensure!(copies == written, "{copies} of {written}");
+            Ok(())
+        })
+        .await;
+        assert_eq!(Some(&stage.ready(&name(site, target)).await?), before.get(place));
+    }
+
+    // Zero failed writes. A token that ended on its way would have been a 401 and a second try; none has.
+    for (site, mark) in sites.iter().zip(marks) {
+        for namespace in ["e-day", "e-day-too"] {
+            assert_eq!(refused(&site.server, namespace, mark).await?, [], "{namespace} of {}", site.name);
+        }
+    }
+    let reviews = [stage.aws.reviews("eks-north").await?, stage.aws.reviews("eks-south").await?].concat();
+    let users: BTreeSet<_> = places.iter().map(|(_, target)| target.user()).collect();
+    let bad = reviews.iter().find(|review| users.contains(&review.arn) && !review.error.is_empty());
+    assert!(bad.is_none(), "{bad:?}");
+    let ended: Vec<_> = calls.iter().filter(|call| call.code == "ExpiredToken").collect();
+    assert!(ended.is_empty(), "{ended:?}");
+
+    // AWS's calls. A session is got anew between a half and two thirds of its life, which has up to a second less.
+    let count = |operation: &str| calls.iter().filter(|call| call.operation == operation).count();
+    let own = (count("AssumeRoleWithWebIdentity"), count("GetCallerIdentity"), count("DescribeCluster"));
+    assert_eq!(own, (1, 1, places.len()));
+    let life = f64::from(LIFE);
+    // A busy machine is late, never early.
+    let (fewest, most) = (took / life, took / ((life - 1.0) / 2.0) + 2.0);
+    for target in [&places[0].1, &places[2].1] {
+        let sessions = calls.iter().filter(|call| call.operation == "AssumeRole" && call.target == target.role.arn);
+        let sessions = f64::from(u32::try_from(sessions.count())?);
+        assert!((fewest..=most).contains(&sessions), "{sessions} sessions in {took} s, not {fewest} to {most}");
+    }
+    stage.end(&master).await
+}
