@@ -10,6 +10,7 @@ mod conformance;
 mod eks;
 mod flags;
 mod leaders;
+mod hardening;
 mod manifests;
 mod master;
 mod one_tls_stack;

@@ -11,7 +11,7 @@ use crate::support::Deployed;
 
 const SOON: Duration = Duration::from_secs(60);
 /// In the order in which a person applies them. All on one cluster, so that no two want one name.
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "deploy/namespace.yaml",
     "deploy/crds.yaml",
     "deploy/annotation-policy.yaml",
@@ -19,6 +19,7 @@ const FILES: [&str; 7] = [
     "deploy/agent-service-accounts.yaml",
     "deploy/master.yaml",
     "deploy/remote-access.yaml",
+    "deploy/hardening.yaml",
 ];
 
 /// A cluster of these tests on which every file has been applied, one after the other.

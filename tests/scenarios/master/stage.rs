@@ -32,11 +32,13 @@ fn manifest(file: &str, name: &str) -> Result<String> {
     let text = text.replace("namespace: operator", &format!("namespace: {name}"));
     let text = text.replace("name: operator", &format!("name: {name}"));
     let text = text.replace("resourceNames: [operator]", &format!("resourceNames: [{name}]"));
+    let text = text.replace("'system:serviceaccount:operator:", &format!("'system:serviceaccount:{name}:"));
     // ClusterRoles have no namespace.
     let text = text.replace("name: mw-sync-agent", &format!("name: mw-sync-agent-{name}"));
     Ok(text.replace("name: mw-sync-master", &format!("name: mw-sync-master-{name}")))
 }
 
+/// Applies a file of `deploy/`, for a source namespace of this name.
 pub(crate) async fn apply(cluster: &Cluster, file: &str, name: &str) -> Result<()> {
     cluster.kubectl_stdin(&["apply", "-f", "-"], manifest(file, name)?).await.map(drop)
 }

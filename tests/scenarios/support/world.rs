@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use http::{Method, Request};
 use kube::Client;
 use serde_json::{Value, json};
-use testbed::{Cluster, eventually};
+use testbed::{Cluster, Kubeconfig, eventually};
 
 use super::SOON;
 
@@ -61,7 +61,13 @@ impl World {
         Self(cluster.client())
     }
 
-    async fn send(&self, method: Method, uri: &str, content: &str, body: &Value) -> Result<Value> {
+    /// As somebody with another access.
+    pub(crate) fn with(cluster: &Cluster, access: &Kubeconfig) -> Self {
+        Self(cluster.client_with(access))
+    }
+
+    /// Sends a request; `uri` is a path and a query.
+    pub(crate) async fn send(&self, method: Method, uri: &str, content: &str, body: &Value) -> Result<Value> {
         let request = Request::builder().method(method.clone()).uri(uri).header("content-type", content);
         let body = if body.is_null() { Vec::new() } else { serde_json::to_vec(body)? };
         let answer = self.0.request::<Value>(request.body(body)?).await;

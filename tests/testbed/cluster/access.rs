@@ -134,6 +134,12 @@ impl Cluster {
         self.client_of(&self.admin(), USER_AGENT)
     }
 
+    /// A client of whoever has this access; else as [`Cluster::client`].
+    #[must_use]
+    pub fn client_with(&self, access: &Kubeconfig) -> Client {
+        self.client_of(access, USER_AGENT)
+    }
+
     pub(crate) fn client_of(&self, access: &Kubeconfig, user_agent: &'static str) -> Client {
         let mut config = Config::new(access.server.parse().expect("the server's URL is one"));
         config.root_cert = Some(vec![self.authority.der()]);

@@ -108,7 +108,8 @@ impl Cluster {
             .args([format!("--service-account-private-key-file={key}"), format!("--root-ca-file={authority}")])
             .args(["--controllers=namespace-controller,garbage-collector-controller,serviceaccount-controller,\
                  root-ca-certificate-publisher-controller,serviceaccount-token-controller,\
-                 clusterrole-aggregation-controller,resourcequota-controller"])
+                 clusterrole-aggregation-controller,resourcequota-controller,\
+                 validatingadmissionpolicy-status-controller"])
             .args(["--concurrent-namespace-syncs=20", "--leader-elect=false", "--secure-port=0"])
             // As many requests as it likes: a test that empties 1,000 namespaces must not wait for politeness.
             .args(["--kube-api-qps=1000", "--kube-api-burst=2000"]);
