@@ -91,6 +91,10 @@ impl Aws for Bounded {
         self.aws.describe(grant, arn)
     }
 
+    fn clusters<'a>(&'a self, grant: &'a Grant, region: &'a str) -> BoxFuture<'a, Result<Vec<String>, EksError>> {
+        self.aws.clusters(grant, region)
+    }
+
     fn audience<'a>(&'a self, region: &'a str, cluster: &'a str) -> BoxFuture<'a, Result<Audience, EksError>> {
         self.aws.audience(region, cluster)
     }
