@@ -19,6 +19,7 @@ fn remote_cluster(name: &str, spec: &Value) -> String {
 async fn a_bad_remote_cluster_is_refused_with_what_is_wrong() -> Result<()> {
     let cluster = installed().await?;
     let long = "a".repeat(64);
+    let by_proxy = |url: &str| json!({"kubeconfig": {"secretName": "a"}, "proxyURL": url});
     for (spec, expected) in [
         (json!({}), "exactly one of eks and kubeconfig says how the cluster is reached"),
         (json!({"eks": {"arn": ARN}, "kubeconfig": {"secretName": "a"}}), "exactly one of eks and kubeconfig"),
@@ -49,6 +50,11 @@ async fn a_bad_remote_cluster_is_refused_with_what_is_wrong() -> Result<()> {
         (json!({"kubeconfig": {"secretName": "a"}, "namespace": ""}), "namespace is the name of a Namespace"),
         (json!({"kubeconfig": {"secretName": "a"}, "namespace": long}), "may not be more than 63"),
         (json!({"kubeconfig": {"secretName": "a"}, "suspend": "yes"}), "must be of type boolean"),
+        (by_proxy("https://proxy:3128"), "proxyURL is an HTTP proxy"),
+        (by_proxy("socks5://proxy:3128"), "proxyURL is an HTTP proxy"),
+        (by_proxy("http://user:hunter2@proxy:3128"), "without user and password"),
+        (by_proxy("http://proxy"), "http://HOST:PORT"),
+        (by_proxy("http://proxy:3128/x"), "http://HOST:PORT"),
         (json!({"kubeconfig": {"secretName": "a"}, "onRemove": "Keep"}), "supported values: \"Retain\", \"Delete\""),
         (json!({"kubeconfig": {"secretName": "a"}, "server": "https://a"}), "unknown field \"spec.server\""),
     ] {
@@ -97,6 +103,8 @@ async fn a_remote_cluster_has_defaults_columns_and_a_fixed_namespace() -> Result
     let error = patch(r#"{"spec": {"namespace": "other"}}"#).await.expect_err("it is fixed").to_string();
     assert!(error.contains("namespace cannot be changed: delete this RemoteCluster and make another one"), "{error}");
     patch(r#"{"spec": {"suspend": true, "kubeconfig": {"context": "eu", "secretName": "prod-2"}}}"#).await?;
+    patch(r#"{"spec": {"proxyURL": "http://[fd00::1]:3128"}}"#).await?;
+    patch(r#"{"spec": {"proxyURL": "http://proxy.example:3128/"}}"#).await?;
 
     let status = json!({"status": {
         "conditions": [{

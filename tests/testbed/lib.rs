@@ -71,6 +71,7 @@ mod binaries;
 mod cache;
 mod certificates;
 mod cluster;
+mod connect_proxy;
 pub mod control_plane;
 mod etcd;
 mod eventually;
@@ -88,6 +89,7 @@ pub use aws::{AccessEntry, Aws, AwsCall, AwsFault, CallMark, EksCluster, FaultId
 pub use binaries::Binaries;
 pub use certificates::Authority;
 pub use cluster::{Cluster, ClusterOptions};
+pub use connect_proxy::ConnectProxy;
 pub use eventually::eventually;
 pub use kubeconfig::Kubeconfig;
 pub use process::Process;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::json;
-use testbed::shared;
+use testbed::{ConnectProxy, shared};
 
 use super::stage::{Stage, end};
 
@@ -25,5 +25,37 @@ async fn roles_that_are_not_allowed_are_not_asked_for() -> Result<()> {
     for name in ["good", "in-team", "as-itself"] {
         stage.is(name, "NoCredentials").await;
     }
+    end(&master).await
+}
+
+#[tokio::test]
+async fn a_cluster_is_reached_by_the_proxy_that_is_named() -> Result<()> {
+    let (management, remote) = (shared("management").await?, shared("remote-a").await?);
+    let stage = Stage::new(&management, "m-proxy").await?;
+    let access = stage.prepare(&remote).await?;
+    let (proxy, other) = (ConnectProxy::start().await?, ConnectProxy::start().await?);
+    // What is said of one cluster counts there, whatever is said of all.
+    let env = [("NO_PROXY".to_owned(), "127.0.0.1".to_owned())];
+    let master = stage.master_in(&["--delete-grace=2s"], &env).await?;
+    stage.kubeconfig("far", &access.to_yaml()).await?;
+    let spec = json!({ "namespace": "m-proxy", "kubeconfig": { "secretName": "far" }, "proxyURL": proxy.url() });
+    stage.remote_cluster_by("far", &spec).await?;
+    stage.is("far", "Connected").await;
+    stage.source("one", "1").await?;
+    stage.copy_is(&remote, "one", |_| true).await;
+    let expected = remote.server_addr().to_string();
+    assert!(!proxy.asked().is_empty() && proxy.asked().iter().all(|to| *to == expected), "{:?}", proxy.asked());
+    // Another one, and then none.
+    stage.change("far", json!({ "proxyURL": other.url() })).await?;
+    stage.is("far", "Connected").await;
+    assert!(!other.asked().is_empty());
+    let before = (proxy.asked().len(), other.asked().len());
+    stage.change("far", json!({ "proxyURL": null })).await?;
+    stage.is("far", "Connected").await;
+    assert_eq!((proxy.asked().len(), other.asked().len()), before);
+    // What no cluster may be at, no proxy may.
+    stage.change("far", json!({ "proxyURL": "http://169.254.169.254:80" })).await?;
+    let message = stage.is("far", "ProxyInvalid").await;
+    assert!(message.contains("--allow-addresses"), "{message}");
     end(&master).await
 }

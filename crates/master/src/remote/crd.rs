@@ -46,6 +46,15 @@ pub struct RemoteClusterSpec {
     /// The cluster is reached by a kubeconfig.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubeconfig: Option<KubeconfigRef>,
+    /// An HTTP proxy on the way to the cluster's API server; by default what the kubeconfig says, and else HTTPS_PROXY and
+    /// NO_PROXY of the master. One that asks for a password belongs there: this object is no place for it.
+    #[serde(default, rename = "proxyURL", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 300))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^http://([0-9A-Za-z.-]+|[[][0-9A-Fa-f:.]+[]]):[0-9]{1,5}/?$')").message(
+            "proxyURL is an HTTP proxy, without user and password: http://HOST:PORT")
+    )]
+    pub proxy_url: Option<String>,
     /// Namespace of the remote cluster that the copies are in. It is never changed: the copies in the old one would
     /// be forgotten there.
     #[serde(default = "operator")]
@@ -247,7 +256,8 @@ mod tests {
         let spec: RemoteClusterSpec = serde_yaml::from_str("kubeconfig: {secretName: prod}").unwrap();
         let kubeconfig = KubeconfigRef { secret_name: "prod".into(), key: "kubeconfig".into(), context: None };
         let (eks, namespace, suspend, on_remove) = (None, "operator".to_owned(), false, OnRemove::Retain);
-        assert_eq!(spec, RemoteClusterSpec { eks, kubeconfig: Some(kubeconfig), namespace, suspend, on_remove });
+        let (kubeconfig, proxy_url) = (Some(kubeconfig), None);
+        assert_eq!(spec, RemoteClusterSpec { eks, kubeconfig, proxy_url, namespace, suspend, on_remove });
         let spec: RemoteClusterSpec = serde_yaml::from_str("eks: {arn: a}").unwrap();
         let eks = EksCluster { arn: "a".into(), role_arn: None, external_id: None };
         assert_eq!((spec.eks, spec.kubeconfig), (Some(eks), None));

@@ -284,7 +284,8 @@ impl Fleet {
             // The CRD's rules let no such object in.
             _ => What::Only(Outcome::Eks(EksError::BadSpec("write exactly one of eks and kubeconfig".to_owned()))),
         };
-        Plan { generation: cluster.metadata.generation, destination: spec.namespace.clone(), what, end }
+        let (generation, destination) = (cluster.metadata.generation, spec.namespace.clone());
+        Plan { generation, destination, proxy: spec.proxy_url.clone(), what, end }
     }
 
     fn by_kubeconfig(&self, kubeconfig: &KubeconfigRef) -> What {

@@ -130,9 +130,10 @@ async fn serve(work: &Work<'_>, trail: &Trail<'_>, place: &Arc<Place>, leave: &S
         Err(error) => return work.say_until(Outcome::Eks(unusable(&error)), leave).await,
     };
     let access = trail.target.proxy.as_deref().map_or_else(|| Ok(access.clone()), |url| access.clone().by_proxy(url));
-    let connection = match access.and_then(|access| work.connection(&access)) {
+    let access = access.map_err(|error| Box::new(Outcome::KubeconfigInvalid(error.to_string())));
+    let connection = match access.and_then(|access| work.connection(access)) {
         Ok(connection) => connection,
-        Err(error) => return work.say_until(Outcome::KubeconfigInvalid(error.to_string()), leave).await,
+        Err(outcome) => return work.say_until(*outcome, leave).await,
     };
     let (place, seen, lost) = (Arc::clone(place), trail.seen.clone(), Arc::clone(&trail.lost));
     let reach = Reach::Eks(EksReach { place, no_token: login.trouble(), login: Arc::clone(&login), seen, lost });

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sync_core::cluster::access::{Access, AccessError};
+use sync_core::cluster::access::Access;
 use sync_core::cluster::connection::Connection;
 use sync_core::cluster::read;
 use sync_core::contract::keys::KUBECONFIG_TYPE;
@@ -45,6 +45,8 @@ pub struct Plan {
     pub generation: Option<i64>,
     /// `spec.namespace`
     pub destination: String,
+    /// `spec.proxyURL`
+    pub proxy: Option<String>,
     /// Connect or not.
     pub what: What,
     /// And whether to copy or to take away.
@@ -105,13 +107,14 @@ pub(super) async fn serve(start: Start, stop: Shutdown) -> Option<RemoteClusterS
         // The one before knows better what it has written than a watch that may be behind.
         last = previous.await.ok().flatten().or(last);
     }
-    let Plan { generation, destination, what, end } = plan;
+    let Plan { generation, destination, proxy, what, end } = plan;
     let span = info_span!("remote", cluster = name);
     let report = Report { going: matches!(end, End::Goes), ..Report::new(generation, destination) };
     let (report, reports) = state::channel(report);
     let teller = Teller::new(Arc::clone(&shared), name.clone(), uid.clone(), last);
     let removal = (end == End::Goes).then(Removal::new);
-    let work = work(Work { shared: &shared, name: &name, uid, labels, claim, removal, report }, what, end, kept, &stop);
+    let work_here = Work { shared: &shared, name: &name, uid, labels, proxy, claim, removal, report };
+    let work = work(work_here, what, end, kept, &stop);
     // Both to the end: a write that is under way must be known to the next task of this name.
     tokio::join!(work.instrument(span.clone()), teller.tell(reports).instrument(span)).1
 }
@@ -124,6 +127,8 @@ pub(super) struct Work<'a> {
     /// Of the RemoteCluster.
     pub(super) uid: Option<String>,
     pub(super) labels: state::Receiver<Labels>,
+    /// `spec.proxyURL`
+    pub(super) proxy: Option<String>,
     pub(super) claim: Claim,
     /// Copies are taken away, and none is made.
     pub(super) removal: Option<Removal>,
@@ -144,10 +149,15 @@ impl Work<'_> {
         stop.begun().await;
     }
 
-    /// The clients. Nothing is sent.
-    pub(super) fn connection(&self, access: &Access) -> Result<Connection, AccessError> {
+    /// The clients, by the proxy that `spec.proxyURL` names or else the way itself. Nothing is sent.
+    pub(super) fn connection(&self, access: Access) -> Result<Connection, Box<Outcome>> {
         self.report.send_modify(|report| report.server = Some(access.server().to_string()));
-        Connection::new(access, self.shared.rules.role.user_agent())
+        let access = match &self.proxy {
+            Some(url) => access.by_proxy(url).map_err(|error| Box::new(Outcome::ProxyInvalid(error.to_string())))?,
+            None => access,
+        };
+        let user_agent = self.shared.rules.role.user_agent();
+        Connection::new(&access, user_agent).map_err(|error| Box::new(Outcome::KubeconfigInvalid(error.to_string())))
     }
 }
 
@@ -181,12 +191,12 @@ pub(super) async fn work_on(work: &Work<'_>, what: What, stop: &Shutdown) {
             drop(kubeconfig);
             let connection = match way {
                 Ok(Way::Eks(target)) => return follow::follow(work, &target, stop).await,
-                Ok(Way::Straight(access)) => work.connection(&access).map_err(|error| error.to_string()),
-                Err(words) => Err(words),
+                Ok(Way::Straight(access)) => work.connection(*access),
+                Err(words) => Err(Box::new(Outcome::KubeconfigInvalid(words))),
             };
             match connection {
                 Ok(connection) => run(work, connection, &Reach::Kubeconfig, stop).await,
-                Err(words) => work.say_until(Outcome::KubeconfigInvalid(words), stop).await,
+                Err(outcome) => work.say_until(*outcome, stop).await,
             }
         }
     }

@@ -24,6 +24,8 @@ pub enum Outcome {
     Secret(SecretError),
     /// The kubeconfig cannot be used. The text is the reader's, which quotes nothing from it.
     KubeconfigInvalid(String),
+    /// `spec.proxyURL` cannot be used.
+    ProxyInvalid(String),
     /// On the way to an EKS cluster.
     Eks(EksError),
     /// A request failed; [`Fault::NamespaceMissing`] is the destination's.
@@ -51,6 +53,7 @@ impl Outcome {
             Self::Suspended => "Suspended",
             Self::Secret(error) => error.reason(),
             Self::KubeconfigInvalid(_) => "KubeconfigInvalid",
+            Self::ProxyInvalid(_) => "ProxyInvalid",
             Self::Eks(error) => error.reason(),
             Self::Fault(fault) | Self::NotKept(fault) => fault.reason(),
             Self::SourceNamespaceMissing(_) => "SourceNamespaceMissing",
@@ -74,6 +77,7 @@ impl Outcome {
             Self::Suspended => "nothing is written or deleted there; set spec.suspend to false to go on".to_owned(),
             Self::Secret(error) => error.to_string(),
             Self::KubeconfigInvalid(text) => format!("the kubeconfig cannot be used: {}", message(text)),
+            Self::ProxyInvalid(text) => format!("spec.proxyURL cannot be used: {}", message(text)),
             Self::Eks(error) => format!("{error}; {}", error.what_to_do()),
             Self::Fault(Fault::NamespaceMissing) => format!(
                 "namespace {destination} does not exist there; make it and our access to it: kubectl apply -f \
@@ -245,6 +249,7 @@ mod tests {
             ),
             (Outcome::Secret(SecretError::KeyMissing(place())), "SecretKeyMissing", "spec.kubeconfig.key"),
             (Outcome::KubeconfigInvalid("no \u{1b}context".into()), "KubeconfigInvalid", "no \\u{1b}context"),
+            (Outcome::ProxyInvalid("a loopback".into()), "ProxyInvalid", "spec.proxyURL cannot be used: a loopback"),
             (
                 Outcome::Eks(EksError::ClusterNotActive("CREATING".into())),
                 "ClusterNotActive",
