@@ -44,7 +44,7 @@ async fn what_is_wrong_with_a_secret_or_its_kubeconfig_is_said_and_can_be_correc
     let token = format!("token: {}", access.token);
     let ca = good.lines().find(|line| line.contains("certificate-authority-data")).unwrap_or_default();
     let invalid = [
-        ("exec", edited(&access, &token, "exec: {command: steal, apiVersion: v1}"), "exec is refused"),
+        ("exec", edited(&access, &token, "exec: {command: steal, apiVersion: v1}"), "exec runs steal"),
         ("no-login", edited(&access, &token, "username: ''"), "token is missing"),
         ("no-ca", edited(&access, ca, ""), "certificate-authority-data is missing"),
         ("plain-http", edited(&access, "https://", "http://"), "server is not https"),
