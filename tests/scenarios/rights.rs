@@ -6,13 +6,14 @@
 
 mod granted;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use granted::{Right, granted, is_denied};
+use http::Method;
 use serde_json::{Value, json};
-use testbed::{Cluster, ClusterOptions, Entry, Kubeconfig, Process};
+use testbed::{Cluster, ClusterOptions, Entry, Kubeconfig, Process, eventually};
 
 use crate::master::stage::{Stage, end};
-use crate::support::{Deployed, Kind, World};
+use crate::support::{AGENT, Deployed, Kind, SOON, World};
 
 /// Every file that grants something.
 const FILES: [&str; 4] =
@@ -122,6 +123,22 @@ async fn whole_life(fleet: &Fleet, stage: &Stage<'_>, access: &Kubeconfig) -> Re
     fleet.management.kubectl(&delete).await.map(drop)
 }
 
+/// Changes a Lease all the time, until its leader has met somebody who was faster, and has read it.
+async fn a_race_for_the_lease(cluster: &Cluster, user: &str, name: &str) {
+    let world = World::of(cluster);
+    let uri = format!("/apis/coordination.k8s.io/v1/namespaces/operator/leases/{name}");
+    eventually(SOON, format!("{user} reads its Lease"), async || {
+        for count in 0..50 {
+            let change = json!({"metadata": {"annotations": {"example.com/count": count.to_string()}}});
+            world.send(Method::PATCH, &uri, "application/merge-patch+json", &change).await?;
+        }
+        let read = cluster.audit().all().await?.user(user).resource("leases").verb("get");
+        ensure!(read.count() > 0, "not yet");
+        Ok(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn what_is_granted_is_used_and_nothing_else_is_needed() -> Result<()> {
     let mut rights = Vec::new();
@@ -133,6 +150,11 @@ async fn what_is_granted_is_used_and_nothing_else_is_needed() -> Result<()> {
     let fleet = Fleet::start().await?;
     let (stage, access, controllers) = fleet.controllers().await?;
     whole_life(&fleet, &stage, &access).await?;
+    let master = stage.user();
+    tokio::join!(
+        a_race_for_the_lease(&fleet.management, &master, "mw-sync-master"),
+        a_race_for_the_lease(&fleet.remote, AGENT, "mw-sync-agent"),
+    );
     for controller in &controllers {
         end(controller).await?;
     }

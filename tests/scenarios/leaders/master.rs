@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use testbed::{Cluster, ClusterOptions};
 
-use super::{RIGHTS, lease};
+use super::lease;
 use crate::master::stage::{SOON, Stage, value};
 use crate::support::World;
 
@@ -13,13 +13,12 @@ use crate::support::World;
 /// nothing before.
 #[tokio::test]
 async fn a_standby_master_goes_on_with_copies_and_status() -> Result<()> {
-    let management = Cluster::start(ClusterOptions::default().without_controller_manager()).await?;
-    let remote = Cluster::start(ClusterOptions::default().without_controller_manager()).await?;
+    let management = Cluster::start(ClusterOptions::default()).await?;
+    let remote = Cluster::start(ClusterOptions::default()).await?;
     let world = World::of(&management);
     management.kubectl(&["apply", "-f", "deploy/crds.yaml"]).await?;
     management.kubectl(&["wait", "--for=condition=Established", "crd/remoteclusters.mw-sync.io"]).await?;
     let stage = Stage::without_crd(&management, "operator").await?;
-    management.kubectl_stdin(&["apply", "-f", "-"], RIGHTS).await?;
     let access = stage.prepare(&remote).await?;
     let first = stage.master(&["--leader-elect"]).await?;
     stage.join("far", &access).await?;

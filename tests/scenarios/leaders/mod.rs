@@ -10,22 +10,13 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use testbed::{Cluster, Mark, Process, Requests, eventually};
 
-use crate::support::{AGENT, SOON, World, install, spawn};
-
-/// What a process may do with its Lease.
-const RIGHTS: &str = include_str!("rights.yaml");
+use crate::support::{AGENT, SOON, World, spawn};
 
 /// One of the processes.
 struct Agent {
     process: Process,
     /// Tells its requests in the audit log from those of the others.
     token: String,
-}
-
-/// Installs the agent, with the right to the Lease.
-async fn site(cluster: &Cluster) -> Result<()> {
-    install(cluster).await?;
-    cluster.kubectl_stdin(&["apply", "-f", "-"], RIGHTS).await.map(drop)
 }
 
 impl Agent {

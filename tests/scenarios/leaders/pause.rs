@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use testbed::{Cluster, ClusterOptions, eventually};
 
-use super::{Agent, site};
-use crate::support::{Kind, SOON, World, annotated};
+use super::Agent;
+use crate::support::{Kind, SOON, World, annotated, install};
 
 const NAMESPACES: usize = 150;
 
@@ -17,7 +17,7 @@ const NAMESPACES: usize = 150;
 async fn a_leader_that_wakes_up_after_its_lease_has_gone_writes_nothing() -> Result<()> {
     let cluster = Cluster::start(ClusterOptions::default().without_controller_manager()).await?;
     let world = World::of(&cluster);
-    site(&cluster).await?;
+    install(&cluster).await?;
     for n in 0..NAMESPACES {
         world.namespace(&format!("n-{n:03}")).await?;
     }

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use testbed::{Cluster, ClusterOptions, eventually};
 
-use super::{Agent, lease, site};
-use crate::support::{AGENT, Kind, SOON, World, annotated};
+use super::{Agent, lease};
+use crate::support::{AGENT, Kind, SOON, World, annotated, install};
 
 /// Of the Lease.
 const LEASE: Duration = Duration::from_secs(15);
@@ -18,7 +18,7 @@ async fn the_standby_takes_over_at_once_from_a_leader_that_ends_and_within_the_l
 -> Result<()> {
     let cluster = Cluster::start(ClusterOptions::default().without_controller_manager()).await?;
     let world = World::of(&cluster);
-    site(&cluster).await?;
+    install(&cluster).await?;
     let first = Agent::start(&cluster).await?;
     first.says(": leading").await;
     let second = Agent::start(&cluster).await?;
@@ -93,7 +93,7 @@ async fn a_leader_that_is_told_to_stop_in_the_middle_leaves_the_rest_to_the_stan
     const NAMESPACES: usize = 150;
     let cluster = Cluster::start(ClusterOptions::default().without_controller_manager()).await?;
     let world = World::of(&cluster);
-    site(&cluster).await?;
+    install(&cluster).await?;
     for n in 0..NAMESPACES {
         world.namespace(&format!("n-{n:03}")).await?;
     }
