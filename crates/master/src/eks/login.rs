@@ -55,7 +55,10 @@ impl Login {
     /// If there is no session, or no token that clusters would take.
     pub async fn begin(session: Arc<Session>, audience: Audience, clock: WallClock) -> Result<Self, EksError> {
         let held = session.get().await?;
-        let (token, signed) = sign(&audience, &clock, &held)?;
+        let (token, signed) = match sign(&audience, &clock, &held) {
+            Ok(signed) => signed,
+            Err(error) => return Err(shorter(&session, error).await),
+        };
         let header = SwapHeader::bearer(token.secret()).map_err(|_| unusable())?;
         let (signed, grant) = (Mutex::new(signed), std::sync::Mutex::new(held.grant));
         Ok(Self { session, audience, clock, header, signed, grant, trouble: watch::Sender::new(None) })
@@ -106,7 +109,7 @@ impl Login {
         if self.clock.now() >= signed.until
             && let Err(error) = self.put(&mut signed, &held)
         {
-            self.tell(Some(error));
+            self.tell(Some(shorter(&self.session, error).await));
             return PAUSE;
         }
         let now = self.clock.now();
@@ -162,6 +165,15 @@ fn sign(audience: &Audience, clock: &WallClock, held: &Held) -> Result<(Token, S
     let at = clock.now();
     let token = audience.token(&held.grant.credentials, at)?;
     Ok((token, Signed { at, until: held.end.min(at + LIFE) }))
+}
+
+/// Where a token was too long, a newer session may have a shorter one: somebody has been told to see to that.
+async fn shorter(session: &Session, error: EksError) -> EksError {
+    if let EksError::TokenTooLong(_) = error {
+        // For the next attempt; why it cannot be had, that attempt learns.
+        let _next = session.get_newer().await;
+    }
+    error
 }
 
 fn unusable() -> EksError {

@@ -151,3 +151,22 @@ async fn tokens_are_dated_as_aws_has_it() {
     let login = login(&aws.eks()).await;
     assert!(signed_at(&login).duration_since(real).unwrap() < 2 * SECOND);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_too_long_is_tried_with_a_newer_session() {
+    let aws = FakeAws::new();
+    let eks = aws.eks();
+    let (session, place) = (eks.session(&key()), facts().place(&arn()).unwrap());
+    *aws.longer.lock().unwrap() = 4000;
+    let attempt = async || eks.login(Arc::clone(&session), &arn(), &place).await.map(drop);
+    assert!(matches!(attempt().await, Err(EksError::TokenTooLong(_))));
+    // Somebody sees to it. Sessions are not asked for all the time, so it takes a while to show.
+    *aws.longer.lock().unwrap() = 0;
+    advance(4 * MINUTE).await;
+    assert!(matches!(attempt().await, Err(EksError::TokenTooLong(_))));
+    assert_eq!(aws.asked("session").len(), 1);
+    advance(MINUTE).await;
+    assert!(matches!(attempt().await, Err(EksError::TokenTooLong(_))));
+    assert_eq!(attempt().await, Ok(()));
+    assert_eq!(aws.asked("session").len(), 2);
+}

@@ -29,6 +29,8 @@ pub(crate) struct FakeAws {
     clock: WallClock,
     /// Life of new sessions; an error instead of one.
     pub(super) sessions: Mutex<Result<Duration, EksError>>,
+    /// How many characters the tokens of new sessions have more than usual.
+    pub(super) longer: Mutex<usize>,
     /// Descriptions to come; the last one stays.
     pub(super) facts: Mutex<VecDeque<Result<Facts, EksError>>>,
     /// The clusters of each region.
@@ -47,6 +49,7 @@ impl FakeAws {
         Arc::new(Self {
             clock: wall_clock(),
             sessions: Mutex::new(Ok(Duration::from_secs(3600))),
+            longer: Mutex::default(),
             facts: Mutex::new(VecDeque::from([Ok(facts())])),
             names: Mutex::default(),
             tags: Mutex::default(),
@@ -102,8 +105,9 @@ impl Aws for FakeAws {
             self.take(format!("session {role} {} {name}", key.region)).await;
             let life = self.sessions.lock().unwrap().clone()?;
             let serial = self.log.lock().unwrap().len();
+            let token = format!("HUNTER2{}", "x".repeat(*self.longer.lock().unwrap()));
             let end = Some(self.clock.now() + life);
-            let credentials = Credentials::new(format!("AKID{serial}"), "HUNTER2", Some("HUNTER2".into()), end, "fake");
+            let credentials = Credentials::new(format!("AKID{serial}"), "HUNTER2", Some(token), end, "fake");
             Ok(Grant { credentials, caller: self.caller.lock().unwrap().clone() })
         }
         .boxed()
