@@ -2,12 +2,14 @@
 
 pub mod args;
 pub mod service_accounts;
+pub mod summary;
 
 use std::sync::Arc;
 
+use summary::Summaries;
 use sync_core::cluster::access::AccessError;
 use sync_core::core::Scope;
-use sync_core::engine::{self, EngineConfig, EngineState};
+use sync_core::engine::{self, EngineConfig, EngineState, Inquiries};
 use sync_core::index::feed::Labels;
 use sync_core::ops::begin::Begun;
 use sync_core::ops::shutdown::Shutdown;
@@ -40,11 +42,14 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), AccessE
         leading: leading.clone(),
     };
     let entries = tokio::spawn(service_accounts::run(entries, subscription, news, shutdown.clone()));
+    let (state, seen) = watch::channel(EngineState::default());
+    let (inquiries, desk) = Inquiries::new();
+    let summary = Summaries::new(Arc::clone(&rules), seed, connection.clone(), leading.clone(), inquiries);
+    let summary = tokio::spawn(summary.run(seen, shutdown.clone()));
     let engine = EngineConfig { rules, scope: Scope::Namespaces, labels, max_in_flight, leading, seed };
-    let (state, _) = watch::channel(EngineState::default());
-    engine::run(engine, connection, passed, state, shutdown).await;
-    // It has been told to stop too, and ends what is under way.
-    drop(entries.await);
+    engine::run(engine, connection, passed, state, desk, shutdown).await;
+    // They have been told to stop too, and end what is under way.
+    drop((entries.await, summary.await));
     sources.ended().await;
     leadership.end().await;
     tracing::info!("stopped");

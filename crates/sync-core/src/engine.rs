@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use tokio::sync::mpsc;
 use tokio::sync::watch as state;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
@@ -23,7 +23,7 @@ use crate::cluster::watch::{News, watch};
 use crate::cluster::{wire, write};
 use crate::contract::object::{Kind, SourceKey};
 use crate::contract::rules::Rules;
-use crate::core::{Core, Input, NameNews, NameWatch, Place, Scope, Settled, Tally};
+use crate::core::{Core, Input, NameNews, NameWatch, Place, Scope, Settled, Standings, Tally};
 use crate::fault::Fault;
 use crate::index::feed::{Labels, Moment};
 use crate::leadership::Leading;
@@ -71,6 +71,31 @@ pub struct EngineState {
     pub tally: Tally,
     /// The first few that are not as they should be, of the sources that settled last.
     pub places: Vec<Place>,
+    /// Another number when [`Core::standings`] may say something else although nothing above has changed.
+    pub changes: u64,
+}
+
+/// Where to ask an engine how all its sources stand.
+#[derive(Clone, Debug)]
+pub struct Inquiries(mpsc::Sender<oneshot::Sender<Standings>>);
+
+/// The engine's end of [`Inquiries`].
+#[derive(Debug)]
+pub struct Desk(mpsc::Receiver<oneshot::Sender<Standings>>);
+
+impl Inquiries {
+    /// Both ends.
+    pub fn new() -> (Self, Desk) {
+        let (sender, receiver) = mpsc::channel(1);
+        (Self(sender), Desk(receiver))
+    }
+
+    /// How all sources stand now; `None` when the engine has ended.
+    pub async fn standings(&self) -> Option<Standings> {
+        let (sender, answer) = oneshot::channel();
+        self.0.send(sender).await.ok()?;
+        answer.await.ok()
+    }
 }
 
 /// The time since this clock was made.
@@ -114,6 +139,7 @@ pub async fn run(
     connection: Connection,
     mut sources: Subscription,
     state: state::Sender<EngineState>,
+    mut desk: Desk,
     shutdown: Shutdown,
 ) {
     let clock = Clock::start();
@@ -166,6 +192,8 @@ pub async fn run(
                 let labels = labels.borrow_and_update().clone();
                 core.on(clock.now(), Input::Labels(labels));
             }
+            // If nobody is left who could ask, this waits for ever.
+            Some(asker) = desk.0.recv() => drop(asker.send(core.standings())),
             () = clock.reach(core.wake_at()) => {}
         }
     }
@@ -304,7 +332,7 @@ impl Reports {
         let fault = core.cluster_fault().or_else(|| self.troubles.first()).cloned();
         // The places too: a pair that fails was pending before, so that counts alone would not tell.
         let places = self.places.values().flatten().take(3).cloned().collect();
-        let next = EngineState { ready: core.is_ready(), fault, tally: core.tally(), places };
+        let next = EngineState { ready: core.is_ready(), fault, tally: core.tally(), places, changes: core.changes() };
         state.send_if_modified(|state| {
             if next.ready && !state.ready {
                 info!("all lists have come");

@@ -49,6 +49,7 @@
 //! | What follows from a failed request? | [`fault`] (the kinds), [`cluster::answer`] (which answer is which) |
 //! | Which of several processes may write? | [`lease`] |
 //! | What is said to people? | [`reason`], [`fault`] (words), [`core`] (`tally.rs`: counts), [`announce`] (Events) |
+//! | How does every source stand at this moment? What does an agent tell the master of it? | [`core`] (`standing.rs`), [`summary`] |
 //! | How is a cluster reached, and what is refused? | [`cluster::access`], [`cluster::kubeconfig`], [`cluster::addresses`] |
 //! | Where does a watch go on after a failure? | [`cluster::watch`], [`cluster::pace`] |
 //! | Flags, logs, signals | [`ops`] |
@@ -166,6 +167,7 @@ pub mod service_accounts;
 #[cfg(test)]
 mod simulation;
 pub mod source_feed;
+pub mod summary;
 pub mod watches;
 
 #[cfg(test)]

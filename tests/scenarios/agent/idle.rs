@@ -50,8 +50,13 @@ async fn an_idle_minute_brings_no_request() -> Result<()> {
         anyhow::Ok(())
     })
     .await;
-    // The watch on the name begins with its list, and then there is no need to look again.
+    // The watch on the name begins with its list, and then there is no need to look again. The summary says so too.
     tokio::time::sleep(Duration::from_secs(5)).await;
+    world
+        .until((Kind::ConfigMap, "operator", "mw-sync-agent"), "tells of the refusal", |summary| {
+            summary["data"]["summary.json"].as_str().is_some_and(|json| json.contains("ForeignObject"))
+        })
+        .await;
 
     let (mark, cpu) = (cluster.audit().mark().await?, agent.cpu_seconds()?);
     tokio::time::sleep(Duration::from_secs(60)).await;

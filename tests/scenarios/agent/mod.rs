@@ -22,4 +22,5 @@ mod rivals;
 mod secrecy;
 mod selection;
 mod spellings;
+mod summary;
 mod thousand;

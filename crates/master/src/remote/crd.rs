@@ -8,6 +8,8 @@ use kube::{CustomResource, CustomResourceExt as _, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::receipt::{AgentStatus, CopyStatus};
+
 /// First lines of `deploy/crds.yaml`.
 const HEADER: &str = "\
 # Written by `master crd`; do not edit. No other manifest deletes it: with the definition all RemoteClusters would go.
@@ -31,6 +33,7 @@ const HEADER: &str = "\
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Synced", type_ = "integer", json_path = ".status.sources.synced"),
     printcolumn(name = "Refused", type_ = "integer", json_path = ".status.sources.refused"),
+    printcolumn(name = "Agent", type_ = "string", json_path = ".status.agent.state"),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -179,6 +182,13 @@ pub struct RemoteClusterStatus {
     /// How many sources there are for this cluster.
     #[serde(default)]
     pub sources: Option<Sources>,
+    /// What the agent there says.
+    #[serde(default)]
+    pub agent: Option<AgentStatus>,
+    /// Where each source is.
+    #[serde(default)]
+    #[schemars(length(max = 500))]
+    pub copies: Vec<CopyStatus>,
     /// The `metadata.generation` that this status is about.
     #[serde(default)]
     pub observed_generation: Option<i64>,

@@ -88,7 +88,7 @@ async fn along(work: &Work<'_>, trail: &Trail<'_>, stop: &Shutdown) {
             return;
         }
         info!("the cluster has moved, been made anew, or got another certificate authority");
-        work.report.send_modify(|report| report.sources = None);
+        work.report.send_modify(|report| (report.sources, report.receipt) = (None, None));
     }
 }
 

@@ -111,6 +111,6 @@ pub(super) async fn copy(
         if !overtaken {
             return;
         }
-        work.report.send_modify(|report| report.sources = None);
+        work.report.send_modify(|report| (report.sources, report.receipt) = (None, None));
     }
 }

@@ -6,6 +6,7 @@ pub mod fleet;
 mod follow;
 mod identity;
 mod reach;
+pub mod receipt;
 pub mod removal;
 pub mod secret;
 pub mod serve;

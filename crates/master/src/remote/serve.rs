@@ -1,6 +1,7 @@
 //! One remote cluster: connect, run an engine, and say in the RemoteCluster's status how it fares.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use sync_core::cluster::read;
 use sync_core::contract::keys::KUBECONFIG_TYPE;
 use sync_core::contract::object::Kind;
 use sync_core::core::{Scope, Tally};
-use sync_core::engine::{self, EngineConfig, EngineState};
+use sync_core::engine::{self, EngineConfig, EngineState, Inquiries};
 use sync_core::fault::{Fault, message};
 use sync_core::index::feed::Labels;
 use sync_core::ops::shutdown::Shutdown;
@@ -26,6 +27,7 @@ use super::fleet::Shared;
 use super::follow;
 use super::identity::{self, Identity, Unknown};
 use super::reach::Reach;
+use super::receipt::Receipts;
 use super::removal::{self, End, Removal};
 use super::secret::SecretError;
 use super::status::{Outcome, Report};
@@ -278,9 +280,12 @@ pub(super) async fn copy(work: &Work<'_>, connection: Connection, reach: &Reach,
     let (sender, mut engine_state) = state::channel(EngineState::default());
     let (mut sources, mut news) = (shared.sources.state(), reach.news());
     // On a task of its own: it plans and reads replies, and that should not wait for the status.
+    let (inquiries, desk) = Inquiries::new();
+    let receipts = Receipts::new(&config, connection.clone(), inquiries, engine_state.clone());
+    let mut receipts = pin!(receipts.follow(report));
     let sources_here = shared.sources.subscribe();
     let sources_here = if removal.is_some() { removal::farewell(sources_here) } else { sources_here };
-    let engine = engine::run(config, connection, sources_here, sender, stop.clone());
+    let engine = engine::run(config, connection, sources_here, sender, desk, stop.clone());
     let mut engine = tokio::spawn(engine.in_current_span());
     loop {
         let source_missing = sources.borrow_and_update().namespace_missing;
@@ -308,6 +313,8 @@ pub(super) async fn copy(work: &Work<'_>, connection: Connection, reach: &Reach,
             Ok(()) = engine_state.changed() => {}
             Ok(()) = sources.changed() => {}
             () = news.next() => {}
+            // It goes on for as long as the engine does.
+            () = &mut receipts => {}
         }
     }
 }

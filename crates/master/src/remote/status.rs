@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use sync_core::fault::{Fault, message};
 
 use super::crd::{RemoteClusterStatus, Sources};
+use super::receipt::Receipt;
 use super::secret::SecretError;
 use crate::eks::error::EksError;
 
@@ -136,13 +137,25 @@ pub struct Report {
     pub identity: Option<String>,
     /// Counts of the engine, if one runs.
     pub sources: Option<Sources>,
+    /// Where each source is, if an engine runs.
+    pub receipt: Option<Receipt>,
 }
 
 impl Report {
     /// Of a RemoteCluster of which nothing is known yet.
     pub const fn new(generation: Option<i64>, destination: String) -> Self {
         let (going, outcome) = (false, Outcome::Connecting);
-        Self { generation, destination, going, outcome, server: None, version: None, identity: None, sources: None }
+        Self {
+            generation,
+            destination,
+            going,
+            outcome,
+            server: None,
+            version: None,
+            identity: None,
+            sources: None,
+            receipt: None,
+        }
     }
 
     /// Of the condition.
@@ -180,12 +193,20 @@ pub fn next(old: Option<&RemoteClusterStatus>, report: &Report, now: Timestamp) 
     let kept = |old: &Option<String>| old.clone().filter(|_| server == before.server);
     let version = report.version.clone().or_else(|| kept(&before.version));
     let identity = report.identity.clone().or_else(|| kept(&before.identity));
+    // What was said of a version stays true of it; an engine that has just begun knows nothing newer yet.
+    let (agent, copies) = match &report.receipt {
+        Some(receipt) => (Some(receipt.agent.clone()), receipt.copies.clone()),
+        None if report.sources.is_some() => (before.agent.clone(), before.copies.clone()),
+        None => (None, Vec::new()),
+    };
     let next = RemoteClusterStatus {
         conditions: conditions(&before.conditions, report, now),
         server,
         version,
         identity,
         sources: report.sources,
+        agent,
+        copies,
         observed_generation: report.generation,
     };
     (old != Some(&next)).then_some(next)

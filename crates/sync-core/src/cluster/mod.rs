@@ -7,7 +7,8 @@
 //! | [`request`], [`answer`], [`path`] | one request, its answer, and what a failed one means |
 //! | [`wire`], [`lines`] | objects as they are on the wire |
 //! | [`query`], [`watch`], [`pace`] | list and watch |
-//! | [`mod@write`], [`read`], [`events`], [`service_accounts`], [`lease`] | one order, one object, one Event, one ServiceAccount, the Lease |
+//! | [`mod@write`], [`read`], [`events`] | one order, one object, one Event |
+//! | [`service_accounts`], [`summary`], [`lease`] | one ServiceAccount, the agent's summary, the Lease |
 
 pub mod access;
 pub mod addresses;
@@ -26,6 +27,7 @@ pub mod read;
 pub mod renew;
 pub mod request;
 pub mod service_accounts;
+pub mod summary;
 pub mod watch;
 pub mod wire;
 pub mod write;

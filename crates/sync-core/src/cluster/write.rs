@@ -20,7 +20,7 @@ use crate::plan::Inside;
 /// which is 10 s by default, and the write is in doubt then. Under a Lease it is [`crate::lease::DEADLINE`].
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 pub(super) const JSON_PATCH: &str = "application/json-patch+json";
 
 /// [`execute_within`] the usual [`DEADLINE`].
@@ -127,7 +127,7 @@ fn looked_inside(object: Object) -> Option<Looked> {
     Some(Looked { metadata: Metadata { uid, rv, labels, annotations }, inside: Some(inside) })
 }
 
-fn request(method: Method, path: &str, content: &str, body: &Bytes) -> Result<Request<Body>, Fault> {
+pub(super) fn request(method: Method, path: &str, content: &str, body: &Bytes) -> Result<Request<Body>, Fault> {
     with_accept(method, path, content, METADATA, body)
 }
 

@@ -136,6 +136,15 @@ impl fmt::Display for Rv {
     }
 }
 
+/// One version of an object: which one it is, and which write to it was the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// `metadata.uid`
+    pub uid: Uid,
+    /// `metadata.resourceVersion`
+    pub rv: Rv,
+}
+
 /// What is replicated of an object: the part that must be equal, exactly. `Debug` shows no payload.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Content {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::desired::Template;
 use super::keys;
-use super::object::{Kind, Object, SourceKey, Uid};
+use super::object::{Kind, Object, SourceKey, Version};
 use super::options::{BadOption, OnDelete, Options, nearest};
 use super::rules::{Role, Rules};
 
@@ -13,8 +13,8 @@ use super::rules::{Role, Rules};
 pub struct Source {
     /// Kind and name.
     pub key: SourceKey,
-    /// Its uid, for Events on it.
-    pub uid: Uid,
+    /// Its uid, for Events on it, and how far it is read.
+    pub version: Version,
     /// What it asks for.
     pub reading: Reading,
     /// Whether this is itself a master's replica: it may vanish without having been switched off, by an accident
@@ -103,8 +103,8 @@ impl Source {
         let key = SourceKey { kind: object.kind, name: object.name.as_str().into() };
         let managed_by = object.labels.get(keys::MANAGED_BY).map(String::as_str);
         let from_master = managed_by == Some(Role::Master.as_str());
-        let uid = object.uid;
-        Self { key, uid, reading: read(rules, object, from_master), from_master }
+        let version = Version { uid: object.uid, rv: object.rv };
+        Self { key, version, reading: read(rules, object, from_master), from_master }
     }
 }
 

@@ -15,7 +15,7 @@ impl Core {
                 let id = self.source_id(&key);
                 let lane = if matches!(want, Want::Off(_)) { Lane::Removed } else { Lane::Changed };
                 if let Some(source) = self.sources.get_mut(&id) {
-                    (source.want, source.bodies) = (Some(want), None);
+                    (source.want, source.version, source.bodies) = (Some(want), None, None);
                     (source.asked, source.forgotten) = (false, false);
                 }
                 for state in self.pairs.range_mut(Pair::all_of(id)).map(|(_, state)| state) {
@@ -23,6 +23,12 @@ impl Core {
                 }
                 self.rivals.source_changed(id);
                 self.touch_source(id, lane);
+            }
+            SourceNews::Version(key, version) => {
+                if let Some(source) = self.source_ids.get(&key).and_then(|id| self.sources.get_mut(id)) {
+                    source.version = Some(version);
+                    self.changes += 1;
+                }
             }
             SourceNews::Forgotten(key) => {
                 if let Some(id) = self.source_ids.get(&key).copied() {

@@ -16,9 +16,13 @@ mod names;
 #[cfg(test)]
 mod option_tests;
 pub(crate) mod rivals;
+mod scope;
 mod settle;
 #[cfg(test)]
 mod situation_tests;
+mod standing;
+#[cfg(test)]
+mod standing_tests;
 mod tally;
 #[cfg(test)]
 mod test_stage;
@@ -31,7 +35,7 @@ use crate::contract::body;
 use crate::contract::desired::Desired;
 use crate::contract::fingerprint::Shapes;
 use crate::contract::marks::{End, Sighting};
-use crate::contract::object::{Kind, PerKind, Rv, SourceKey, Uid};
+use crate::contract::object::{Kind, PerKind, Rv, SourceKey, Uid, Version};
 use crate::contract::rules::Rules;
 use crate::fault::Fault;
 use crate::index::feed::{Feed, Labels, Moment, NamespaceSeen};
@@ -45,6 +49,9 @@ use crate::queue::{Lane, Queue};
 use crate::rng::Rng;
 
 pub use names::{NameNews, NameWatch};
+pub use scope::Scope;
+pub use standing::{Asks, Standing, Standings};
+pub(crate) use tally::PLACES;
 pub use tally::{Place, Settled, Tally};
 
 /// First pause after a failure, doubled each time.
@@ -59,38 +66,6 @@ const MUTATED_AGAIN: Duration = Duration::from_secs(1800);
 const LATE: Duration = Duration::from_secs(120);
 /// How long the event of an object that a look has found may take before it is looked at again.
 const AWAIT: Duration = Duration::from_secs(5);
-
-/// Where copies belong in this cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Every namespace but the source namespace; a watch tells which there are.
-    Namespaces,
-    /// One namespace of a remote cluster. Whether it exists, only a write tells.
-    One {
-        /// The namespace.
-        namespace: String,
-        /// Name of the RemoteCluster; sources select by it.
-        cluster: String,
-    },
-}
-
-impl Scope {
-    /// The one namespace, if it is one.
-    pub fn namespace(&self) -> Option<&str> {
-        match self {
-            Self::Namespaces => None,
-            Self::One { namespace, .. } => Some(namespace),
-        }
-    }
-
-    /// The remote cluster; empty for an agent's own.
-    pub fn cluster(&self) -> &str {
-        match self {
-            Self::Namespaces => "",
-            Self::One { cluster, .. } => cluster,
-        }
-    }
-}
 
 /// Something that happened.
 #[derive(Debug)]
@@ -115,6 +90,8 @@ pub enum Input {
 struct SourceState {
     key: SourceKey,
     want: Option<Want>,
+    /// Which version of it wants that.
+    version: Option<Version>,
     /// Kept while pairs of it wait, so that a body is serialised once.
     bodies: Option<Arc<body::Bodies>>,
     asked: bool,
@@ -210,6 +187,7 @@ pub struct Core {
     /// The sum of all sources.
     tally: Tally,
     licence: Licence,
+    changes: u64,
 }
 
 impl Core {
@@ -250,6 +228,7 @@ impl Core {
             touched: BTreeSet::new(),
             tally: Tally::default(),
             licence: Licence::default(),
+            changes: 0,
             scope,
         };
         if let Scope::One { namespace, .. } = core.scope.clone() {
@@ -355,7 +334,15 @@ impl Core {
         let tally = tally::SourceTally::default();
         self.sources.insert(
             id,
-            SourceState { key: key.clone(), want: None, bodies: None, asked: false, forgotten: false, tally },
+            SourceState {
+                key: key.clone(),
+                want: None,
+                version: None,
+                bodies: None,
+                asked: false,
+                forgotten: false,
+                tally,
+            },
         );
         id
     }

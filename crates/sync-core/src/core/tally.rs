@@ -7,7 +7,7 @@ use crate::contract::object::SourceKey;
 use crate::reason::Reason;
 
 /// How many places a report names.
-const PLACES: usize = 3;
+pub(crate) const PLACES: usize = 3;
 
 /// How the pairs of one source, or of all, stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,6 +108,7 @@ impl Core {
         let ready: Vec<_> = self.touched.iter().filter(|id| !self.queue.is_open(**id) && known(id)).copied().collect();
         let mut settled = Vec::new();
         for id in ready {
+            self.changes += 1;
             self.touched.remove(&id);
             settled.extend(self.report(id));
             if let Some(source) = self.sources.get_mut(&id) {
@@ -125,7 +126,7 @@ impl Core {
         self.tally
     }
 
-    fn report(&self, id: SourceId) -> Option<Settled> {
+    pub(super) fn report(&self, id: SourceId) -> Option<Settled> {
         let source = self.sources.get(&id)?;
         let tally = source.tally.tally;
         let (mut places, mut not_selected) = (Vec::new(), 0);

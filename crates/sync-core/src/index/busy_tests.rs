@@ -39,7 +39,7 @@ fn a_source_that_changes_all_the_time_is_told_every_ten_seconds() {
     // The last state comes too, and then it is well.
     assert_eq!(sources.wake_at(), Some(at(70)));
     sources.tick(at(70));
-    let last = sources.take_news();
+    let last = wants(&mut sources);
     let [SourceNews::Want(_, Want::On(desired))] = &last[..] else { panic!("{last:?}") };
     assert_eq!(desired.content.data["k"], "160");
     sources.tick(at(99));
@@ -90,11 +90,11 @@ fn a_freeze_is_never_delayed() {
     (1..=5).for_each(|n| drop(apply(&mut sources, at(0), data(n))));
     let typo = source("perhaps", |object| drop(object.content.data.insert("k".into(), "6".into())));
     sources.on_source(at(1), Kind::Secret, Feed::Applied(typo));
-    let frozen = sources.take_news();
+    let frozen = wants(&mut sources);
     let [SourceNews::Want(_, Want::Frozen(desired))] = &frozen[..] else { panic!("{frozen:?}") };
     assert_eq!(desired.content.data["k"], "2", "the data are late");
     sources.tick(at(10));
-    let frozen = sources.take_news();
+    let frozen = wants(&mut sources);
     let [SourceNews::Want(_, Want::Frozen(desired))] = &frozen[..] else { panic!("{frozen:?}") };
     assert_eq!(desired.content.data["k"], "6");
 }
@@ -109,4 +109,14 @@ fn frozen_is_not_forgotten_for_being_busy() {
     apply(&mut sources, at(20), plain("perhaps"));
     (20..=90).for_each(|n| sources.tick(at(n)));
     assert_eq!(remarks(&mut sources).last(), Some(&"frozen"));
+}
+
+#[test]
+fn the_version_of_what_is_held_is_told_with_it() {
+    let mut sources = listed(&[in_version(1, plain("yes"))]);
+    (1..=5).for_each(|n| sources.on_source(at(0), Kind::Secret, Feed::Applied(in_version(1 + n, data(n)))));
+    let told = versions(&mut sources);
+    assert_eq!(told.last().map(String::as_str), Some("version 3"), "{told:?}");
+    sources.tick(at(10));
+    assert_eq!(versions(&mut sources), ["on 01", "version 6"]);
 }

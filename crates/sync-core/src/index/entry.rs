@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::feed::Moment;
 use super::pace::Pace;
 use crate::contract::desired::Desired;
-use crate::contract::object::Uid;
+use crate::contract::object::{Uid, Version};
 use crate::contract::options::OnDelete;
 use crate::contract::source::Reading;
 use crate::plan::Want;
@@ -14,7 +14,8 @@ use crate::reason::Reason;
 /// One source that is known.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) uid: Option<Uid>,
+    /// The last that was seen.
+    pub(super) version: Option<Version>,
     /// `None` once it is gone.
     pub(super) reading: Option<Reading>,
     /// The last reading was an explicit `no`, or the absence is confirmed: copies go.
@@ -33,12 +34,14 @@ pub(super) struct Entry {
     /// What is wanted is told when it is due.
     pub(super) held: bool,
     pub(super) told: Option<Want>,
+    /// The version that wants what was told, if engines know.
+    pub(super) told_version: Option<Version>,
 }
 
 impl Entry {
-    pub(super) fn new(uid: Option<Uid>, reading: Option<Reading>, from_master: bool) -> Self {
+    pub(super) fn new(version: Option<Version>, reading: Option<Reading>, from_master: bool) -> Self {
         Self {
-            uid,
+            version,
             off: matches!(reading, Some(Reading::Off(_))),
             how: reading.as_ref().and_then(how),
             reading,
@@ -50,7 +53,26 @@ impl Entry {
             busy: false,
             held: false,
             told: None,
+            told_version: None,
         }
+    }
+
+    /// Its uid, as it is or last was.
+    pub(super) fn uid(&self) -> Option<Uid> {
+        self.version.map(|version| version.uid)
+    }
+
+    /// The version that wants what was told, if that is news; `want_told`: what it wants was told just now.
+    pub(super) fn news_of_version(&mut self, want_told: bool) -> Option<Version> {
+        if want_told {
+            self.told_version = None;
+        }
+        // While it is held, what was told is what an earlier version wants.
+        if self.held || !matches!(self.told, Some(Want::On(_) | Want::Frozen(_))) {
+            return None;
+        }
+        let before = std::mem::replace(&mut self.told_version, self.version);
+        self.version.filter(|_| self.version != before)
     }
 
     /// What is told now of what is wanted, and when there is more to do. What may write everywhere waits if it

@@ -1,7 +1,7 @@
 //! What [`Sources`](super::sources::Sources) tells engines and people, and what it asks to be confirmed.
 
 use super::feed::SourceNamespace;
-use crate::contract::object::{SourceKey, Uid};
+use crate::contract::object::{SourceKey, Uid, Version};
 use crate::contract::source::{Freeze, Never, Reading};
 use crate::lease::Term;
 use crate::plan::Want;
@@ -12,6 +12,8 @@ use crate::reason::Reason;
 pub enum SourceNews {
     /// What is wanted of the replicas of this source from now on.
     Want(SourceKey, Want),
+    /// What was last told of this source is what this version of it wants. Told only of one that is on or frozen.
+    Version(SourceKey, Version),
     /// Nothing is known of this source any more.
     Forgotten(SourceKey),
     /// The source namespace, and whether deletions are frozen because it is Terminating or missing.

@@ -148,7 +148,7 @@ impl Sources {
 
     /// `metadata.uid` of a source, as it is or last was.
     pub fn uid(&self, key: &SourceKey) -> Option<Uid> {
-        self.entries.get(key)?.uid
+        self.entries.get(key)?.uid()
     }
 
     /// `--delete-grace`
@@ -162,11 +162,11 @@ impl Sources {
     }
 
     fn applied(&mut self, now: Moment, source: Source) {
-        let Source { key, uid, reading, from_master } = source;
+        let Source { key, version, reading, from_master } = source;
         let plain = matches!(reading, Reading::Plain);
         let Some(entry) = self.entries.get_mut(&key) else {
             if !plain {
-                let entry = Entry::new(Some(uid), Some(reading), from_master);
+                let entry = Entry::new(Some(version), Some(reading), from_master);
                 self.entries.insert(key.clone(), entry);
                 self.tell(now, &key);
             }
@@ -176,7 +176,7 @@ impl Sources {
         if !(entry.off && plain) {
             (entry.off, entry.how) = (matches!(reading, Reading::Off(_)), how(&reading));
         }
-        (entry.uid, entry.from_master, entry.reading) = (Some(uid), from_master, Some(reading));
+        (entry.version, entry.from_master, entry.reading) = (Some(version), from_master, Some(reading));
         self.tell(now, &key);
     }
 
@@ -197,17 +197,24 @@ impl Sources {
         }
     }
 
-    /// Decides what is wanted of a source and tells it if that is news.
+    /// Tells what is wanted of a source, and which version of it wants that, if either is news.
     fn tell(&mut self, now: Moment, key: &SourceKey) {
+        let told = self.tell_want(now, key);
+        let version = self.entries.get_mut(key).and_then(|entry| entry.news_of_version(told));
+        self.news.extend(version.map(|version| SourceNews::Version(key.clone(), version)));
+    }
+
+    /// Decides what is wanted of a source and tells it if that is news, which it returns.
+    fn tell_want(&mut self, now: Moment, key: &SourceKey) -> bool {
         let namespace = self.namespace.is();
-        let Some(entry) = self.entries.get_mut(key) else { return };
+        let Some(entry) = self.entries.get_mut(key) else { return false };
         // That of a pause is none of a grace.
         let since = entry.due.filter(|_| !entry.held && !entry.busy);
         let desired = |template: &Template| Some(Arc::new(template.desired(namespace?.uid)));
         let (want, due) = match &entry.reading {
             Some(Reading::On(template) | Reading::Frozen(template, _)) => {
                 // Replicas carry the uid of the source namespace: without it none can be made.
-                let Some(desired) = desired(template) else { return };
+                let Some(desired) = desired(template) else { return false };
                 let frozen = matches!(entry.reading, Some(Reading::Frozen(..)));
                 (if frozen { Want::Frozen(desired) } else { Want::On(desired) }, None)
             }
@@ -240,12 +247,12 @@ impl Sources {
         if due.is_none() {
             entry.attempts = 0;
         }
-        let uid = entry.uid;
+        let uid = entry.uid();
         if entry.busy && !was_busy && !matches!(entry.told, Some(Want::Frozen(_))) {
             self.remarks.push(Remark::Busy(key.clone(), uid));
         }
         if entry.told.as_ref().is_some_and(|told| same(told, &want)) {
-            return;
+            return false;
         }
         let troubled = matches!(entry.told, Some(Want::Frozen(_) | Want::Never | Want::Leaving(_)));
         match (&entry.reading, &want, uid) {
@@ -263,6 +270,7 @@ impl Sources {
         }
         entry.told = Some(want.clone());
         self.news.push(SourceNews::Want(key.clone(), want));
+        true
     }
 
     /// Lets time pass: what was due by `now` happens.
@@ -276,7 +284,7 @@ impl Sources {
             } else if entry.busy {
                 entry.busy = false;
                 if !matches!(entry.told, Some(Want::Frozen(_))) {
-                    self.remarks.push(Remark::Fine(key, entry.uid));
+                    self.remarks.push(Remark::Fine(key, entry.uid()));
                 }
             } else if entry.off {
                 self.entries.remove(&key);
@@ -346,8 +354,10 @@ impl Sources {
         if self.namespace != Seen::Unknown {
             all.push(self.namespace_news());
         }
-        let wants = self.entries.iter().filter_map(|(key, entry)| Some((key, entry.told.as_ref()?)));
-        all.extend(wants.map(|(key, want)| SourceNews::Want(key.clone(), want.clone())));
+        for (key, entry) in &self.entries {
+            all.extend(entry.told.clone().map(|want| SourceNews::Want(key.clone(), want)));
+            all.extend(entry.told_version.map(|version| SourceNews::Version(key.clone(), version)));
+        }
         if self.complete {
             all.push(SourceNews::Complete);
         }

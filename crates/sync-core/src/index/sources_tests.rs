@@ -59,6 +59,7 @@ fn word(news: &SourceNews) -> String {
         SourceNews::Want(_, Want::Never) => "never".into(),
         SourceNews::Want(_, Want::Leaving(why)) => format!("leaving {why}"),
         SourceNews::Want(_, Want::Off(_)) => "off".into(),
+        SourceNews::Version(_, version) => format!("version {}", version.rv),
         SourceNews::Forgotten(_) => "forgotten".into(),
         SourceNews::Namespace { deletes_frozen: true, .. } => "frozen namespace".into(),
         SourceNews::Namespace { .. } => "namespace".into(),
@@ -83,8 +84,24 @@ fn listed(secrets: &[Source]) -> Sources {
     sources
 }
 
+/// What is wanted; versions are told apart, see [`versions`].
 fn news(sources: &mut Sources) -> Vec<String> {
+    wants(sources).iter().map(word).collect()
+}
+
+fn wants(sources: &mut Sources) -> Vec<SourceNews> {
+    sources.take_news().into_iter().filter(|news| !matches!(news, SourceNews::Version(..))).collect()
+}
+
+/// The versions that are told, and what comes before each.
+fn versions(sources: &mut Sources) -> Vec<String> {
     sources.take_news().iter().map(word).collect()
+}
+
+/// The same object in another version.
+fn in_version(rv: u64, mut source: Source) -> Source {
+    source.version.rv = Rv(rv);
+    source
 }
 
 fn apply(sources: &mut Sources, now: Moment, source: Source) -> Vec<String> {
@@ -309,6 +326,29 @@ fn remarks_are_made_once_and_taken_back() {
     assert!(matches!(sources.take_remarks()[..], [Remark::Leaving(..)]));
 }
 
+#[test]
+fn a_version_is_told_when_what_it_wants_has_been() {
+    let mut sources = listed(&[in_version(3, plain("yes"))]);
+    assert_eq!(versions(&mut sources), ["namespace", "on 01", "version 3", "complete"]);
+    // One that wants the same, one that wants something else, and the same event once more.
+    sources.on_source(at(1), Kind::Secret, Feed::Applied(in_version(4, plain("yes"))));
+    assert_eq!(versions(&mut sources), ["version 4"]);
+    let changed = in_version(5, source("yes", |object| drop(object.content.data.insert("k".into(), "x".into()))));
+    for told in [vec!["on 01", "version 5"], vec![]] {
+        sources.on_source(at(1), Kind::Secret, Feed::Applied(changed.clone()));
+        assert_eq!(versions(&mut sources), told);
+    }
+    // What goes has none, and an old one is not told again when it is back.
+    sources.on_source(at(2), Kind::Secret, Feed::Applied(in_version(6, plain("no"))));
+    assert_eq!(versions(&mut sources), ["off"]);
+    assert!(!sources.snapshot().iter().any(|news| matches!(news, SourceNews::Version(..))));
+    sources.on_source(at(3), Kind::Secret, Feed::Applied(in_version(7, plain("yes"))));
+    assert_eq!(versions(&mut sources), ["on 01", "version 7"]);
+    // Another incarnation of the namespace wants other marks of the same version.
+    sources.on_namespace(at(60), Feed::Applied(namespace(2, false)));
+    assert_eq!(versions(&mut sources), ["namespace", "on 02", "version 7"]);
+}
+
 proptest! {
     /// Whoever hears a snapshot and then the news knows what one who heard all the news knows.
     #[test]
@@ -320,11 +360,13 @@ proptest! {
             for news in heard {
                 let slot = match news {
                     SourceNews::Want(..) | SourceNews::Forgotten(_) => "source",
+                    SourceNews::Version(..) => "version",
                     SourceNews::Namespace { .. } => "namespace",
                     SourceNews::Complete => "complete",
                     SourceNews::Current(_) => panic!("the feed's affair"),
                 };
-                state.retain(|line| !line.starts_with(slot));
+                // A version is of what was told last.
+                state.retain(|line| !line.starts_with(slot) && (slot != "source" || !line.starts_with("version")));
                 if !matches!(news, SourceNews::Forgotten(_)) {
                     state.push(format!("{slot} {}", word(news)));
                 }

@@ -37,7 +37,7 @@ impl Accounts {
             SourceNews::Forgotten(key) => {
                 self.gate.passed.extend(self.gate.held.remove(key).map(|(_, news)| news));
             }
-            SourceNews::Namespace { .. } | SourceNews::Complete | SourceNews::Current(_) => {}
+            SourceNews::Version(..) | SourceNews::Namespace { .. } | SourceNews::Complete | SourceNews::Current(_) => {}
         }
         self.gate.passed.push(news);
     }

@@ -73,7 +73,7 @@ impl Accounts {
                     self.begins_to_lead();
                 }
             }
-            SourceNews::Want(..) | SourceNews::Forgotten(_) => {}
+            SourceNews::Want(..) | SourceNews::Version(..) | SourceNews::Forgotten(_) => {}
         }
         self.hold_or_pass(news);
     }

@@ -77,7 +77,14 @@ impl Process {
             };
             let (sender, state) = watch::channel(EngineState::default());
             let connection = connection(stage, process, cluster);
-            engines.push(tokio::spawn(engine::run(config, connection, feed.subscribe(), sender, shutdown.clone())));
+            engines.push(tokio::spawn(engine::run(
+                config,
+                connection,
+                feed.subscribe(),
+                sender,
+                engine::Inquiries::new().1,
+                shutdown.clone(),
+            )));
             states.push((cluster, state));
         }
         Self { number: process, shutdown, engines, states, labelled }

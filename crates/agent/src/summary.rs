@@ -1,0 +1,186 @@
+//! Writes the agent's summary: soon after a change, at most every 10 s, and now and then as a sign of life.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sync_core::cluster::connection::Connection;
+use sync_core::cluster::summary::{self, Stored};
+use sync_core::contract::rules::Rules;
+use sync_core::engine::{EngineState, Inquiries};
+use sync_core::fault::Fault;
+use sync_core::leadership::Leading;
+use sync_core::ops::shutdown::Shutdown;
+use sync_core::rng::Rng;
+use sync_core::summary::{HEARTBEAT, NAME, Summary};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::{debug, warn};
+
+/// Least time between two writes (DESIGN section 7).
+const EVERY: Duration = Duration::from_secs(10);
+/// A change is told so much later: most fan-outs are over by then, and need no second write.
+const SETTLING: Duration = Duration::from_millis(500);
+/// First and longest pause after a failure.
+const BACKOFF_FIRST: Duration = Duration::from_secs(2);
+const BACKOFF_MOST: Duration = Duration::from_secs(300);
+
+/// Who writes the summary.
+#[derive(Debug)]
+pub struct Summaries {
+    /// Who we are.
+    rules: Arc<Rules>,
+    /// Seed of the jitter.
+    seed: u64,
+    /// The way to the cluster.
+    connection: Connection,
+    /// Whether this process may write.
+    leading: Leading,
+    /// Where to ask how all stands.
+    inquiries: Inquiries,
+    flight: Option<JoinHandle<Result<(), Fault>>>,
+}
+
+/// How long a write that is under way may take to end when we are told to stop.
+const ENDING: Duration = Duration::from_secs(1);
+
+/// What stands there, as far as we know.
+struct Written {
+    json: String,
+    /// When the next sign of life is due.
+    beat: Instant,
+    exists: bool,
+}
+
+impl Summaries {
+    /// Nothing is written yet.
+    pub const fn new(
+        rules: Arc<Rules>,
+        seed: u64,
+        connection: Connection,
+        leading: Leading,
+        inquiries: Inquiries,
+    ) -> Self {
+        Self { rules, seed, connection, leading, inquiries, flight: None }
+    }
+
+    /// Runs until it is told to stop or the engine has ended.
+    pub async fn run(mut self, mut state: watch::Receiver<EngineState>, shutdown: Shutdown) {
+        tokio::select! {
+            biased;
+            () = shutdown.begun() => {}
+            () = self.write_all(&mut state) => {}
+        }
+        if let Some(flight) = self.flight.take()
+            && timeout(ENDING, flight).await.is_err()
+        {
+            self.leading.leave_open();
+        }
+    }
+
+    async fn write_all(&mut self, state: &mut watch::Receiver<EngineState>) {
+        if state.wait_for(|state| state.ready).await.is_err() {
+            return;
+        }
+        let mut rng = Rng::new(self.seed);
+        let (mut written, mut failures, mut foreign) = (None, 0_u8, false);
+        loop {
+            self.leading.allowed().await;
+            // Another process may have led meanwhile.
+            let term = self.leading.term();
+            let known = match written.take().filter(|(known, _)| *known == term) {
+                Some((_, known)) => known,
+                None => self.begin(&mut rng).await,
+            };
+            let known = &mut written.insert((term, known)).1;
+            state.mark_unchanged();
+            let Some(standings) = self.inquiries.standings().await else { return };
+            let json = Summary::of(env!("CARGO_PKG_VERSION"), &standings).and_then(|summary| summary.to_json().ok());
+            let pause = match json.filter(|json| *json != known.json || known.beat <= Instant::now()) {
+                None => Duration::ZERO,
+                Some(json) => match self.write(known, json).await {
+                    Ok(()) => {
+                        (failures, foreign) = (0, false);
+                        EVERY
+                    }
+                    Err(fault) => {
+                        failures = failures.saturating_add(1);
+                        let is_foreign = fault == Fault::LostRace;
+                        if is_foreign && !foreign {
+                            warn!("ConfigMap {NAME} is not an agent's; no summary is written: delete it");
+                        } else if failures == 1 {
+                            warn!(reason = fault.reason(), %fault, "cannot write the summary; trying again");
+                        }
+                        foreign = is_foreign;
+                        rng.backoff(BACKOFF_FIRST, failures, BACKOFF_MOST)
+                    }
+                },
+            };
+            let beat = known.beat;
+            sleep(pause).await;
+            if failures == 0 {
+                tokio::select! {
+                    biased;
+                    changed = state.changed() => match changed {
+                        Ok(()) => sleep(SETTLING).await,
+                        Err(_) => return,
+                    },
+                    () = sleep_until(beat) => {}
+                }
+            }
+        }
+    }
+
+    /// What the agent before this one has written: what is still true is not written again.
+    async fn begin(&self, rng: &mut Rng) -> Written {
+        let mut failures = 0_u8;
+        loop {
+            let fault = match summary::get(&self.connection.write, &self.rules).await {
+                Ok(Stored::Summary { json, time }) => {
+                    let age = time.parse::<Timestamp>().ok().map(|then| Timestamp::now().duration_since(then));
+                    let age = age.and_then(|age| Duration::try_from(age).ok());
+                    let left = age.map_or(Duration::ZERO, |age| HEARTBEAT.saturating_sub(age));
+                    return Written { json, beat: Instant::now() + left, exists: true };
+                }
+                Ok(Stored::Absent) => return Written { json: String::new(), beat: Instant::now(), exists: false },
+                Ok(Stored::Foreign) => return Written { json: String::new(), beat: Instant::now(), exists: true },
+                Err(fault) => fault,
+            };
+            failures = failures.saturating_add(1);
+            if failures == 1 {
+                warn!(reason = fault.reason(), %fault, "cannot read the summary; trying again");
+            }
+            sleep(rng.backoff(BACKOFF_FIRST, failures, BACKOFF_MOST)).await;
+        }
+    }
+
+    async fn write(&mut self, written: &mut Written, json: String) -> Result<(), Fault> {
+        let time = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let (connection, rules, exists) = (self.connection.clone(), Arc::clone(&self.rules), written.exists);
+        let (body, deadline) = (json.clone(), self.leading.deadline());
+        let request = async move {
+            let client = &connection.write;
+            if exists {
+                summary::update(client, &rules, &body, &time, deadline).await
+            } else {
+                summary::create(client, &rules, &body, &time, deadline).await
+            }
+        };
+        // A task of its own: it goes on to its end although nobody may wait for it any more.
+        let result = self.flight.insert(tokio::spawn(request)).await;
+        self.flight = None;
+        let result = result.unwrap_or_else(|_| Err(Fault::NoAnswer("not sent to the end".to_owned())));
+        match &result {
+            Ok(()) => {
+                debug!("summary written");
+                *written = Written { json, beat: Instant::now() + HEARTBEAT, exists: true };
+            }
+            // Somebody has deleted it, or made it.
+            Err(Fault::NotFound) => written.exists = false,
+            Err(Fault::AlreadyExists) => written.exists = true,
+            Err(_) => {}
+        }
+        result
+    }
+}

@@ -1,0 +1,267 @@
+//! Where each source is, in a remote cluster: the copy that we keep there, and what the agent there says of its own.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sync_core::cluster::connection::Connection;
+use sync_core::cluster::summary::{self, Stored};
+use sync_core::cluster::watch::watch;
+use sync_core::contract::object::Version;
+use sync_core::core::{Asks, Standing, Standings};
+use sync_core::engine::{EngineConfig, EngineState, Inquiries};
+use sync_core::index::feed::Feed;
+use sync_core::summary::{HEARTBEAT, Summary};
+use sync_core::watches::{Told, Troubles};
+use tokio::sync::mpsc;
+use tokio::sync::watch as state;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::status::Report;
+
+/// Between two looks at how all stands, and after the first change that one is for.
+const EVERY: Duration = Duration::from_secs(1);
+/// An agent that is silent for two of its signs of life, and the time that one may take.
+const SILENCE: Duration = HEARTBEAT.saturating_mul(2).saturating_add(Duration::from_secs(60));
+/// Sources that a status names; one takes up to about 700 bytes.
+const COPIES: usize = 500;
+/// Its seed is not that of the other watches of the engine.
+const SEED: u64 = 1 << 20;
+
+/// What is known of the copies in one remote cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// The agent there.
+    pub agent: AgentStatus,
+    /// By kind and name of the source.
+    pub copies: Vec<CopyStatus>,
+}
+
+/// Whether the agent of a remote cluster says how it fares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum AgentState {
+    /// Its summary is not known yet.
+    #[default]
+    Unknown,
+    /// It has written a summary, and goes on to.
+    Reporting,
+    /// There is no summary: no agent runs there, or one that is not allowed to write it.
+    Absent,
+    /// It has not written for longer than it should.
+    Silent,
+    /// What stands there is no summary of a version that this master reads.
+    Unreadable,
+}
+
+/// What the agent of a remote cluster says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentStatus {
+    /// Whether it says how it fares.
+    pub state: AgentState,
+    /// Its version.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Namespaces that copies may be in.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub namespaces: i64,
+    /// Copies that are still to be written or deleted there.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub pending: i64,
+    /// Copies that are not made there.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub refused: i64,
+}
+
+/// One source in one remote cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CopyStatus {
+    /// Kind and name: Secret/regcred.
+    pub source: String,
+    /// metadata.uid of the source.
+    pub uid: String,
+    /// metadata.resourceVersion of the source: what is said here is of this version.
+    pub resource_version: String,
+    /// The copy is in every namespace there that it belongs in, in this version.
+    pub everywhere: bool,
+    /// Why not, and where first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Keeps the [`Receipt`] of one remote cluster.
+pub(super) struct Receipts {
+    namespace: String,
+    seed: u64,
+    connection: Connection,
+    inquiries: Inquiries,
+    engine: state::Receiver<EngineState>,
+}
+
+/// What is known of the summary.
+enum Heard {
+    Nothing,
+    Absent,
+    Unreadable,
+    Summary(Summary),
+}
+
+impl Receipts {
+    /// For the engine of this configuration.
+    pub(super) fn new(
+        config: &EngineConfig,
+        connection: Connection,
+        inquiries: Inquiries,
+        engine: state::Receiver<EngineState>,
+    ) -> Self {
+        let namespace = config.scope.namespace().unwrap_or_default().to_owned();
+        Self { namespace, seed: config.seed.wrapping_add(SEED), connection, inquiries, engine }
+    }
+
+    /// Reports until the engine has ended, and then waits for ever.
+    pub(super) async fn follow(mut self, report: &state::Sender<Report>) {
+        self.report(report).await;
+        std::future::pending().await
+    }
+
+    async fn report(&mut self, report: &state::Sender<Report>) {
+        let (sender, mut events) = mpsc::channel(1);
+        let Ok(query) = summary::query(&self.namespace) else { return };
+        let wrap = |news| Told::of("the agent's summary", news, |feed| feed);
+        let mut watches = JoinSet::new();
+        watches.spawn(watch(self.connection.watch.clone(), query, self.seed, summary::decode, wrap, sender));
+        let (mut heard, mut listed, mut troubles) = (Heard::Nothing, false, Troubles::default());
+        let mut silent_at = Instant::now() + SILENCE;
+        loop {
+            let Some(standings) = self.inquiries.standings().await else { return };
+            let silent = silent_at <= Instant::now();
+            let receipt = standings.ready.then(|| receipt(&standings, &heard, silent));
+            if let Some(receipt) = receipt {
+                let news = Some(receipt);
+                report.send_if_modified(|report| super::serve::set(&mut report.receipt, news));
+            }
+            sleep(EVERY).await;
+            tokio::select! {
+                biased;
+                Some(told) = events.recv() => match told {
+                    Told::Input(Feed::Init) => listed = false,
+                    Told::Input(Feed::Listed(stored) | Feed::Applied(stored)) => {
+                        (heard, listed) = (Heard::of(stored), true);
+                        silent_at = Instant::now() + SILENCE;
+                    }
+                    Told::Input(Feed::InitDone(_)) if !listed => heard = Heard::Absent,
+                    Told::Input(Feed::InitDone(_)) => {}
+                    Told::Input(Feed::Gone(_)) => heard = Heard::Absent,
+                    Told::Watch(watch, result) => troubles.note(watch, result),
+                },
+                changed = self.engine.changed() => if changed.is_err() { return },
+                () = sleep_until(silent_at), if !silent => {}
+            }
+        }
+    }
+}
+
+impl Heard {
+    fn of(stored: Stored) -> Self {
+        match stored {
+            Stored::Absent | Stored::Foreign => Self::Absent,
+            Stored::Summary { json, .. } => Summary::read(&json).map_or(Self::Unreadable, Self::Summary),
+        }
+    }
+
+    const fn state(&self, silent: bool) -> AgentState {
+        match self {
+            Self::Nothing => AgentState::Unknown,
+            Self::Absent => AgentState::Absent,
+            Self::Unreadable => AgentState::Unreadable,
+            Self::Summary(_) if silent => AgentState::Silent,
+            Self::Summary(_) => AgentState::Reporting,
+        }
+    }
+}
+
+fn receipt(standings: &Standings, heard: &Heard, silent: bool) -> Receipt {
+    let mut agent = AgentStatus { state: heard.state(silent), ..AgentStatus::default() };
+    if let Heard::Summary(summary) = heard {
+        let sum = |count: fn(&sync_core::summary::SourceSummary) -> u32| {
+            summary.sources.values().map(|source| i64::from(count(source))).sum()
+        };
+        agent.version = Some(summary.agent.clone());
+        agent.namespaces = i64::try_from(summary.namespaces).unwrap_or(i64::MAX);
+        (agent.pending, agent.refused) = (sum(|source| source.pending), sum(|source| source.refused));
+    }
+    let copies = standings.sources.iter().filter_map(|standing| copy(standing, heard, agent.state)).take(COPIES);
+    Receipt { copies: copies.collect(), agent }
+}
+
+/// What is known of one source; nothing of one that this cluster is not selected by.
+fn copy(standing: &Standing, heard: &Heard, state: AgentState) -> Option<CopyStatus> {
+    let version = standing.version?;
+    let tally = standing.tally;
+    if tally.synced + tally.pending + tally.refused == 0 {
+        return None;
+    }
+    let reason = not_here(standing).or_else(|| not_everywhere(standing, heard, state));
+    Some(CopyStatus {
+        source: standing.source.to_string(),
+        uid: version.uid.to_string(),
+        resource_version: version.rv.to_string(),
+        everywhere: reason.is_none(),
+        reason,
+    })
+}
+
+/// Why our own copy is not as this version wants it.
+fn not_here(standing: &Standing) -> Option<String> {
+    match (standing.asks, standing.places.first()) {
+        (Asks::Frozen, _) => Some("Frozen: the source cannot be understood".to_owned()),
+        (_, Some(place)) => Some(format!("{} in namespace {}", place.reason, place.namespace)),
+        _ if standing.tally.pending > 0 => Some("the copy is still to be written".to_owned()),
+        _ if standing.replica.is_none() || standing.tally.synced != 1 => Some("there is no copy".to_owned()),
+        _ => None,
+    }
+}
+
+/// Why the agent has not brought it to every namespace; `None` only if it says that it has, of this very copy.
+fn not_everywhere(standing: &Standing, heard: &Heard, state: AgentState) -> Option<String> {
+    let missing = match (heard, standing.replica) {
+        (Heard::Summary(summary), Some(replica)) => {
+            agent_lags(summary.sources.get(&standing.source.to_string()), replica, summary.omitted)?
+        }
+        _ => "the agent there does not say where it is".to_owned(),
+    };
+    Some(match state {
+        AgentState::Reporting => missing,
+        AgentState::Unknown => "the agent there has not been heard yet".to_owned(),
+        AgentState::Absent => "no agent reports there: kubectl apply -f deploy/agent.yaml in that cluster".to_owned(),
+        AgentState::Silent => {
+            format!("AgentSilent: its last word is {} min old, and {missing}", SILENCE.as_secs() / 60)
+        }
+        AgentState::Unreadable => "the agent there is of a version that this master does not understand".to_owned(),
+    })
+}
+
+fn agent_lags(source: Option<&sync_core::summary::SourceSummary>, replica: Version, omitted: usize) -> Option<String> {
+    let Some(source) = source else {
+        let many = if omitted > 0 { ", which has more sources than its summary holds" } else { "" };
+        return Some(format!("the agent there{many} has not told of it"));
+    };
+    if source.is_everywhere(replica) {
+        return None;
+    }
+    if source.version() != Some(replica) {
+        return Some("the agent there has not acted on this version yet".to_owned());
+    }
+    let place = source.places.first();
+    let first = place.map_or_else(String::new, |place| format!(": {} in namespace {}", place.reason, place.namespace));
+    Some(format!("{} pending and {} refused there{first}", source.pending, source.refused))
+}
+
+#[cfg(test)]
+#[path = "receipt_tests.rs"]
+mod tests;

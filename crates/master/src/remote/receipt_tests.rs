@@ -1,0 +1,82 @@
+use sync_core::contract::object::{Kind, Rv, SourceKey, Uid};
+use sync_core::core::{Place, Tally};
+
+use super::*;
+
+fn version(n: u64) -> Version {
+    Version { uid: Uid::parse("11111111-0000-4000-8000-000000000001").unwrap(), rv: Rv(n) }
+}
+
+fn key() -> SourceKey {
+    SourceKey { kind: Kind::Secret, name: "regcred".into() }
+}
+
+/// As an engine says of one source.
+fn standing(version_of_source: u64, version_of_copy: u64, [synced, pending, refused]: [u32; 3]) -> Standing {
+    Standing {
+        source: key(),
+        version: Some(version(version_of_source)),
+        asks: Asks::Copies,
+        tally: Tally { synced, pending, refused },
+        replica: Some(version(version_of_copy)),
+        places: Vec::new(),
+    }
+}
+
+/// As the agent there says of the copy.
+fn heard(version_of_copy: u64, counts: [u32; 3]) -> Heard {
+    let place = Place { namespace: "n1".into(), reason: "Foreign", message: String::new(), todo: "" };
+    let places = if counts[2] > 0 { vec![place] } else { Vec::new() };
+    let sources = vec![Standing { places, ..standing(version_of_copy, 0, counts) }];
+    Heard::Summary(Summary::of("0.1.0", &Standings { ready: true, destinations: 9, sources }).unwrap())
+}
+
+fn of(standing: Standing, heard: &Heard, silent: bool) -> CopyStatus {
+    let standings = Standings { ready: true, destinations: 1, sources: vec![standing] };
+    receipt(&standings, heard, silent).copies.remove(0)
+}
+
+#[test]
+fn everywhere_is_said_of_the_very_version_that_both_have_acted_on() {
+    let said = of(standing(7, 40, [1, 0, 0]), &heard(40, [9, 0, 0]), false);
+    assert_eq!((said.everywhere, said.resource_version.as_str(), said.reason), (true, "7", None));
+    // It was true when it was said, however long ago.
+    assert!(of(standing(7, 40, [1, 0, 0]), &heard(40, [9, 0, 0]), true).everywhere);
+}
+
+#[test]
+fn whatever_is_behind_is_named() {
+    let well = || standing(7, 40, [1, 0, 0]);
+    for (standing, heard, silent, text) in [
+        (standing(7, 39, [0, 1, 0]), heard(39, [9, 0, 0]), false, "still to be written"),
+        (standing(7, 39, [0, 0, 1]), heard(39, [9, 0, 0]), false, "there is no copy"),
+        (Standing { replica: None, ..well() }, heard(40, [9, 0, 0]), false, "there is no copy"),
+        (Standing { asks: Asks::Frozen, ..well() }, heard(40, [9, 0, 0]), false, "Frozen"),
+        (well(), heard(39, [9, 0, 0]), false, "not acted on this version yet"),
+        (well(), heard(41, [9, 0, 0]), false, "not acted on this version yet"),
+        (well(), heard(40, [8, 1, 0]), false, "1 pending and 0 refused there"),
+        (well(), heard(40, [8, 0, 1]), false, "0 pending and 1 refused there: Foreign in namespace n1"),
+        (well(), heard(39, [9, 0, 0]), true, "AgentSilent"),
+        (well(), Heard::Absent, false, "no agent reports there"),
+        (well(), Heard::Nothing, false, "not been heard yet"),
+        (well(), Heard::Unreadable, false, "does not understand"),
+    ] {
+        let said = of(standing, &heard, silent);
+        let reason = said.reason.unwrap();
+        assert!(!said.everywhere && reason.contains(text), "{text}: {reason}");
+    }
+}
+
+#[test]
+fn the_agents_counts_are_told_too() {
+    let standings = Standings { ready: true, destinations: 1, sources: vec![standing(7, 40, [1, 0, 0])] };
+    let agent = receipt(&standings, &heard(40, [6, 2, 1]), false).agent;
+    assert_eq!((agent.state, agent.namespaces, agent.pending, agent.refused), (AgentState::Reporting, 9, 2, 1));
+    assert_eq!(receipt(&standings, &Heard::Absent, false).agent.state, AgentState::Absent);
+}
+
+#[test]
+fn a_source_that_does_not_select_the_cluster_is_not_named() {
+    let standings = Standings { ready: true, destinations: 1, sources: vec![standing(7, 40, [0, 0, 0])] };
+    assert_eq!(receipt(&standings, &Heard::Absent, false).copies, []);
+}
