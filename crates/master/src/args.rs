@@ -1,6 +1,7 @@
 //! The master's flags.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use sync_core::cluster::addresses::AddressRules;
@@ -8,6 +9,8 @@ use sync_core::contract::object::Uid;
 use sync_core::contract::rules::Role;
 use sync_core::ops::flags::{self, Common, CommonArgs, dns_label, yes_or_no};
 
+use crate::cli::SourceName;
+use crate::cli::status::Format;
 use crate::eks::roles::RoleRules;
 
 /// Copies annotated Secrets and ConfigMaps of one namespace into one namespace of every remote cluster.
@@ -48,6 +51,24 @@ struct Args {
 enum Command {
     /// Print the CustomResourceDefinitions, as deploy/crds.yaml has them
     Crd,
+    /// Wait until every copy of a source has its present version: then an old credential can be revoked
+    ///
+    /// Status 0 when it is everywhere, 1 when time is over, 2 when there is nothing to wait for.
+    Wait {
+        /// secret/NAME or configmap/NAME
+        source: SourceName,
+        /// How long at most, e.g. 90s, 10m, 1h
+        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = flags::time)]
+        timeout: Duration,
+    },
+    /// Show where each source is, and how each remote cluster fares
+    ///
+    /// Status 0 when all is well, 1 when something is missing, 2 when it cannot be told.
+    Status {
+        /// How to write it
+        #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
+        output: Format,
+    },
 }
 
 /// What the master is asked to do.
@@ -57,6 +78,10 @@ pub enum Order {
     Run(Box<Config>),
     /// Print the CustomResourceDefinitions.
     Crd,
+    /// Wait for a source to be everywhere.
+    Wait(Box<Common>, SourceName, Duration),
+    /// Show where each source is.
+    Status(Box<Common>, Format),
 }
 
 /// What the controller was told, checked.
@@ -83,6 +108,11 @@ impl Order {
             return Ok(Self::Crd);
         }
         let mut common = args.common.check(Role::Master, Some(&args.cluster_name))?;
+        match args.command {
+            Some(Command::Wait { source, timeout }) => return Ok(Self::Wait(Box::new(common), source, timeout)),
+            Some(Command::Status { output }) => return Ok(Self::Status(Box::new(common), output)),
+            Some(Command::Crd) | None => {}
+        }
         common.rules.take_over = args.take_over;
         let (allow_addresses, allow_node_role) = (args.allow_addresses.unwrap_or_default(), args.allow_node_role);
         let allow_roles = args.allow_roles;
@@ -101,7 +131,7 @@ mod tests {
     fn config(line: &[&str]) -> Config {
         match Order::parse(["master"].iter().chain(line)).unwrap() {
             Order::Run(config) => *config,
-            Order::Crd => panic!("crd"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -147,6 +177,20 @@ mod tests {
     fn the_role_of_the_node_is_not_ours_by_default() {
         assert!(!config(&[]).allow_node_role);
         assert!(config(&["--allow-node-role"]).allow_node_role);
+    }
+
+    #[test]
+    fn wait_and_status_are_commands() {
+        let Order::Wait(common, source, timeout) =
+            Order::parse(["master", "--source-namespace=ops", "wait", "secret/regcred", "--timeout=90s"]).unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!((common.rules.source_namespace.as_str(), timeout), ("ops", Duration::from_secs(90)));
+        assert_eq!(source.0.to_string(), "Secret/regcred");
+        assert!(matches!(Order::parse(["master", "status", "-o", "yaml"]), Ok(Order::Status(_, Format::Yaml))));
+        let error = Order::parse(["master", "wait", "regcred"]).unwrap_err();
+        assert!(error.to_string().contains("expected secret/NAME or configmap/NAME"), "{error}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The master: copies annotated objects of the source namespace into one namespace of every remote cluster.
 
 pub mod args;
+pub mod cli;
 pub mod eks;
 pub mod remote;
 

@@ -4,7 +4,10 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use master::args::Order;
+use master::cli::look::Looker;
+use master::cli::{status, wait};
 use master::remote::crd;
+use sync_core::ops::flags::Common;
 use sync_core::ops::shutdown::Shutdown;
 use sync_core::ops::{self, telemetry};
 
@@ -15,9 +18,39 @@ async fn main() -> anyhow::Result<ExitCode> {
             std::io::stdout().write_all(crd::yaml()?.as_bytes())?;
             Ok(ExitCode::SUCCESS)
         }
+        Order::Wait(common, source, timeout) => Ok(match Looker::new(*common).await {
+            Ok(looker) => wait::wait(&looker, &source, timeout, &mut std::io::stdout()).await?.into(),
+            Err(error) => told(&error),
+        }),
+        Order::Status(common, format) => Ok(match show(*common, format).await? {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::from(1),
+            Err(code) => code,
+        }),
         Order::Run(config) => {
             telemetry::init(config.common.log_level, config.common.log_format);
             Ok(ops::exit_code(master::run(*config, Shutdown::on_signals()?).await))
         }
     }
+}
+
+async fn show(common: Common, format: status::Format) -> std::io::Result<Result<bool, ExitCode>> {
+    let looker = match Looker::new(common).await {
+        Ok(looker) => looker,
+        Err(error) => return Ok(Err(told(&error))),
+    };
+    match looker.at_all().await {
+        Ok((sources, clusters)) => {
+            status::write(format, &sources, &clusters, &mut std::io::stdout())?;
+            Ok(Ok(status::is_well(&sources, &clusters)))
+        }
+        Err(fault) => Ok(Err(told(&format!("{fault}; {}", fault.what_to_do())))),
+    }
+}
+
+/// What cannot be mended by waiting.
+fn told(error: &impl std::fmt::Display) -> ExitCode {
+    // If nobody reads that either, the status says it.
+    let _ = writeln!(std::io::stderr(), "error: {error}");
+    ExitCode::from(2)
 }

@@ -13,6 +13,7 @@ mod identity;
 mod in_the_way;
 mod isolation;
 mod options;
+mod receipt;
 mod removal;
 mod restarts;
 mod selection;

@@ -97,6 +97,15 @@ impl<'c> Stage<'c> {
         Process::spawn(program, fixed.iter().chain(args), env.chain([("KUBECONFIG", kubeconfig.as_str())]))
     }
 
+    /// Runs a command of the master to its end: its status, and what it has written.
+    pub(crate) async fn ask(&self, command: &[&str]) -> Result<(Option<i32>, String)> {
+        let namespace = format!("--source-namespace={}", self.name);
+        let line = [namespace.as_str()].into_iter().chain(command.iter().copied());
+        let process = Process::spawn(Binaries::build().await?.master(), line, [("KUBECONFIG", &self.kubeconfig)])?;
+        let status = process.wait_exit(SOON * 2).await?;
+        Ok((status.code(), process.stdout()))
+    }
+
     /// Installs and starts an agent in a remote cluster, whose source namespace is the master's destination.
     pub(crate) async fn agent(&self, remote: &Cluster, args: &[&str]) -> Result<Process> {
         apply(remote, "agent.yaml", self.name).await?;

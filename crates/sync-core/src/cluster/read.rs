@@ -7,12 +7,16 @@ use serde::de::DeserializeOwned;
 
 use super::answer::Refusal;
 use super::path;
+use super::query::Query;
 use super::request::{self, Limits};
-use super::wire::Item;
+use super::wire::{Item, Page};
 use crate::contract::object::{Kind, Object};
 use crate::fault::Fault;
 use crate::index::feed::SourceNamespace;
 use crate::lease;
+
+/// Objects of a page: of 1 MiB each, a page fits into [`Limits::PAGE`].
+const PAGE: u32 = 20;
 
 /// A whole Secret or ConfigMap; `None` only if the server says that this very object does not exist.
 ///
@@ -38,6 +42,26 @@ pub async fn get_namespace(client: &kube::Client, name: &str) -> Result<Option<S
     let item = absent_or(answer, "namespaces", name)?;
     let seen = |item: Item| Some(SourceNamespace { uid: item.uid()?, terminating: item.is_leaving() });
     item.map(|item| seen(item).ok_or(Fault::Odd(200))).transpose()
+}
+
+/// All Secrets or ConfigMaps of a namespace, as of one moment; one that cannot be understood is left out.
+///
+/// # Errors
+/// Any answer but a list.
+pub async fn list_objects(client: &kube::Client, kind: Kind, namespace: &str) -> Result<Vec<Object>, Fault> {
+    let query = Query::all(path::of_kind(kind, namespace)?);
+    let (mut objects, mut next) = (Vec::new(), None::<String>);
+    loop {
+        let request = query.list(PAGE, next.as_deref())?;
+        let body = request::send(client, request, Limits::PAGE).await?;
+        let page: Page<'_> = serde_json::from_slice(&body).map_err(|_| Fault::Odd(200))?;
+        let items = page.items.into_iter().flatten();
+        objects.extend(items.filter_map(|item| Item::read(item.get().as_bytes())?.into_object(kind)));
+        next = page.metadata.r#continue.filter(|next| !next.is_empty());
+        if next.is_none() {
+            return Ok(objects);
+        }
+    }
 }
 
 /// Any object at a path.

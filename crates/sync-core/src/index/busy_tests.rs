@@ -110,13 +110,3 @@ fn frozen_is_not_forgotten_for_being_busy() {
     (20..=90).for_each(|n| sources.tick(at(n)));
     assert_eq!(remarks(&mut sources).last(), Some(&"frozen"));
 }
-
-#[test]
-fn the_version_of_what_is_held_is_told_with_it() {
-    let mut sources = listed(&[in_version(1, plain("yes"))]);
-    (1..=5).for_each(|n| sources.on_source(at(0), Kind::Secret, Feed::Applied(in_version(1 + n, data(n)))));
-    let told = versions(&mut sources);
-    assert_eq!(told.last().map(String::as_str), Some("version 3"), "{told:?}");
-    sources.tick(at(10));
-    assert_eq!(versions(&mut sources), ["on 01", "version 6"]);
-}

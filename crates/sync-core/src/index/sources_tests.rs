@@ -4,6 +4,8 @@
 mod busy_tests;
 #[path = "source_namespace_tests.rs"]
 mod source_namespace_tests;
+#[path = "version_tests.rs"]
+mod version_tests;
 
 use proptest::prelude::*;
 
@@ -324,29 +326,6 @@ fn remarks_are_made_once_and_taken_back() {
     assert!(matches!(sources.take_remarks()[..], [Remark::Fine(..), Remark::Frozen(..)]));
     gone(&mut sources, at(4));
     assert!(matches!(sources.take_remarks()[..], [Remark::Leaving(..)]));
-}
-
-#[test]
-fn a_version_is_told_when_what_it_wants_has_been() {
-    let mut sources = listed(&[in_version(3, plain("yes"))]);
-    assert_eq!(versions(&mut sources), ["namespace", "on 01", "version 3", "complete"]);
-    // One that wants the same, one that wants something else, and the same event once more.
-    sources.on_source(at(1), Kind::Secret, Feed::Applied(in_version(4, plain("yes"))));
-    assert_eq!(versions(&mut sources), ["version 4"]);
-    let changed = in_version(5, source("yes", |object| drop(object.content.data.insert("k".into(), "x".into()))));
-    for told in [vec!["on 01", "version 5"], vec![]] {
-        sources.on_source(at(1), Kind::Secret, Feed::Applied(changed.clone()));
-        assert_eq!(versions(&mut sources), told);
-    }
-    // What goes has none, and an old one is not told again when it is back.
-    sources.on_source(at(2), Kind::Secret, Feed::Applied(in_version(6, plain("no"))));
-    assert_eq!(versions(&mut sources), ["off"]);
-    assert!(!sources.snapshot().iter().any(|news| matches!(news, SourceNews::Version(..))));
-    sources.on_source(at(3), Kind::Secret, Feed::Applied(in_version(7, plain("yes"))));
-    assert_eq!(versions(&mut sources), ["on 01", "version 7"]);
-    // Another incarnation of the namespace wants other marks of the same version.
-    sources.on_namespace(at(60), Feed::Applied(namespace(2, false)));
-    assert_eq!(versions(&mut sources), ["namespace", "on 02", "version 7"]);
 }
 
 proptest! {

@@ -37,7 +37,7 @@ pub struct CommonArgs {
 
     /// How long replicas stay when their source has gone or is no longer annotated, e.g. 500ms, 30s, 2m, 1h
     #[arg(long, env = "MW_SYNC_DELETE_GRACE", value_name = "TIME", default_value = "30s")]
-    #[arg(value_parser = grace)]
+    #[arg(value_parser = time)]
     delete_grace: Duration,
 
     /// Follow on-conflict: adopt, which overwrites objects that are not ours; without it such a source is refused there
@@ -180,8 +180,11 @@ pub fn yes_or_no(text: &str) -> Result<bool, String> {
     Ok(switch == Switch::Yes)
 }
 
-/// Reads `500ms`, `30s`, `2m` or `1h`.
-fn grace(text: &str) -> Result<Duration, String> {
+/// Reads `500ms`, `30s`, `2m` or `1h`, up to a day.
+///
+/// # Errors
+/// For anything else, with what is expected.
+pub fn time(text: &str) -> Result<Duration, String> {
     let expected = || "expected a number with its unit ms, s, m or h, e.g. 30s, and at most 24h".to_owned();
     let unit = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(expected)?;
     let (number, unit) = text.split_at(unit);
@@ -240,10 +243,10 @@ mod tests {
     #[test]
     fn times() {
         for (text, millis) in [("0s", 0), ("500ms", 500), ("30s", 30_000), ("2m", 120_000), ("24h", 86_400_000)] {
-            assert_eq!(grace(text), Ok(Duration::from_millis(millis)), "{text}");
+            assert_eq!(time(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for bad in ["", "30", "s", "-1s", "1.5s", "30 s", "1d", "1S", "25h", "99999999999999999h", "1m30s", "+1s"] {
-            assert!(grace(bad).is_err(), "{bad}");
+            assert!(time(bad).is_err(), "{bad}");
         }
     }
 

@@ -1,0 +1,87 @@
+//! What the management cluster knows at this moment, in a few reads.
+
+use serde::Deserialize;
+use sync_core::cluster::access::{Access, AccessError};
+use sync_core::cluster::connection::Connection;
+use sync_core::cluster::summary::{self, Stored};
+use sync_core::cluster::{path, read};
+use sync_core::contract::object::{Kind, SourceKey};
+use sync_core::contract::rules::Rules;
+use sync_core::contract::source::{Reading, Source};
+use sync_core::fault::Fault;
+use sync_core::ops::flags::Common;
+
+use super::verdict::{Verdict, verdict};
+use crate::remote::crd::RemoteCluster;
+
+/// The management cluster, to be looked at.
+#[derive(Debug)]
+pub struct Looker {
+    rules: Rules,
+    connection: Connection,
+}
+
+#[derive(Deserialize)]
+struct List {
+    items: Vec<RemoteCluster>,
+}
+
+impl Looker {
+    /// Nothing is sent yet.
+    ///
+    /// # Errors
+    /// If there is no way to reach a cluster.
+    pub async fn new(common: Common) -> Result<Self, AccessError> {
+        let Common { rules, context, .. } = common;
+        let access = Access::local(context.as_deref()).await?;
+        let connection = Connection::new(&access, rules.role.user_agent())?;
+        Ok(Self { rules, connection })
+    }
+
+    /// `--source-namespace`
+    pub fn namespace(&self) -> &str {
+        &self.rules.source_namespace
+    }
+
+    /// One source and where it is; `None` if there is no such object.
+    ///
+    /// # Errors
+    /// If one of the reads fails.
+    pub async fn at(&self, key: &SourceKey) -> Result<Option<(Source, Verdict)>, Fault> {
+        let object = read::get_object(&self.connection.write, key.kind, self.namespace(), &key.name).await?;
+        let Some(object) = object else { return Ok(None) };
+        let source = Source::read(&self.rules, object);
+        // After the source: what is said of this version is not older than it.
+        let verdict = verdict(&source, &self.clusters().await?, &self.here().await?);
+        Ok(Some((source, verdict)))
+    }
+
+    /// All sources and where they are, and all RemoteClusters.
+    ///
+    /// # Errors
+    /// If one of the reads fails.
+    pub async fn at_all(&self) -> Result<(Vec<(Source, Verdict)>, Vec<RemoteCluster>), Fault> {
+        let mut sources = Vec::new();
+        for kind in Kind::ALL {
+            let objects = read::list_objects(&self.connection.watch, kind, self.namespace()).await?;
+            let read = objects.into_iter().map(|object| Source::read(&self.rules, object));
+            sources.extend(read.filter(|source| !matches!(source.reading, Reading::Plain)));
+        }
+        let (clusters, here) = (self.clusters().await?, self.here().await?);
+        let told = sources.into_iter().map(|source| {
+            let verdict = verdict(&source, &clusters, &here);
+            (source, verdict)
+        });
+        Ok((told.collect(), clusters))
+    }
+
+    async fn clusters(&self) -> Result<Vec<RemoteCluster>, Fault> {
+        let namespace = path::segment(self.namespace())?;
+        let path = format!("/apis/mw-sync.io/v1alpha1/namespaces/{namespace}/remoteclusters");
+        Ok(read::get_json::<List>(&self.connection.write, &path).await?.items)
+    }
+
+    async fn here(&self) -> Result<Stored, Fault> {
+        summary::get(&self.connection.write, &self.rules).await
+    }
+}

@@ -1,0 +1,139 @@
+//! `master status`: each source and each remote cluster in a line, or all of it as JSON or YAML.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+use sync_core::contract::source::Source;
+
+use super::verdict::Verdict;
+use super::wait::count;
+use crate::remote::crd::RemoteCluster;
+use crate::remote::status::READY;
+
+/// How it is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+    /// For programs, and people who read it.
+    Yaml,
+}
+
+/// Whether every source is everywhere and every cluster ready.
+pub fn is_well(sources: &[(Source, Verdict)], clusters: &[RemoteCluster]) -> bool {
+    let fine = |verdict: &Verdict| match verdict {
+        Verdict::Of(_, missing) => missing.is_empty(),
+        Verdict::Nowhere => true,
+        // What a person has switched off is as it should be.
+        Verdict::NoCopies(_) => false,
+    };
+    let off = |source: &Source| matches!(source.reading, sync_core::contract::source::Reading::Off(_));
+    sources.iter().all(|(source, verdict)| off(source) || fine(verdict)) && clusters.iter().all(is_ready)
+}
+
+fn is_ready(cluster: &RemoteCluster) -> bool {
+    cluster.spec.suspend || ready(cluster).is_some_and(|condition| condition.status == "True")
+}
+
+fn ready(cluster: &RemoteCluster) -> Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+    cluster.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == READY)
+}
+
+/// Writes it.
+///
+/// # Errors
+/// If `out` cannot be written to.
+pub fn write(
+    format: Format,
+    sources: &[(Source, Verdict)],
+    clusters: &[RemoteCluster],
+    out: &mut impl Write,
+) -> io::Result<()> {
+    match format {
+        Format::Table => table(sources, clusters, out),
+        Format::Json => writeln!(out, "{:#}", document(sources, clusters)),
+        Format::Yaml => {
+            out.write_all(serde_yaml::to_string(&document(sources, clusters)).map_err(io::Error::other)?.as_bytes())
+        }
+    }
+}
+
+fn document(sources: &[(Source, Verdict)], clusters: &[RemoteCluster]) -> Value {
+    let source = |(source, verdict): &(Source, Verdict)| {
+        let mut told = json!({ "source": source.key.to_string(), "resourceVersion": source.version.rv.to_string() });
+        match verdict {
+            Verdict::NoCopies(why) => told["reason"] = why.as_str().into(),
+            Verdict::Nowhere => told["clusters"] = 0.into(),
+            Verdict::Of(clusters, missing) => {
+                let missing: Vec<_> =
+                    missing.iter().map(|m| json!({ "cluster": m.cluster, "reason": m.reason })).collect();
+                (told["clusters"], told["missing"]) = ((*clusters).into(), missing.into());
+            }
+        }
+        told
+    };
+    let cluster = |cluster: &RemoteCluster| {
+        json!({
+            "name": cluster.metadata.name,
+            "suspend": cluster.spec.suspend,
+            "ready": ready(cluster).map(|condition| condition.status == "True"),
+            "reason": ready(cluster).map(|condition| &condition.reason),
+            "message": ready(cluster).map(|condition| &condition.message),
+            "sources": cluster.status.as_ref().and_then(|status| status.sources),
+            "agent": cluster.status.as_ref().and_then(|status| status.agent.as_ref()),
+        })
+    };
+    json!({
+        "sources": sources.iter().map(source).collect::<Vec<_>>(),
+        "clusters": clusters.iter().map(cluster).collect::<Vec<_>>(),
+    })
+}
+
+fn table(sources: &[(Source, Verdict)], clusters: &[RemoteCluster], out: &mut impl Write) -> io::Result<()> {
+    let mut rows = vec![["SOURCE".to_owned(), "VERSION".to_owned(), "EVERYWHERE".to_owned(), "MISSING".to_owned()]];
+    for (source, verdict) in sources {
+        let (everywhere, missing) = match verdict {
+            Verdict::NoCopies(why) => ("-".to_owned(), vec![why.clone()]),
+            Verdict::Nowhere => ("-".to_owned(), vec!["selects no cluster".to_owned()]),
+            Verdict::Of(of, missing) => {
+                let each = missing.iter().map(|missing| format!("{}: {}", missing.cluster, missing.reason));
+                (format!("{} of {}", of - missing.len(), count(*of)), each.collect())
+            }
+        };
+        let mut missing = missing.into_iter();
+        let first = missing.next().unwrap_or_default();
+        rows.push([source.key.to_string(), source.version.rv.to_string(), everywhere, first]);
+        rows.extend(missing.map(|missing| [String::new(), String::new(), String::new(), missing]));
+    }
+    columns(&rows, out)?;
+    writeln!(out)?;
+    let mut rows = vec![["CLUSTER", "READY", "REASON", "AGENT"].map(str::to_owned)];
+    for cluster in clusters {
+        let status = ready(cluster).map_or("Unknown", |condition| &condition.status);
+        let reason = ready(cluster).map_or("", |condition| &condition.reason);
+        let agent = cluster.status.as_ref().and_then(|status| status.agent.as_ref());
+        let agent = agent.map_or_else(String::new, |agent| {
+            format!(
+                "{:?}, {} namespaces, {} pending, {} refused",
+                agent.state, agent.namespaces, agent.pending, agent.refused
+            )
+        });
+        let name = cluster.metadata.name.clone().unwrap_or_default();
+        rows.push([name, status.to_owned(), reason.to_owned(), agent]);
+    }
+    columns(&rows, out)
+}
+
+/// The last column is as wide as it is.
+fn columns(rows: &[[String; 4]], out: &mut impl Write) -> io::Result<()> {
+    let width = |n: usize| rows.iter().map(|row| row[n].chars().count()).max().unwrap_or_default();
+    let (a, b, c) = (width(0), width(1), width(2));
+    for [first, second, third, last] in rows {
+        let line = format!("{first:a$}  {second:b$}  {third:c$}  {last}");
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}

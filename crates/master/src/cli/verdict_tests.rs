@@ -1,0 +1,133 @@
+use serde_json::json;
+use sync_core::contract::object::{Kind, Object, Rv, Uid};
+use sync_core::contract::rules::{Role, Rules};
+use sync_core::contract::strip::StripList;
+
+use super::*;
+
+const UID: &str = "11111111-0000-4000-8000-000000000001";
+
+fn source(annotations: &[(&str, &str)]) -> Source {
+    let rules = Rules::new(Role::Master, "operator", Some("management"), StripList::with::<&str>(&[]).unwrap());
+    let annotations = annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let mut object = Object {
+        kind: Kind::Secret,
+        namespace: "operator".into(),
+        name: "regcred".into(),
+        uid: Uid::parse(UID).unwrap(),
+        rv: Rv(7),
+        labels: Default::default(),
+        annotations,
+        content: Default::default(),
+    };
+    object.content.secret_type = Some("Opaque".into());
+    Source::read(&rules, object)
+}
+
+/// A RemoteCluster whose status says that everything is well, but for this.
+fn cluster(name: &str, change: serde_json::Value) -> RemoteCluster {
+    let mut object = json!({
+        "apiVersion": "mw-sync.io/v1alpha1", "kind": "RemoteCluster",
+        "metadata": {"name": name, "generation": 2, "labels": {"env": name}},
+        "spec": {"kubeconfig": {"secretName": "x"}},
+        "status": {
+            "observedGeneration": 2,
+            "conditions": [{"type": "Ready", "status": "True", "reason": "Connected", "message": "",
+                            "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+            "copies": [{"source": "Secret/regcred", "uid": UID, "resourceVersion": "7", "everywhere": true}],
+        },
+    });
+    merge(&mut object, change);
+    serde_json::from_value(object).unwrap()
+}
+
+fn merge(into: &mut serde_json::Value, change: serde_json::Value) {
+    match (into.as_object_mut(), change) {
+        (Some(into), serde_json::Value::Object(change)) => {
+            for (key, value) in change {
+                merge(into.entry(key).or_insert(serde_json::Value::Null), value);
+            }
+        }
+        (_, change) => *into = change,
+    }
+}
+
+fn missing(source: &Source, clusters: &[RemoteCluster]) -> Vec<String> {
+    match verdict(source, clusters, &Stored::Absent) {
+        Verdict::Of(_, missing) => missing.into_iter().map(|missing| missing.reason).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn yes_is_said_of_this_version_alone() {
+    let on = source(&[("mw-sync", "yes")]);
+    assert!(missing(&on, &[cluster("a", json!({})), cluster("b", json!({}))]).is_empty());
+    let copy = |change| {
+        let mut copy = json!({"source": "Secret/regcred", "uid": UID, "resourceVersion": "7", "everywhere": true});
+        merge(&mut copy, change);
+        json!({"status": {"copies": [copy]}})
+    };
+    for (change, text) in [
+        (copy(json!({"resourceVersion": "6"})), "not brought this version"),
+        (copy(json!({"resourceVersion": "8"})), "not brought this version"),
+        (copy(json!({"uid": "11111111-0000-4000-8000-000000000002"})), "not brought this version"),
+        (copy(json!({"source": "ConfigMap/regcred"})), "not brought this version"),
+        (copy(json!({"everywhere": false, "reason": "AgentSilent"})), "AgentSilent"),
+        (json!({"status": {"copies": []}}), "not brought this version"),
+        (json!({"status": null}), "does one run?"),
+        (json!({"metadata": {"generation": 3}}), "not acted on its last change"),
+        (json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}), "being removed"),
+    ] {
+        let reasons = missing(&on, &[cluster("a", change)]);
+        assert!(reasons.len() == 1 && reasons[0].contains(text), "{text}: {reasons:?}");
+    }
+}
+
+#[test]
+fn a_cluster_that_cannot_be_reached_says_why() {
+    let down = json!({"status": {"copies": [], "conditions": [
+        {"type": "Ready", "status": "False", "reason": "Unreachable", "message": "check the network",
+         "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
+    let reasons = missing(&source(&[("mw-sync", "yes")]), &[cluster("a", down)]);
+    assert_eq!(reasons, ["Unreachable: check the network"]);
+}
+
+#[test]
+fn clusters_that_are_not_selected_do_not_count() {
+    let some = source(&[("mw-sync", "yes"), ("mw-sync.io/cluster-selector", "env=a")]);
+    let clusters = [cluster("a", json!({})), cluster("b", json!({"status": null}))];
+    assert_eq!(verdict(&some, &clusters, &Stored::Absent), Verdict::Of(1, Vec::new()));
+    assert_eq!(verdict(&some, &clusters[1..], &Stored::Absent), Verdict::Nowhere);
+}
+
+#[test]
+fn what_asks_for_no_copies_is_never_everywhere() {
+    for (annotations, text) in [
+        (vec![], "kubectl annotate secret/regcred mw-sync=yes"),
+        (vec![("mw-sync", "no")], "switched off"),
+        (vec![("mw-sync", "perhaps")], "write yes"),
+    ] {
+        let Verdict::NoCopies(why) = verdict(&source(&annotations), &[cluster("a", json!({}))], &Stored::Absent) else {
+            panic!("{annotations:?}");
+        };
+        assert!(why.contains(text), "{why}");
+    }
+}
+
+#[test]
+fn an_agent_beside_the_master_counts_too() {
+    let on = source(&[("mw-sync", "yes")]);
+    let summary = |version: &str, pending: u32| Stored::Summary {
+        json: json!({"form": 1, "agent": "0.1.0", "namespaces": 3, "sources": {"Secret/regcred": {
+            "uid": UID, "resourceVersion": version, "replicated": true, "synced": 3, "pending": pending, "refused": 0
+        }}})
+        .to_string(),
+        time: String::new(),
+    };
+    assert_eq!(verdict(&on, &[], &summary("7", 0)), Verdict::Of(1, Vec::new()));
+    for (summary, text) in [(summary("6", 0), "not acted on this version"), (summary("7", 1), "1 pending")] {
+        let Verdict::Of(1, missing) = verdict(&on, &[], &summary) else { panic!() };
+        assert!(missing[0].cluster == HERE && missing[0].reason.contains(text), "{missing:?}");
+    }
+}

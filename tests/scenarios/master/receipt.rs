@@ -1,0 +1,96 @@
+//! The rotation receipt: `master wait` says yes when every copy everywhere has the present version, and not before.
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use testbed::{Cluster, eventually, shared};
+
+use super::api;
+use super::stage::{SOON, Stage, end, value};
+
+const NAME: &str = "m-receipt";
+
+async fn copies_have(remote: &Cluster, namespaces: &[&str], expected: &str) -> Result<()> {
+    for namespace in namespaces {
+        let copy = api::get(remote, &api::secret(namespace, "regcred")).await?;
+        let found = copy.as_ref().map(value);
+        ensure!(found.as_deref() == Some(expected), "{namespace} has {found:?}, not {expected}");
+    }
+    Ok(())
+}
+
+/// Promises 3 and 10.
+#[tokio::test]
+async fn wait_says_yes_when_the_version_is_everywhere_and_not_before() -> Result<()> {
+    let (management, remote) = (shared("management").await?, shared("remote-a").await?);
+    let stage = Stage::new(&management, NAME).await?;
+    let access = stage.prepare(&remote).await?;
+    let places = ["m-receipt-x", "m-receipt-y"];
+    for place in places {
+        remote.kubectl(&["create", "namespace", place]).await?;
+    }
+    let master = stage.master(&["--cluster-name=receipt"]).await?;
+    stage.join("a", &access).await?;
+    stage.asking("regcred", "one", json!({"mw-sync.io/namespaces": "m-receipt-*"})).await?;
+    stage.copy_is(&remote, "regcred", |copy| value(copy) == "one").await;
+
+    // Nobody there brings it anywhere.
+    let (code, told) = stage.ask(&["wait", "secret/regcred", "--timeout=4s"]).await?;
+    ensure!(code == Some(1) && told.contains("\n  a: no agent reports there"), "{code:?} {told}");
+
+    let agent = stage.agent(&remote, &["--delete-grace=2s"]).await?;
+    let (code, told) = stage.ask(&["wait", "secret/regcred", "--timeout=60s"]).await?;
+    ensure!(code == Some(0) && told.contains("Secret/regcred is everywhere in version "), "{code:?} {told}");
+    copies_have(&remote, &places, "one").await?;
+
+    // An agent that stands still: the version before is everywhere, and that is no answer.
+    agent.pause();
+    stage.set("regcred", "two").await?;
+    let (code, told) = stage.ask(&["wait", "secret/regcred", "--timeout=4s"]).await?;
+    ensure!(code == Some(1) && told.contains("0 of 1 cluster; missing:"), "{code:?} {told}");
+    copies_have(&remote, &places, "one").await?;
+    agent.resume();
+    let (code, told) = stage.ask(&["wait", "secret/regcred", "--timeout=60s"]).await?;
+    ensure!(code == Some(0), "{code:?} {told}");
+    copies_have(&remote, &places, "two").await?;
+
+    // A version that asks for nothing new, and a second change while it waits.
+    stage.annotate("regcred", json!({"note": "seen"})).await?;
+    stage.set("regcred", "three").await?;
+    let (code, told) = stage.ask(&["wait", "secret/regcred", "--timeout=60s"]).await?;
+    ensure!(code == Some(0), "{code:?} {told}");
+    copies_have(&remote, &places, "three").await?;
+
+    // Killed, and what comes after it finds something in the way.
+    agent.kill9();
+    remote.kubectl(&["-n", places[0], "delete", "secret", "regcred"]).await?;
+    remote.kubectl(&["-n", places[0], "create", "secret", "generic", "regcred"]).await?;
+    stage.set("regcred", "four").await?;
+    let (code, told) = stage.ask(&["wait", "secret/regcred", "--timeout=3s"]).await?;
+    ensure!(code == Some(1), "{code:?} {told}");
+    let agent = stage.agent(&remote, &["--delete-grace=2s"]).await?;
+    eventually(SOON, "wait names what is in the way", async || {
+        let (code, told) = stage.ask(&["wait", "secret/regcred", "--timeout=2s"]).await?;
+        let named = told.contains("0 pending and 1 refused there: ForeignObject in namespace m-receipt-x");
+        ensure!(code == Some(1) && named, "{code:?} {told}");
+        anyhow::Ok(())
+    })
+    .await;
+    let (code, told) = stage.ask(&["status", "-o", "json"]).await?;
+    let told: Value = serde_json::from_str(&told)?;
+    assert_eq!((code, &told["sources"][0]["missing"][0]["cluster"]), (Some(1), &json!("a")), "{told:#}");
+    assert_eq!(told["clusters"][0]["agent"]["refused"], 1, "{told:#}");
+    remote.kubectl(&["-n", places[0], "delete", "secret", "regcred"]).await?;
+    let (code, told) = stage.ask(&["wait", "secret/regcred", "--timeout=60s"]).await?;
+    ensure!(code == Some(0), "{code:?} {told}");
+    copies_have(&remote, &places, "four").await?;
+    let (code, table) = stage.ask(&["status"]).await?;
+    ensure!(code == Some(0) && table.contains("1 of 1 cluster"), "{code:?} {table}");
+
+    // There is nothing to wait for.
+    for (source, words) in [("secret/none", "there is no Secret/none in namespace m-receipt"), ("regcred", "")] {
+        let (code, told) = stage.ask(&["wait", source, "--timeout=5s"]).await?;
+        ensure!(code == Some(2) && told.contains(words), "{code:?} {told}");
+    }
+    drop(agent);
+    end(&master).await
+}
