@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use testbed::{Cluster, ClusterOptions, eventually};
 
-use crate::support::{AGENT, Kind, SOON, World, annotated, start, uid, version};
+use crate::support::{AGENT, Kind, SOON, World, annotated, install, spawn, start, uid, version};
 
 const SUMMARY: (Kind, &str, &str) = (Kind::ConfigMap, "operator", "mw-sync-agent");
 
@@ -79,8 +79,9 @@ async fn a_foreign_config_map_is_not_written_over() -> Result<()> {
     let world = World::of(&cluster);
     let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "1"},
                         "metadata": {"name": "mw-sync-agent", "namespace": "operator"}});
+    let kubeconfig = install(&cluster).await?;
     let theirs = world.create(&theirs).await?;
-    let agent = start(&cluster, &[]).await?;
+    let agent = spawn(&kubeconfig, &[]).await?;
     eventually(SOON, "the agent says so", async || {
         let log = agent.stderr();
         ensure!(log.contains("is not an agent's; no summary is written: delete it"), "{log}");
