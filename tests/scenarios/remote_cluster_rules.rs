@@ -119,7 +119,7 @@ async fn a_remote_cluster_has_defaults_columns_and_a_fixed_namespace() -> Result
     cluster.kubectl(&[&merge[..], &[&status]].concat()).await?;
     let table = cluster.kubectl(&["-n", "operator", "get", "rcl", "good"]).await?;
     let lines: Vec<Vec<_>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(lines[0], ["NAME", "READY", "REASON", "SYNCED", "REFUSED", "VERSION", "AGE"]);
+    assert_eq!(lines[0], ["NAME", "READY", "REASON", "SYNCED", "REFUSED", "AGENT", "VERSION", "AGE"]);
     assert_eq!(lines[1][..6], ["good", "False", "Unreachable", "3", "1", "v1.36.3"]);
     // The form in which the master says that it does not know.
     cluster.kubectl(&[&merge[..], &[r#"{"status": {"sources": null, "version": null}}"#]].concat()).await?;
