@@ -12,8 +12,7 @@ use crate::master::stage::SOON;
 
 /// EKS appends a second authority to the bundle, and later has the API server's certificate from that one. Who knows both
 /// notices nothing; who knows the first one only asks AWS again. Either has to look at the whole bundle.
-#[tokio::test]
-async fn a_rotated_authority_is_found_and_one_that_is_announced_is_trusted() -> Result<()> {
+pub(super) async fn a_rotated_authority_is_found_and_one_that_is_announced_is_trusted() -> Result<()> {
     let management = management().await?;
     let stage = EksStage::new(&management, "e-rotation").await?;
     // Its own: it is restarted, as EKS does. A session of TLS that is resumed is not looked at again.
@@ -65,8 +64,7 @@ async fn a_rotated_authority_is_found_and_one_that_is_announced_is_trusted() -> 
 }
 
 /// The old place is left before the new one is entered: no watch of before lives on, though it answers again.
-#[tokio::test]
-async fn a_cluster_that_moves_is_followed_and_left() -> Result<()> {
+pub(super) async fn a_cluster_that_moves_is_followed_and_left() -> Result<()> {
     let management = management().await?;
     let site = Site::north().await?;
     let stage = EksStage::new(&management, "e-moves").await?;
@@ -101,8 +99,7 @@ async fn a_cluster_that_moves_is_followed_and_left() -> Result<()> {
 }
 
 /// Gone in AWS is a condition and nothing else. What comes under the old name is another cluster.
-#[tokio::test]
-async fn a_cluster_that_is_deleted_and_made_anew_is_another_one() -> Result<()> {
+pub(super) async fn a_cluster_that_is_deleted_and_made_anew_is_another_one() -> Result<()> {
     let management = management().await?;
     let (first, second) = (Site::north().await?, Site::south().await?);
     let stage = EksStage::new(&management, "e-anew").await?;
@@ -143,8 +140,7 @@ async fn a_cluster_that_is_deleted_and_made_anew_is_another_one() -> Result<()> 
 }
 
 /// Neither a region that hangs nor a cluster that hangs costs another one anything.
-#[tokio::test]
-async fn one_dead_cluster_delays_no_other() -> Result<()> {
+pub(super) async fn one_dead_cluster_delays_no_other() -> Result<()> {
     let management = management().await?;
     let (dead, alive) = (Site::north().await?, Site::south().await?);
     let stage = EksStage::new(&management, "e-dead").await?;

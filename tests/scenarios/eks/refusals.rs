@@ -159,8 +159,7 @@ async fn without_credentials_of_our_own_that_is_said() -> Result<()> {
 }
 
 /// A little of it is the SDK's affair and shows nowhere; more is a condition. Sessions that we have go on.
-#[tokio::test]
-async fn throttling_is_waited_out() -> Result<()> {
+pub(super) async fn throttling_is_waited_out() -> Result<()> {
     let management = management().await?;
     let north = Site::north().await?;
     let stage = EksStage::new(&management, "e-slow").await?;
@@ -199,8 +198,7 @@ async fn throttling_is_waited_out() -> Result<()> {
 
 /// Our clock is 20 minutes behind AWS's, or 10 before it: requests are dated anew, and so are tokens, which nobody but
 /// the cluster's verifier would complain about.
-#[tokio::test]
-async fn a_clock_that_is_off_is_corrected() -> Result<()> {
+pub(super) async fn a_clock_that_is_off_is_corrected() -> Result<()> {
     let management = management().await?;
     let north = Site::north().await?;
     for (name, ahead) in [("e-behind", 20 * 60), ("e-ahead", -10 * 60)] {

@@ -49,8 +49,7 @@ async fn until_unwell(stage: &EksStage<'_>, what: &str) -> Result<String> {
     .await)
 }
 
-#[tokio::test]
-async fn no_answer_of_a_cluster_or_of_aws_takes_anything_away() -> Result<()> {
+pub(super) async fn no_answer_of_a_cluster_or_of_aws_takes_anything_away() -> Result<()> {
     let management = management().await?;
     let site = Site::north().await?;
     let stage = EksStage::new(&management, "e-safe").await?;

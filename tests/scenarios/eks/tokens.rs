@@ -28,8 +28,7 @@ fn now() -> Result<i64> {
 
 /// The frozen token of so many tools (401 after 15 minutes), and the one 401 at each expiry of the others: a write that
 /// meets it is sent once more with a new token, open watches stay, and nothing is noticed.
-#[tokio::test]
-async fn a_token_that_has_ended_costs_one_retry_and_is_no_failure() -> Result<()> {
+pub(super) async fn a_token_that_has_ended_costs_one_retry_and_is_no_failure() -> Result<()> {
     let management = management().await?;
     let north = Site::north().await?;
     let stage = EksStage::new(&management, "e-ended").await?;
@@ -63,8 +62,7 @@ const REFRESHES: usize = 100;
 
 /// Two roles, each for two clusters, so that sessions are shared; writes all the time. What AWS is asked for is what
 /// these lives make necessary, and no token was shown after its session's end.
-#[tokio::test]
-async fn a_day_of_tokens_and_sessions_under_continuous_writes() -> Result<()> {
+pub(super) async fn a_day_of_tokens_and_sessions_under_continuous_writes() -> Result<()> {
     let management = management().await?;
     let sites = [Site::north().await?, Site::south().await?];
     let stage = EksStage::new(&management, "e-day").await?;
