@@ -125,6 +125,8 @@ impl Process {
         let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy();
         let mut start = Start::new(&name, program, scratch.path()).args(args);
         start.env.push(("RUST_BACKTRACE".into(), "1".into()));
+        // Many of ours run at once, and each would have port 8080: one that is free, as its log says.
+        start.env.push(("MW_SYNC_LISTEN".into(), "127.0.0.1:0".into()));
         start.env.extend(env.into_iter().map(|(key, value)| (key.as_ref().to_owned(), value.as_ref().to_owned())));
         start.shown_on_failure = true;
         let mut process = start.spawn()?;

@@ -7,19 +7,18 @@ pub mod summary;
 use std::sync::Arc;
 
 use summary::Summaries;
-use sync_core::cluster::access::AccessError;
 use sync_core::core::Scope;
 use sync_core::engine::{self, EngineConfig, EngineState, Inquiries};
 use sync_core::index::feed::Labels;
-use sync_core::ops::begin::Begun;
+use sync_core::ops::begin::{BeginError, Begun};
 use sync_core::ops::shutdown::Shutdown;
 use tokio::sync::watch;
 
 /// Runs until `shutdown` begins.
 ///
 /// # Errors
-/// If there is no way to reach a cluster; one that does not answer is waited for.
-pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), AccessError> {
+/// If there is no way to reach a cluster, or the port is taken; a cluster that does not answer is waited for.
+pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), BeginError> {
     let max_in_flight = config.common.max_in_flight;
     let begun = Begun::new(config.common).await?;
     tracing::info!(
@@ -30,7 +29,7 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), AccessE
         "started"
     );
     let sources = begun.sources(&shutdown);
-    let Begun { rules, seed, connection, leadership, .. } = begun;
+    let Begun { rules, seed, connection, leadership, health, metrics, .. } = begun;
     let leading = leadership.leading();
     let (_, labels) = watch::channel(Labels::new());
     let subscription = sources.subscribe();
@@ -40,13 +39,16 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), AccessE
         seed,
         connection: connection.clone(),
         leading: leading.clone(),
+        metrics: metrics.clone(),
     };
     let entries = tokio::spawn(service_accounts::run(entries, subscription, news, shutdown.clone()));
     let (state, seen) = watch::channel(EngineState::default());
+    let is_ready = seen.clone();
+    health.needs("namespaces and copies", move || is_ready.borrow().ready);
     let (inquiries, desk) = Inquiries::new();
     let summary = Summaries::new(Arc::clone(&rules), seed, connection.clone(), leading.clone(), inquiries);
     let summary = tokio::spawn(summary.run(seen, shutdown.clone()));
-    let engine = EngineConfig { rules, scope: Scope::Namespaces, labels, max_in_flight, leading, seed };
+    let engine = EngineConfig { rules, scope: Scope::Namespaces, labels, max_in_flight, leading, metrics, seed };
     engine::run(engine, connection, passed, state, desk, shutdown).await;
     // They have been told to stop too, and end what is under way.
     drop((entries.await, summary.await));

@@ -18,6 +18,7 @@ use sync_core::engine::{Clock, drain};
 use sync_core::fault::Fault;
 use sync_core::index::news::SourceNews;
 use sync_core::leadership::Leading;
+use sync_core::ops::metrics::Metrics;
 use sync_core::ops::shutdown::Shutdown;
 use sync_core::service_accounts::{Accounts, Input, Order, Reply};
 use sync_core::source_feed::Subscription;
@@ -40,6 +41,8 @@ pub struct Driver {
     pub connection: Connection,
     /// Whether this process may write.
     pub leading: Leading,
+    /// Where its watches note that they have heard something.
+    pub metrics: Metrics,
 }
 
 /// Runs until it is told to stop, or one of the two at its ends is gone.
@@ -49,7 +52,7 @@ pub async fn run(
     engine: mpsc::UnboundedSender<SourceNews>,
     shutdown: Shutdown,
 ) {
-    let Driver { rules, seed, connection, mut leading } = driver;
+    let Driver { rules, seed, connection, mut leading, metrics } = driver;
     let clock = Clock::start();
     let mut accounts = Accounts::new(Arc::clone(&rules), seed);
     accounts.on(clock.now(), Input::Lead(leading.lead(&clock)));
@@ -74,7 +77,7 @@ pub async fn run(
             }
             sources.report(key, ENTRIES, trouble);
         }
-        if watches.follow(accounts.watching(), &connection) {
+        if watches.follow(accounts.watching(), &connection, &metrics) {
             troubles = Troubles::default();
         }
         tokio::select! {
@@ -132,7 +135,7 @@ impl Watches {
     }
 
     /// Begins, ends or begins anew; `false` if all is as it was.
-    fn follow(&mut self, wanted: Option<u64>, connection: &Connection) -> bool {
+    fn follow(&mut self, wanted: Option<u64>, connection: &Connection, metrics: &Metrics) -> bool {
         if self.current == wanted {
             return false;
         }
@@ -149,7 +152,7 @@ impl Watches {
         let wrap = |news| Told::of("namespaces", news, Input::Namespace);
         self.tasks.spawn(watch(client.clone(), Query::namespaces(), seed, wire::namespace, wrap, sender.clone()));
         let wrap = |news| Told::of("serviceaccounts", news, Input::Account);
-        let query = Query::service_accounts();
+        let query = Query { heard: metrics.watch("serviceaccounts", ""), ..Query::service_accounts() };
         self.tasks.spawn(watch(client.clone(), query, !seed, wire::service_account, wrap, sender));
         true
     }

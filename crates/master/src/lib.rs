@@ -9,18 +9,20 @@ use std::sync::Arc;
 
 use eks::Eks;
 use eks::clock::WallClock;
+use eks::counted::Counted;
 use eks::roles::Bounded;
 use eks::sdk::SdkAws;
 use remote::fleet::{self, Shared};
-use sync_core::cluster::access::AccessError;
-use sync_core::ops::begin::Begun;
+use remote::gauges::Gauges;
+use sync_core::ops::begin::{BeginError, Begun};
 use sync_core::ops::shutdown::Shutdown;
+use tokio::sync::watch;
 
 /// Runs until `shutdown` begins.
 ///
 /// # Errors
-/// If there is no way to reach the management cluster; one that does not answer is waited for.
-pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), AccessError> {
+/// If there is no way to reach the management cluster, or the port is taken; a cluster that does not answer is waited for.
+pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), BeginError> {
     let args::Config { common, allow_addresses, allow_roles, allow_node_role } = config;
     let max_in_flight = common.max_in_flight;
     let begun = Begun::new(common).await?;
@@ -32,13 +34,31 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), AccessE
         "started"
     );
     let sources = begun.sources(&shutdown);
-    let Begun { rules, seed, connection, leadership, .. } = begun;
+    let Begun { rules, seed, connection, leadership, health, metrics, .. } = begun;
     let clock = WallClock::system();
-    let aws = Arc::new(SdkAws::new(clock.clone(), allow_node_role));
+    let aws = Arc::new(Counted::new(Arc::new(SdkAws::new(clock.clone(), allow_node_role))));
+    let gauges = Arc::new(Gauges::default());
+    metrics.add(Arc::clone(&aws) as _);
+    metrics.add(Arc::clone(&gauges) as _);
     let aws = Arc::new(Bounded::new(aws, allow_roles));
     let eks = Eks::new(aws, clock, rules.cluster_name.as_deref().unwrap_or_default(), seed);
     let (addresses, leading) = (allow_addresses, leadership.leading());
-    let shared = Shared { rules, connection, sources: sources.clone(), addresses, eks, max_in_flight, leading, seed };
+    let sources_of_all = sources.clone();
+    let (listed, seen) = watch::channel(false);
+    health.needs("RemoteClusters", move || *seen.borrow());
+    let shared = Shared {
+        rules,
+        connection,
+        sources: sources_of_all,
+        addresses,
+        eks,
+        max_in_flight,
+        leading,
+        metrics,
+        gauges,
+        listed,
+        seed,
+    };
     fleet::run(shared, shutdown).await;
     sources.ended().await;
     leadership.end().await;

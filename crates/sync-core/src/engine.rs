@@ -28,6 +28,8 @@ use crate::fault::Fault;
 use crate::index::feed::{Labels, Moment};
 use crate::leadership::Leading;
 use crate::mutants::{self, Mutant};
+use crate::ops::metrics::Metrics;
+use crate::ops::metrics::engine::EngineStats;
 use crate::ops::shutdown::Shutdown;
 use crate::order::{Order, Reply};
 use crate::source_feed::Subscription;
@@ -56,6 +58,8 @@ pub struct EngineConfig {
     pub max_in_flight: usize,
     /// Whether this process may write.
     pub leading: Leading,
+    /// Where it counts.
+    pub metrics: Metrics,
     /// Seed of the jitter.
     pub seed: u64,
 }
@@ -159,21 +163,24 @@ pub async fn run(
             return;
         }
     };
+    let (stats, mut questions) = config.metrics.engine(config.scope.cluster());
     let mut flights = FuturesUnordered::new();
     let mut reports = Reports::default();
     loop {
         while let Some(order) = core.next(clock.now()) {
-            flights.push(carry_out(&connection, manager, order, Instant::now() + leading.deadline()));
+            flights.push(carry_out(&connection, manager, order, Instant::now() + leading.deadline(), &stats));
         }
         for (key, upstream) in core.take_asks() {
             sources.ask(key, upstream);
         }
         core.take_name_watches().into_iter().for_each(|watch| names.order(watch));
         reports.publish(&mut core, &sources, config.scope.cluster(), &state);
+        core.take_timings().into_iter().for_each(|timing| stats.observe(timing));
         tokio::select! {
             biased;
             () = shutdown.begun() => break,
             () = leading.changed() => core.on(clock.now(), Input::Lead(leading.lead(&clock))),
+            Some(asked) = questions.recv() => drop(asked.send(core.snapshot())),
             Some((id, result)) = flights.next(), if !flights.is_empty() => core.on(clock.now(), Input::Done(id, result)),
             news = sources.next() => {
                 // Whoever holds the sources has ended: so do we.
@@ -214,6 +221,7 @@ async fn carry_out(
     manager: &'static str,
     order: Order,
     end: Instant,
+    stats: &EngineStats,
 ) -> (u64, Result<Reply, Fault>) {
     // The process may have stood still since the order was made.
     let left = end.saturating_duration_since(Instant::now());
@@ -221,6 +229,7 @@ async fn carry_out(
         true => Err(Fault::NoAnswer("not sent within the deadline".to_owned())),
         false => write::execute_within(&connection.write, manager, &order, left).await,
     };
+    stats.count(&order, &result);
     match &result {
         Ok(_) => debug!(?order, "done"),
         Err(fault) => debug!(?order, reason = fault.reason(), %fault, "failed"),
@@ -237,16 +246,25 @@ fn start_watches(
     let (client, rules) = (&connection.watch, &config.rules);
     let namespace = config.scope.namespace();
     for (n, kind) in (1..).zip(Kind::ALL) {
-        let query = Query::replicas(rules, kind, namespace)?;
+        let heard = config.metrics.watch(copies_of(kind), config.scope.cluster());
+        let query = Query { heard, ..Query::replicas(rules, kind, namespace)? };
         let decode = wire::replica(Rules::clone(rules), kind);
         let wrap = move |news| Told::of(kind.plural(), news, |feed| Input::Replica(kind, feed));
         tasks.spawn(watch(client.clone(), query, config.seed.wrapping_add(n), decode, wrap, events.clone()));
     }
     if namespace.is_none() {
         let wrap = |news| Told::of("namespaces", news, Input::Dest);
-        tasks.spawn(watch(client.clone(), Query::namespaces(), config.seed, wire::namespace, wrap, events));
+        let query = Query { heard: config.metrics.watch("namespaces", ""), ..Query::namespaces() };
+        tasks.spawn(watch(client.clone(), query, config.seed, wire::namespace, wrap, events));
     }
     Ok(tasks)
+}
+
+const fn copies_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Secret => "copies/secrets",
+        Kind::ConfigMap => "copies/configmaps",
+    }
 }
 
 /// The watches on one name each that are under way. They end with this value.

@@ -13,12 +13,14 @@ use tracing::{debug, info, warn};
 
 use crate::cluster::connection::Connection;
 use crate::cluster::lease::{Candidate, decode};
+use crate::cluster::query::Query;
 use crate::cluster::watch::watch;
 use crate::cluster::write;
 use crate::engine::Clock;
 use crate::fault::Fault;
 use crate::index::feed::Feed;
 use crate::lease::{self, Election, Input, LEASE, Lead, Record, Request, Term};
+use crate::ops::metrics::Heard;
 use crate::ops::shutdown::Shutdown;
 use crate::watches::{Told, Troubles};
 
@@ -58,6 +60,16 @@ impl Leading {
     /// How long a write may take.
     pub fn deadline(&self) -> Duration {
         if *self.lead.borrow() == Lead::Always { write::DEADLINE } else { lease::DEADLINE }
+    }
+
+    /// Whether it leads, though perhaps not for long enough to begin anything.
+    pub fn leads(&self) -> bool {
+        let now = self.clock.now();
+        match *self.lead.borrow() {
+            Lead::Always => true,
+            Lead::No => false,
+            Lead::Until(until, _) => now < until,
+        }
     }
 
     /// Counts how often this process has begun to lead; `None` while it does not, or is the only one.
@@ -111,12 +123,13 @@ impl Leadership {
         candidate: Candidate,
         connection: Connection,
         seed: u64,
+        heard: Heard,
         wall_clock: fn() -> jiff::Timestamp,
     ) -> Result<Self, Fault> {
         let (clock, stop) = (Clock::start(), Shutdown::default());
         let (sender, lead) = state::channel(Lead::No);
         let leading = Leading { clock, lead, left_open: Arc::default() };
-        let query = candidate.query()?;
+        let query = Query { heard, ..candidate.query()? };
         let driver = Driver { candidate, connection, sender, clock, wall_clock, last: None, standing_by: None };
         let task = tokio::spawn(driver.run(query, seed, stop.clone()));
         Ok(Self { leading, stop, task: Some(task) })
@@ -158,7 +171,7 @@ struct Driver {
 }
 
 impl Driver {
-    async fn run(mut self, query: crate::cluster::query::Query, seed: u64, stop: Shutdown) {
+    async fn run(mut self, query: Query, seed: u64, stop: Shutdown) {
         let mut election = Election::new(self.candidate.identity.clone(), seed);
         let (sender, mut events) = mpsc::channel(AHEAD);
         let wrap = |news| Told::of("leases", news, |feed| feed);

@@ -25,6 +25,17 @@ pub enum Lane {
 }
 
 impl Lane {
+    /// The word for metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NewNamespace => "new-namespace",
+            Self::Changed => "changed",
+            Self::Removed => "removed",
+            Self::Drift => "drift",
+            Self::Retry => "retry",
+        }
+    }
+
     /// All, the most urgent first, each with its share.
     const SHARES: [(Self, u32); 5] =
         [(Self::NewNamespace, 8), (Self::Changed, 4), (Self::Removed, 4), (Self::Drift, 2), (Self::Retry, 1)];
@@ -291,6 +302,14 @@ impl Queue {
     /// Whether any pair waits for a slot.
     pub fn has_waiting(&self) -> bool {
         !self.held.is_empty() || self.lanes.iter().any(|(pairs, _)| !pairs.is_empty())
+    }
+
+    /// How many pairs wait in each lane, and how many for their time to come. One that has got a better lane meanwhile
+    /// may count twice.
+    pub fn depths(&self) -> Vec<(&'static str, usize)> {
+        let waiting = self.lanes.iter().zip(Lane::SHARES).map(|((pairs, _), (lane, _))| (lane.as_str(), pairs.len()));
+        let parked = self.parked.values().map(VecDeque::len).sum();
+        waiting.chain([("parked", parked), ("delayed", self.delayed.len())]).collect()
     }
 
     fn lane(&mut self, lane: Lane) -> &mut VecDeque<Pair> {

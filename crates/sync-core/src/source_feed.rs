@@ -27,6 +27,7 @@ use crate::index::news::{Confirmation, Remark, SourceNews};
 use crate::index::pace::EVERY;
 use crate::index::sources::Sources;
 use crate::leadership::Leading;
+use crate::ops::metrics::Metrics;
 use crate::ops::shutdown::Shutdown;
 use crate::reason::Reason;
 use crate::source_feed::fresh::Fresh;
@@ -50,6 +51,8 @@ pub struct SourceFeedConfig {
     pub instance: String,
     /// Whether this process may write.
     pub leading: Leading,
+    /// Where its watches note that they have heard something.
+    pub metrics: Metrics,
 }
 
 /// How the feed is doing.
@@ -233,16 +236,25 @@ fn start_watches(
     let (inputs, receiver) = mpsc::channel(AHEAD);
     let (client, rules) = (&connection.watch, &config.rules);
     for (n, kind) in (1..).zip(Kind::ALL) {
-        let query = Query::sources(rules, kind)?;
+        let heard = config.metrics.watch(sources_of(kind), "");
+        let query = Query { heard, ..Query::sources(rules, kind)? };
         let decode = wire::source(Rules::clone(rules), kind);
         let wrap = move |news| Told::of(kind.plural(), news, |feed| Input::Source(kind, feed));
         tasks.spawn(watch(client.clone(), query, config.seed.wrapping_add(n), decode, wrap, inputs.clone()));
     }
     let wrap = |news| Told::of("namespaces", news, Input::Namespace);
     let fields = Some(format!("metadata.name={}", rules.source_namespace));
-    let query = Query { fields, ..Query::namespaces() };
+    let heard = config.metrics.watch("sources/namespace", "");
+    let query = Query { fields, heard, ..Query::namespaces() };
     tasks.spawn(watch(client.clone(), query, config.seed, wire::namespace, wrap, inputs));
     Ok((tasks, receiver))
+}
+
+const fn sources_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Secret => "sources/secrets",
+        Kind::ConfigMap => "sources/configmaps",
+    }
 }
 
 /// One GET each of the source namespace and of the source; `None` if either is not answered as it should be.

@@ -15,6 +15,7 @@ mod idle;
 mod lifecycle;
 mod marks;
 mod namespaces;
+mod port;
 mod pull_secrets;
 mod rejected;
 mod retain;

@@ -74,6 +74,12 @@ impl Login {
         self.trouble.subscribe()
     }
 
+    /// How old the token is; nothing while another one is made.
+    pub fn age(&self) -> Option<Duration> {
+        let signed = self.signed.try_lock().ok()?;
+        Some(self.clock.now().duration_since(signed.at).unwrap_or_default())
+    }
+
     /// What it means that the server refuses a token that it should take.
     pub fn unauthorised(&self) -> EksError {
         let caller = self.grant().caller.clone();

@@ -9,7 +9,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`target`], [`arn`] | what a RemoteCluster asks for; [`command`]: what a login command in a kubeconfig does |
-//! | [`aws`] | what is asked of AWS: the seam for tests; [`sdk`] asks it, `answer` reads its refusals |
+//! | [`aws`] | what is asked of AWS: the seam for tests; [`sdk`] asks it, `answer` reads its refusals, [`counted`] counts |
 //! | [`roles`] | those that may be assumed |
 //! | [`session`] | credentials of a role, shared by its clusters and got anew in time |
 //! | [`facts`], [`scout`] | endpoint, authority and status, looked at again and again |
@@ -32,6 +32,7 @@ pub mod arn;
 pub mod aws;
 pub mod clock;
 pub mod command;
+pub mod counted;
 pub mod error;
 pub mod facts;
 pub mod login;

@@ -17,6 +17,7 @@ use sync_core::contract::object::Uid;
 use sync_core::contract::rules::Rules;
 use sync_core::index::feed::{Feed, Labels};
 use sync_core::leadership::Leading;
+use sync_core::ops::metrics::Metrics;
 use sync_core::ops::shutdown::Shutdown;
 use sync_core::rng;
 use sync_core::source_feed::SourceFeed;
@@ -29,6 +30,7 @@ use tracing::{info, warn};
 
 use super::claims::{Claim, Claims, Rank};
 use super::crd::{EksCluster, KubeconfigRef, RemoteCluster, RemoteClusterSpec, RemoteClusterStatus};
+use super::gauges::Gauges;
 use super::removal::{self, End};
 use super::secret::{SecretError, SecretRef, kubeconfig_of};
 use super::serve::{self, Plan, Start, What};
@@ -60,6 +62,12 @@ pub struct Shared {
     /// Whether this process may write. A standby connects to all remote clusters and watches there too, so that it
     /// can go on at once.
     pub leading: Leading,
+    /// Where everything is counted.
+    pub metrics: Metrics,
+    /// What is told of remote clusters there, beside what their engines do.
+    pub gauges: Arc<Gauges>,
+    /// The lists of RemoteClusters and of kubeconfigs have come.
+    pub listed: state::Sender<bool>,
     /// Seed of the jitter.
     pub seed: u64,
 }
@@ -115,9 +123,11 @@ pub async fn run(shared: Shared, shutdown: Shutdown) {
     let (sender, mut events) = mpsc::channel(AHEAD);
     let namespace = shared.rules.source_namespace.clone();
     let client = shared.connection.watch.clone();
-    let clusters = Query::all(remote_clusters(&namespace));
+    let heard = shared.metrics.watch("remoteclusters", "");
+    let clusters = Query { heard, ..Query::all(remote_clusters(&namespace)) };
     let secrets = Query::all(format!("/api/v1/namespaces/{namespace}/secrets"));
-    let secrets = Query { fields: Some(format!("type={KUBECONFIG_TYPE}")), ..secrets };
+    let heard = shared.metrics.watch("kubeconfigs", "");
+    let secrets = Query { fields: Some(format!("type={KUBECONFIG_TYPE}")), heard, ..secrets };
     let mut watches = tokio::task::JoinSet::new();
     let wrap = |news| Told::of("remoteclusters", news, |feed| Input::Cluster(Box::new(feed)));
     watches.spawn(watch(client.clone(), clusters, shared.seed, decode::<RemoteCluster>, wrap, sender.clone()));
@@ -147,6 +157,8 @@ pub async fn run(shared: Shared, shutdown: Shutdown) {
                 }
             },
         }
+        let listed = fleet.clusters.complete && fleet.secrets.complete;
+        fleet.shared.listed.send_if_modified(|known| std::mem::replace(known, listed) != listed);
     }
     fleet.stop().await;
 }

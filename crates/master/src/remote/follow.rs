@@ -124,6 +124,7 @@ async fn serve(work: &Work<'_>, trail: &Trail<'_>, place: &Arc<Place>, leave: &S
         () = leave.begun() => return,
         login = log_in(work, trail, place) => Arc::new(login),
     };
+    work.shared.gauges.logged_in(work.name, &login);
     let access = Access::with_header(&place.endpoint, &place.authority, login.header(), &work.shared.addresses);
     let access = match access {
         Ok(access) => access.renewed_by(Arc::clone(&login) as _),

@@ -4,6 +4,7 @@ mod claims;
 pub mod crd;
 pub mod fleet;
 mod follow;
+pub mod gauges;
 mod identity;
 mod reach;
 pub mod receipt;

@@ -113,6 +113,7 @@ pub(super) async fn serve(start: Start, stop: Shutdown) -> Option<RemoteClusterS
     let span = info_span!("remote", cluster = name);
     let report = Report { going: matches!(end, End::Goes), ..Report::new(generation, destination) };
     let (report, reports) = state::channel(report);
+    shared.gauges.serves(&name, reports.clone());
     let teller = Teller::new(Arc::clone(&shared), name.clone(), uid.clone(), last);
     let removal = (end == End::Goes).then(Removal::new);
     let work_here = Work { shared: &shared, name: &name, uid, labels, proxy, claim, removal, report };
@@ -275,6 +276,7 @@ pub(super) async fn copy(work: &Work<'_>, connection: Connection, reach: &Reach,
         labels: labels.clone(),
         max_in_flight: shared.max_in_flight,
         leading: shared.leading.clone(),
+        metrics: shared.metrics.clone(),
         seed: shared.seed_of(name),
     };
     let (sender, mut engine_state) = state::channel(EngineState::default());

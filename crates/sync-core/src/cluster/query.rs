@@ -7,6 +7,7 @@ use super::path;
 use crate::contract::object::{Kind, Rv, SourceKey};
 use crate::contract::rules::Rules;
 use crate::fault::Fault;
+use crate::ops::metrics::Heard;
 
 /// Metadata only, so that no payload crosses the network; a server that cannot answers in full.
 pub(super) const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
@@ -24,12 +25,14 @@ pub struct Query {
     pub fields: Option<String>,
     /// Whether metadata is enough.
     pub metadata_only: bool,
+    /// Where its watch notes that it has heard something.
+    pub heard: Heard,
 }
 
 impl Query {
     /// All objects below a path, in full.
     pub fn all(path: impl Into<String>) -> Self {
-        Self { path: path.into(), labels: None, fields: None, metadata_only: false }
+        Self { path: path.into(), labels: None, fields: None, metadata_only: false, heard: Heard::default() }
     }
 
     /// Everything in the source namespace that may be a source.

@@ -252,6 +252,7 @@ where
                     continue;
                 }
             };
+            self.query.heard.now();
             let frame = match frame {
                 Some(Ok(frame)) => frame,
                 Some(Err(error)) => return Err(answer::transport(&error).into()),

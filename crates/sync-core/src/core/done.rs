@@ -51,6 +51,7 @@ impl Core {
                     // Something else is wanted meanwhile.
                     (false, _) => {}
                 }
+                self.namespace_has_copy(pair.dest);
             }
             (What::SwitchOff(_), Reply::Written { uid, rv }) => {
                 let state = self.state(pair);

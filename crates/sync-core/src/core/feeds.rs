@@ -23,6 +23,7 @@ impl Core {
                 }
                 self.rivals.source_changed(id);
                 self.touch_source(id, lane);
+                self.fanout_begins(id, lane);
             }
             SourceNews::Version(key, version) => {
                 if let Some(source) = self.source_ids.get(&key).and_then(|id| self.sources.get_mut(id)) {
@@ -149,7 +150,9 @@ impl Core {
                 Destination::Open => Lane::NewNamespace,
                 Destination::Excluded | Destination::Leaving => Lane::Removed,
             };
+            let due_before = self.tally.pending;
             self.touch_dest(id, lane);
+            self.namespace_begins(id, due_before);
         }
         Some(id)
     }

@@ -20,6 +20,7 @@ mod scope;
 mod settle;
 #[cfg(test)]
 mod situation_tests;
+mod snapshot;
 mod standing;
 #[cfg(test)]
 mod standing_tests;
@@ -50,6 +51,7 @@ use crate::rng::Rng;
 
 pub use names::{NameNews, NameWatch};
 pub use scope::Scope;
+pub use snapshot::{Snapshot, Timing};
 pub use standing::{Asks, Standing, Standings};
 pub(crate) use tally::PLACES;
 pub use tally::{Place, Settled, Tally};
@@ -97,6 +99,8 @@ struct SourceState {
     asked: bool,
     /// Off, and nothing more will be told of it: it is forgotten here with its last replica.
     forgotten: bool,
+    /// Since when copies of a change are due.
+    changed: Option<Moment>,
     tally: tally::SourceTally,
 }
 
@@ -110,6 +114,8 @@ struct Dest {
     labels: Labels,
     /// How many pairs something is known of.
     pairs: u32,
+    /// It is new since then, and copies are due.
+    since: Option<Moment>,
 }
 
 /// The list that is under way or was last complete, of one kind.
@@ -188,6 +194,7 @@ pub struct Core {
     tally: Tally,
     licence: Licence,
     changes: u64,
+    timings: Vec<Timing>,
 }
 
 impl Core {
@@ -229,6 +236,7 @@ impl Core {
             tally: Tally::default(),
             licence: Licence::default(),
             changes: 0,
+            timings: Vec::new(),
             scope,
         };
         if let Scope::One { namespace, .. } = core.scope.clone() {
@@ -341,6 +349,7 @@ impl Core {
                 bodies: None,
                 asked: false,
                 forgotten: false,
+                changed: None,
                 tally,
             },
         );
@@ -353,7 +362,7 @@ impl Core {
         }
         let (id, name) = (DestId(self.number()), Arc::<str>::from(name));
         self.dest_ids.insert(Arc::clone(&name), id);
-        self.dests.insert(id, Dest { name, uid: None, state: None, labels: Labels::new(), pairs: 0 });
+        self.dests.insert(id, Dest { name, uid: None, state: None, labels: Labels::new(), pairs: 0, since: None });
         id
     }
 

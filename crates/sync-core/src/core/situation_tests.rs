@@ -10,6 +10,8 @@ mod lead_tests;
 mod names_tests;
 #[path = "rivals_tests.rs"]
 mod rivals_tests;
+#[path = "snapshot_tests.rs"]
+mod snapshot_tests;
 
 use super::test_stage::{
     at, desired, done, idle, listed, namespace, no_answer, order, replica, rules, shows, uid, want,

@@ -110,6 +110,7 @@ impl Core {
         for id in ready {
             self.changes += 1;
             self.touched.remove(&id);
+            self.fanout_ends(id);
             settled.extend(self.report(id));
             if let Some(source) = self.sources.get_mut(&id) {
                 source.bodies = None;

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use http::Uri;
+use ::http::Uri;
 
 use super::flags::Common;
+use super::health::Health;
+use super::http::{self, ListenError, Pages};
+use super::metrics::Metrics;
 use super::shutdown::Shutdown;
 use crate::cluster::access::{Access, AccessError};
 use crate::cluster::connection::Connection;
@@ -26,27 +29,51 @@ pub struct Begun {
     pub connection: Connection,
     /// Whether this process writes, and when it has ended for good.
     pub leadership: Leadership,
+    /// What `/readyz` waits for.
+    pub health: Health,
+    /// What `/metrics` tells.
+    pub metrics: Metrics,
+}
+
+/// Why a controller cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    /// There is no way to reach a cluster.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// There is no port.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
 }
 
 impl Begun {
     /// By what the flags say.
     ///
     /// # Errors
-    /// If there is no way to reach a cluster; one that does not answer is waited for.
-    pub async fn new(common: Common) -> Result<Self, AccessError> {
-        let Common { rules, context, leader_elect, .. } = common;
+    /// If there is no way to reach a cluster, or the port is taken; a cluster that does not answer is waited for.
+    pub async fn new(common: Common) -> Result<Self, BeginError> {
+        let Common { rules, context, leader_elect, listen, .. } = common;
+        // First of all: whoever cannot be asked how it does is not to begin.
+        let listener = http::bind(listen).await?;
+        let (health, metrics) = (Health::default(), Metrics::default());
         let access = Access::local(context.as_deref()).await?;
         let connection = Connection::new(&access, rules.role.user_agent())?;
         let seed = super::seed();
         let leadership = if leader_elect {
             // The seed tells this process from one of the same pod before it.
             let candidate = Candidate::new(&rules, format!("{}_{seed:016x}", super::instance(rules.role)));
-            let shared = Leadership::shared(candidate, connection.clone(), seed, jiff::Timestamp::now);
+            let heard = metrics.watch("lease", "");
+            let shared = Leadership::shared(candidate, connection.clone(), seed, heard, jiff::Timestamp::now);
             shared.map_err(|fault| AccessError::Local(fault.to_string()))?
         } else {
             Leadership::alone()
         };
-        Ok(Self { rules: Arc::new(rules), seed, server: access.server().clone(), connection, leadership })
+        metrics.set_leading(leadership.leading());
+        let address = listener.local_addr().unwrap_or(listen);
+        tracing::info!(%address, "listening: /livez, /readyz, /metrics");
+        tokio::spawn(http::serve(listener, Pages { health: health.clone(), metrics: metrics.clone() }));
+        let (rules, server) = (Arc::new(rules), access.server().clone());
+        Ok(Self { rules, seed, server, connection, leadership, health, metrics })
     }
 
     /// Starts to watch the sources.
@@ -57,7 +84,11 @@ impl Begun {
             wall_clock: jiff::Timestamp::now,
             instance: super::instance(self.rules.role),
             leading: self.leadership.leading(),
+            metrics: self.metrics.clone(),
         };
-        SourceFeed::start(feed, self.connection.clone(), shutdown.clone())
+        let feed = SourceFeed::start(feed, self.connection.clone(), shutdown.clone());
+        let state = feed.state();
+        self.health.needs("sources", move || state.borrow().complete);
+        feed
     }
 }

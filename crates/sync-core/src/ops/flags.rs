@@ -1,6 +1,7 @@
 //! The flags that both controllers have, and what they are worth once checked.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
@@ -53,6 +54,10 @@ pub struct CommonArgs {
     #[arg(long, env = "MW_SYNC_LEADER_ELECT", value_parser = yes_or_no)]
     leader_elect: bool,
 
+    /// Where /livez, /readyz and /metrics can be had: address and port
+    #[arg(long, env = "MW_SYNC_LISTEN", value_name = "ADDRESS", default_value = "[::]:8080", value_parser = listen)]
+    listen: SocketAddr,
+
     /// How much to log of our own doings; others' warnings are logged too
     #[arg(long = "log", env = "MW_SYNC_LOG", value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
     log_level: LogLevel,
@@ -75,6 +80,8 @@ pub struct Common {
     pub max_in_flight: usize,
     /// There may be other processes of this controller.
     pub leader_elect: bool,
+    /// For `/livez` and the like.
+    pub listen: SocketAddr,
     /// For [`telemetry::init`](super::telemetry::init).
     pub log_level: LogLevel,
     /// For [`telemetry::init`](super::telemetry::init).
@@ -102,6 +109,7 @@ impl CommonArgs {
             rules,
             max_in_flight: self.max_in_flight,
             leader_elect: self.leader_elect,
+            listen: self.listen,
             log_level: self.log_level,
             log_format: self.log_format,
             context: self.context,
@@ -200,6 +208,10 @@ pub fn time(text: &str) -> Result<Duration, String> {
     time.filter(|time| *time <= Duration::from_secs(LONGEST_GRACE)).ok_or_else(expected)
 }
 
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an address and a port, e.g. [::]:8080, 0.0.0.0:8080 or 127.0.0.1:0".to_owned())
+}
+
 fn in_flight(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=256).contains(number));
     number.ok_or_else(|| "expected a number from 1 to 256".to_owned())
@@ -228,6 +240,7 @@ mod tests {
         assert!(common.rules.strip.strips("helm.sh/chart"));
         assert_eq!((common.rules.delete_grace, common.max_in_flight), (DELETE_GRACE, 32));
         assert!(!common.rules.allow_adopt && !common.leader_elect);
+        assert_eq!(common.listen.to_string(), "[::]:8080");
         assert_eq!((common.log_level, common.log_format, common.context), (LogLevel::Info, LogFormat::Auto, None));
     }
 
@@ -269,6 +282,8 @@ mod tests {
             ("--sync-annotation", "mw-sync.io/origin", "not below mw-sync.io/"),
             ("--strip-labels", "a b", "`prefix/`"),
             ("--delete-grace", "30", "ms, s, m or h"),
+            ("--listen", "localhost:8080", "an address and a port, e.g. [::]:8080"),
+            ("--listen", "8080", "an address and a port"),
             ("--max-in-flight", "0", "a number from 1 to 256"),
             ("--max-in-flight", "257", "a number from 1 to 256"),
             ("--max-in-flight", "many", "a number from 1 to 256"),

@@ -5,6 +5,9 @@ use std::process::ExitCode;
 
 pub mod begin;
 pub mod flags;
+pub mod health;
+pub mod http;
+pub mod metrics;
 pub mod shutdown;
 pub mod telemetry;
 

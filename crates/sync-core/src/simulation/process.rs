@@ -17,6 +17,7 @@ use crate::core::Scope;
 use crate::engine::{self, EngineConfig, EngineState};
 use crate::index::feed::Labels;
 use crate::leadership::Leading;
+use crate::ops::metrics::Metrics;
 use crate::ops::shutdown::Shutdown;
 use crate::source_feed::{SourceFeed, SourceFeedConfig};
 
@@ -57,6 +58,7 @@ impl Process {
             wall_clock: || jiff::Timestamp::UNIX_EPOCH,
             instance: format!("process-{process}"),
             leading: leading.clone(),
+            metrics: Metrics::default(),
         };
         let feed = SourceFeed::start(config, connection(stage, process, 0), shutdown.clone());
         let (mut engines, mut states, mut labelled) = (Vec::new(), Vec::new(), Vec::new());
@@ -73,6 +75,7 @@ impl Process {
                 scope,
                 max_in_flight: scene.max_in_flight,
                 leading: leading.clone(),
+                metrics: Metrics::default(),
                 seed: scene.seed.wrapping_add(process * 100).wrapping_add(cluster as u64),
             };
             let (sender, state) = watch::channel(EngineState::default());

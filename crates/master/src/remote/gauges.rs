@@ -1,0 +1,75 @@
+//! What metrics tell of remote clusters, beside what their engines do.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use sync_core::ops::metrics::text::Page;
+use sync_core::ops::metrics::{Tells, families};
+use tokio::sync::watch as state;
+
+use super::status::{Outcome, Report};
+use crate::eks::login::Login;
+
+/// The remote clusters that there are, by name, for as long as they are served.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    reports: Mutex<BTreeMap<String, state::Receiver<Report>>>,
+    logins: Mutex<BTreeMap<String, Weak<Login>>>,
+}
+
+impl Gauges {
+    /// A remote cluster is served from now on.
+    pub(super) fn serves(&self, name: &str, reports: state::Receiver<Report>) {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), reports);
+    }
+
+    /// We are logged in there.
+    pub(super) fn logged_in(&self, name: &str, login: &Arc<Login>) {
+        self.logins.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), Arc::downgrade(login));
+    }
+}
+
+impl Tells for Gauges {
+    fn tell(&self, page: &mut Page) {
+        let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of those that nobody reports of any more nothing is known.
+        reports.retain(|_, report| report.has_changed().is_ok());
+        for (name, report) in &*reports {
+            let outcome = &report.borrow().outcome;
+            let ready = f64::from(u8::from(*outcome == Outcome::Ready));
+            page.set(&families::REMOTE_READY, &[("reason", outcome.reason()), ("remote_cluster", name)], ready);
+        }
+        let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        logins.retain(|_, login| login.strong_count() > 0);
+        for (name, login) in &*logins {
+            if let Some(age) = login.upgrade().and_then(|login| login.age()) {
+                page.set(&families::TOKEN_AGE, &[("remote_cluster", name)], age.as_secs_f64());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remote_cluster_is_told_of_while_it_is_served() {
+        let gauges = Gauges::default();
+        let text = |gauges: &Gauges| {
+            let mut page = Page::default();
+            gauges.tell(&mut page);
+            page.render()
+        };
+        let (report, reports) = state::channel(Report::new(Some(1), "operator".to_owned()));
+        gauges.serves("far", reports);
+        let line = |reason, ready| {
+            format!("mw_sync_remote_cluster_ready{{reason=\"{reason}\",remote_cluster=\"far\"}} {ready}\n")
+        };
+        assert!(text(&gauges).contains(&line("Connecting", 0)));
+        report.send_modify(|report| report.outcome = Outcome::Ready);
+        assert!(text(&gauges).contains(&line("Connected", 1)) && !text(&gauges).contains("Connecting"));
+        drop(report);
+        assert!(!text(&gauges).contains("far"));
+    }
+}

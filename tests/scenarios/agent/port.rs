@@ -1,0 +1,176 @@
+//! `/livez`, `/readyz` and `/metrics` of a real agent.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use testbed::{Binaries, Cluster, ClusterOptions, Process, eventually};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::support::{Kind, SOON, World, annotated, install, spawn};
+
+/// Where it listens, as its log says.
+async fn address(agent: &Process) -> SocketAddr {
+    eventually(SOON, "it listens", async || {
+        let log = agent.stderr();
+        let said = log.split_once("address=").and_then(|(_, text)| text.split_whitespace().next());
+        Ok::<_, anyhow::Error>(said.with_context(|| log.clone())?.parse()?)
+    })
+    .await
+}
+
+async fn stop(agent: Process) -> Result<()> {
+    agent.terminate();
+    ensure!(agent.wait_exit(SOON).await?.success());
+    Ok(())
+}
+
+/// Status and body.
+async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no body")?;
+    let status = head.split_whitespace().nth(1).context("no status")?.parse()?;
+    Ok((status, body.to_owned()))
+}
+
+/// The samples of a page, each by its name with labels; fails if the page is no OpenMetrics.
+fn samples(page: &str) -> Result<BTreeMap<String, f64>> {
+    let lines = page.strip_suffix("# EOF\n").context("no end")?.lines();
+    let (mut samples, mut families) = (BTreeMap::new(), BTreeMap::new());
+    let mut present: Option<(&str, &str)> = None;
+    for line in lines {
+        if let Some(text) = line.strip_prefix("# TYPE ") {
+            let (name, of) = text.split_once(' ').context("no type")?;
+            ensure!(families.insert(name, of).is_none(), "{name} comes twice");
+            present = Some((name, of));
+        } else if let Some(text) = line.strip_prefix("# UNIT ").or_else(|| line.strip_prefix("# HELP ")) {
+            let name = text.split(' ').next().unwrap_or_default();
+            ensure!(present.is_some_and(|(present, _)| present == name), "{line} is out of place");
+            let unit = line.strip_prefix("# UNIT ").and_then(|text| text.split_once(' '));
+            ensure!(unit.is_none_or(|(name, unit)| name.ends_with(&format!("_{unit}"))), "{line}");
+        } else {
+            let (sample, value) = line.rsplit_once(' ').context("no value")?;
+            let name = sample.split('{').next().unwrap_or_default();
+            let (family, of) = present.context("a sample without a type")?;
+            let suffixes: &[&str] = match of {
+                "counter" => &["_total"],
+                "gauge" => &[""],
+                "histogram" => &["_bucket", "_count", "_sum"],
+                "info" => &["_info"],
+                other => anyhow::bail!("{other} is no type"),
+            };
+            let fits = suffixes.iter().any(|suffix| name.strip_suffix(suffix) == Some(family));
+            ensure!(fits, "{line} is none of {family}, a {of}");
+            let labels = sample.strip_prefix(name).unwrap_or_default();
+            ensure!(labels.is_empty() || (labels.starts_with('{') && labels.ends_with("\"}")), "{line}");
+            ensure!(!labels.contains("namespace=\"n-"), "a namespace is a label: {line}");
+            ensure!(samples.insert(sample.to_owned(), value.parse()?).is_none(), "{line} comes twice");
+        }
+    }
+    Ok(samples)
+}
+
+/// Promise 10: what is told is true, before and after a fan-out.
+#[tokio::test]
+async fn metrics_are_well_formed_and_true_after_a_fan_out() -> Result<()> {
+    const NAMESPACES: u32 = 40;
+    let cluster = Cluster::start(ClusterOptions::default().without_controller_manager()).await?;
+    let world = World::of(&cluster);
+    for n in 0..NAMESPACES {
+        world.namespace(&format!("n-{n:02}")).await?;
+    }
+    let agent = spawn(&install(&cluster).await?, &["--max-in-flight=16"]).await?;
+    let address = address(&agent).await;
+    eventually(SOON, "it is ready", async || {
+        let (status, body) = get(address, "/readyz").await?;
+        ensure!(status == 200, "{body}");
+        Ok(())
+    })
+    .await;
+    assert_eq!(get(address, "/livez").await?, (200, "ok\n".to_owned()));
+    assert_eq!(get(address, "/").await?.0, 404);
+    let read = async || samples(&get(address, "/metrics").await?.1);
+    let value = |samples: &BTreeMap<String, f64>, sample: &str| samples.get(sample).copied();
+    let before = read().await?;
+    assert_eq!(value(&before, "mw_sync_leader"), Some(1.0), "{before:#?}");
+    assert_eq!(value(&before, "mw_sync_in_flight_limit"), Some(16.0));
+    assert_eq!(value(&before, "mw_sync_fanout_seconds_count"), Some(0.0));
+
+    // One place has something of that name, which is not ours.
+    let theirs = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "regcred", "namespace": "n-07"}});
+    world.create(&theirs).await?;
+    world.create(&annotated(Kind::Secret, "regcred", &json!({"a": "MQ=="}))).await?;
+    let places = f64::from(NAMESPACES + 4 - 1);
+    let copies = |state: &str| format!("mw_sync_copies{{kind=\"Secret\",source=\"regcred\",state=\"{state}\"}}");
+    let after = eventually(SOON, "all copies are told of", async || {
+        let now = read().await?;
+        let done = value(&now, &copies("synced")) == Some(places) && value(&now, &copies("pending")) == Some(0.0);
+        ensure!(done && value(&now, "mw_sync_fanout_seconds_count") == Some(1.0), "{now:#?}");
+        anyhow::Ok(now)
+    })
+    .await;
+    assert_eq!(value(&after, &copies("refused")), Some(1.0));
+    assert_eq!(value(&after, "mw_sync_refused{reason=\"ForeignObject\"}"), Some(1.0), "{after:#?}");
+    let writes =
+        |outcome: &str| format!("mw_sync_writes_total{{action=\"create\",kind=\"Secret\",outcome=\"{outcome}\"}}");
+    assert_eq!(value(&after, &writes("done")), Some(places));
+    assert_eq!(value(&after, &writes("AlreadyExists")), Some(1.0));
+    assert_eq!(value(&after, "mw_sync_looks_total{kind=\"Secret\",outcome=\"done\"}"), Some(1.0));
+    assert_eq!(value(&after, "mw_sync_in_flight"), Some(0.0));
+    for watch in ["sources/secrets", "sources/configmaps", "sources/namespace", "copies/secrets", "namespaces"] {
+        let age = value(&after, &format!("mw_sync_watch_age_seconds{{watch=\"{watch}\"}}"));
+        assert!(age.is_some_and(|age| age < 120.0), "{watch}: {age:?}");
+    }
+
+    world.namespace("n-new").await?;
+    world.until_there(Kind::Secret, "n-new", "regcred").await;
+    eventually(SOON, "the first copy in a new namespace is told of", async || {
+        let now = read().await?;
+        ensure!(value(&now, "mw_sync_new_namespace_seconds_count") == Some(1.0), "{now:#?}");
+        Ok(())
+    })
+    .await;
+    stop(agent).await?;
+    cluster.stop().await;
+    Ok(())
+}
+
+/// A process that knows nothing yet is alive, and not ready.
+#[tokio::test]
+async fn it_is_ready_when_its_lists_have_come_and_not_before() -> Result<()> {
+    let cluster = Cluster::start(ClusterOptions::default().without_controller_manager()).await?;
+    let kubeconfig = install(&cluster).await?;
+    cluster.stop_api_server().await?;
+    let agent = spawn(&kubeconfig, &[]).await?;
+    let address = address(&agent).await;
+    assert_eq!(get(address, "/livez").await?.0, 200);
+    let (status, body) = get(address, "/readyz").await?;
+    assert_eq!((status, body.as_str()), (503, "still to come: sources, namespaces and copies\n"));
+    samples(&get(address, "/metrics").await?.1)?;
+    cluster.start_api_server().await?;
+    eventually(SOON, "it is ready", async || {
+        let (status, body) = get(address, "/readyz").await?;
+        ensure!(status == 200, "{body}");
+        Ok(())
+    })
+    .await;
+
+    // The port is taken: another one says so and ends.
+    let taken = format!("--listen={address}");
+    let program = Binaries::build().await?.agent();
+    let other = Process::spawn(program, [&taken], [("KUBECONFIG", &kubeconfig)])?;
+    let status = other.wait_exit(Duration::from_secs(30)).await?;
+    let log = other.stderr();
+    assert_eq!(status.code(), Some(2), "{log}");
+    assert!(log.contains(&format!("--listen {address}: another program listens there")), "{log}");
+    stop(agent).await?;
+    cluster.stop().await;
+    Ok(())
+}
