@@ -9,6 +9,8 @@ use sync_core::announce::PAUSE;
 use sync_core::cluster::events::{self, Event};
 use sync_core::cluster::read;
 use sync_core::fault::Fault;
+use sync_core::leadership::Leading;
+use sync_core::lease::Term;
 use sync_core::ops;
 use sync_core::rng::Rng;
 use tokio::sync::watch as state;
@@ -112,6 +114,7 @@ impl Teller {
                 biased;
                 changed = reports.changed() => if changed.is_err() { return },
                 () = sleep_until(event.unwrap_or_else(Instant::now)), if event.is_some() => {}
+                () = begins(&mut leading, term) => {}
             }
         }
     }
@@ -150,6 +153,13 @@ impl Teller {
         info!(reason = report.outcome.reason(), "status");
         self.last = Some(status);
         Ok(())
+    }
+}
+
+/// Returns when this process has begun to lead again: what stands in the status then is another's.
+async fn begins(leading: &mut Leading, before: Option<Term>) {
+    while leading.term().is_none_or(|term| Some(term) == before) {
+        leading.changed().await;
     }
 }
 
