@@ -17,7 +17,8 @@ async fn tokens_end_clusters_answer_nonsense_and_nothing_is_lost() -> Result<()>
     together([
         ("a day", Box::pin(tokens::a_day_of_tokens_and_sessions_under_continuous_writes())),
         ("an ended token", Box::pin(tokens::a_token_that_has_ended_costs_one_retry_and_is_no_failure())),
-        ("nonsense", Box::pin(safety::no_answer_of_a_cluster_or_of_aws_takes_anything_away())),
+        ("refusals", Box::pin(safety::no_refusal_of_a_cluster_or_of_aws_takes_anything_away())),
+        ("nonsense", Box::pin(safety::no_nonsense_takes_anything_away())),
     ])
     .await
 }

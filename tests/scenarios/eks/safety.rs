@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use testbed::{Authority, AwsFault, FaultProxy, Mode, eventually};
+use testbed::{Authority, AwsFault, FaultProxy, Mode, Process, SharedCluster, eventually};
 use tokio::time::sleep;
 
 use super::stage::{EksStage, Site, Target, management};
@@ -49,42 +49,62 @@ async fn until_unwell(stage: &EksStage<'_>, what: &str) -> Result<String> {
     .await)
 }
 
-pub(super) async fn no_answer_of_a_cluster_or_of_aws_takes_anything_away() -> Result<()> {
-    let management = management().await?;
-    let site = Site::north().await?;
-    let stage = EksStage::new(&management, "e-safe").await?;
-    let mut target = stage.target(&site).await?;
-    let proxy = FaultProxy::start(site.server.server_addr())?;
-    target.eks.endpoint = Some(proxy.url());
-    stage.aws.cluster(&target.eks).await?;
-    for name in SOURCES {
-        stage.source(name, "1").await?;
-    }
-    let master = stage.master().await?;
-    stage.add("north", &target).await?;
-    for name in SOURCES {
-        stage.copy(&site, &target, name, "1").await;
-    }
-    stage.is("north", "Connected").await;
-    let before = all(&stage, &site, &target).await?;
-    let still = async |what: &str| -> Result<()> {
+/// A cluster behind a proxy that has its copies.
+struct Scene<'c> {
+    site: Site,
+    stage: EksStage<'c>,
+    target: Target,
+    proxy: FaultProxy,
+    master: Process,
+    before: Vec<Value>,
+}
+
+impl<'c> Scene<'c> {
+    async fn begin(management: &'c SharedCluster, name: &'static str) -> Result<Self> {
+        let site = Site::north().await?;
+        let stage = EksStage::new(management, name).await?;
+        let mut target = stage.target(&site).await?;
+        let proxy = FaultProxy::start(site.server.server_addr())?;
+        target.eks.endpoint = Some(proxy.url());
+        stage.aws.cluster(&target.eks).await?;
+        for name in SOURCES {
+            stage.source(name, "1").await?;
+        }
+        let master = stage.master().await?;
+        stage.add("north", &target).await?;
+        for name in SOURCES {
+            stage.copy(&site, &target, name, "1").await;
+        }
         stage.is("north", "Connected").await;
-        ensure!(all(&stage, &site, &target).await? == before, "{what} changed something");
+        let before = all(&stage, &site, &target).await?;
+        Ok(Self { site, stage, target, proxy, master, before })
+    }
+
+    /// Waits until all is well again; nothing has been touched meanwhile.
+    async fn still(&self, after: &str) -> Result<()> {
+        self.stage.is("north", "Connected").await;
+        ensure!(all(&self.stage, &self.site, &self.target).await? == self.before, "{after} changed something");
         Ok(())
-    };
+    }
+}
+
+pub(super) async fn no_refusal_of_a_cluster_or_of_aws_takes_anything_away() -> Result<()> {
+    let management = management().await?;
+    let scene = Scene::begin(&management, "e-safe").await?;
+    let Scene { site, stage, target, proxy, .. } = &scene;
 
     // 401: nobody is let in any more. Watches that are open go on.
-    stage.let_nobody_in(&target).await?;
-    until_cut_off(&stage, &proxy, "Unauthorised").await;
-    stage.let_in(&target, 0).await?;
-    still("401").await?;
+    stage.let_nobody_in(target).await?;
+    until_cut_off(stage, proxy, "Unauthorised").await;
+    stage.let_in(target, 0).await?;
+    scene.still("401").await?;
 
     // 403: the rights have gone.
     let binding = "/apis/rbac.authorization.k8s.io/v1/namespaces/e-safe/rolebindings/mw-sync-remote";
     api::delete(&site.server, binding).await?;
-    until_cut_off(&stage, &proxy, "Forbidden").await;
+    until_cut_off(stage, proxy, "Forbidden").await;
     crate::master::stage::apply(&site.server, "remote-access.yaml", "e-safe").await?;
-    still("403").await?;
+    scene.still("403").await?;
 
     // AWS has never heard of it, and then speaks in tongues.
     proxy.set(Mode::Refuse).await;
@@ -93,7 +113,7 @@ pub(super) async fn no_answer_of_a_cluster_or_of_aws_takes_anything_away() -> Re
     let html = AwsFault { body: Some("<html>it works</html>"), ..AwsFault::new("DescribeCluster", "e-safe", "", 200) };
     let html = stage.aws.fault(&html).await?;
     stage.aws.cluster(&target.eks).await?;
-    until_described(&stage, 2).await?;
+    until_described(stage, 2).await?;
     stage.aws.end_fault(html).await?;
     let json = AwsFault {
         body: Some(r#"{"cluster":{}}"#),
@@ -104,9 +124,8 @@ pub(super) async fn no_answer_of_a_cluster_or_of_aws_takes_anything_away() -> Re
     stage.is("north", "WrongCluster").await;
     proxy.set(Mode::Pass).await;
     stage.aws.end_fault(json).await?;
-    still("AWS").await?;
-    end_with_nonsense(&stage, &site, &target, &proxy, &before).await?;
-    stage.end(&master).await
+    scene.still("AWS").await?;
+    stage.end(&scene.master).await
 }
 
 /// Waits until AWS has answered with a fault so many times from now on.
@@ -123,13 +142,10 @@ async fn until_described(stage: &EksStage<'_>, times: usize) -> Result<()> {
 }
 
 /// Where the API server was, something else answers: 404 and 200, in HTML and in the words of Kubernetes.
-async fn end_with_nonsense(
-    stage: &EksStage<'_>,
-    site: &Site,
-    target: &Target,
-    proxy: &FaultProxy,
-    before: &[Value],
-) -> Result<()> {
+pub(super) async fn no_nonsense_takes_anything_away() -> Result<()> {
+    let management = management().await?;
+    let scene = Scene::begin(&management, "e-nonsense").await?;
+    let Scene { stage, target, proxy, .. } = &scene;
     let authority = Authority::new()?;
     let (cert, key) = authority.server(&["127.0.0.1"])?;
     let not_found = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}"#;
@@ -159,10 +175,9 @@ async fn end_with_nonsense(
         stage.aws.cluster(&target.eks).await?;
         proxy.set(Mode::Pass).await;
         renew(stage).await?;
-        stage.is("north", "Connected").await;
-        ensure!(all(stage, site, target).await? == before, "{body} changed something");
+        scene.still(body).await?;
     }
-    Ok(())
+    stage.end(&scene.master).await
 }
 
 /// AWS is asked again by itself after half a minute at the earliest; a new task asks at once.
