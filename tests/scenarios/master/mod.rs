@@ -9,6 +9,7 @@ mod conditions;
 mod copies;
 mod events;
 mod fleet;
+mod hostile;
 mod identity;
 mod in_the_way;
 mod isolation;

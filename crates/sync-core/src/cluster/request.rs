@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::{self, Refusal};
@@ -13,6 +14,11 @@ use crate::fault::Fault;
 
 /// Most of an error's body that is read. A `Status` has about 300 bytes.
 const ERROR_LIMIT: usize = 64 << 10;
+
+/// Of bodies beyond this size one is read at a time, whichever cluster it comes from: pages of lists aim at half of it, and
+/// a hundred servers with a list that does not end must not cost a hundred times as much as one.
+const LARGE: usize = 8 << 20;
+static LARGE_ONES: Semaphore = Semaphore::const_new(1);
 
 /// What an answer may cost.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +103,7 @@ enum Stop {
 /// The body up to its end or to what stopped the reading.
 async fn collect(body: &mut Body, limit: usize) -> (Bytes, Option<Stop>) {
     let mut read = BytesMut::new();
+    let mut large = None;
     loop {
         let frame = match body.frame().await {
             None => return (read.freeze(), None),
@@ -106,6 +113,12 @@ async fn collect(body: &mut Body, limit: usize) -> (Bytes, Option<Stop>) {
         let Ok(data) = frame.into_data() else { continue };
         if read.len() + data.len() > limit {
             return (read.freeze(), Some(Stop::TooLarge));
+        }
+        if large.is_none() && read.len() + data.len() > LARGE {
+            // Nobody closes it; whoever waits does so within the deadline, and nothing more is sent to us meanwhile.
+            large = LARGE_ONES.acquire().await.ok();
+            // Once for all: grown step by step it would leave holes of all sizes behind. What is not used costs nothing.
+            read.reserve(limit.saturating_sub(read.len()));
         }
         read.extend_from_slice(&data);
     }
@@ -136,6 +149,13 @@ mod tests {
         assert!(matches!(send(&slow, get(), LIMITS).await, Err(Fault::NoAnswer(_))));
         let endless = client(async |_| stream_response(futures::stream::pending()));
         assert!(matches!(send(&endless, get(), LIMITS).await, Err(Fault::NoAnswer(_))));
+        let several = client(|_| async {
+            let frames = [Bytes::from(vec![b' '; LARGE]), Bytes::from_static(b"1")].map(Ok);
+            stream_response(futures::stream::iter(frames))
+        });
+        let asks = (0..5).map(|_| send(&several, get(), Limits::OBJECT));
+        let answers = futures::future::join_all(asks).await;
+        assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|body| body.len() > LARGE)), "each has its turn");
         let large_error = client(async |_| json_response(503, &json!("x".repeat(1 << 20))));
         assert!(matches!(send(&large_error, get(), LIMITS).await, Err(Fault::Unavailable { code: 503, .. })));
     }
