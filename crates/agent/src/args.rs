@@ -7,10 +7,11 @@ use sync_core::contract::options::patterns;
 use sync_core::contract::patterns::Patterns;
 use sync_core::contract::rules::Role;
 use sync_core::ops::flags::{self, Common, CommonArgs};
+use sync_core::ops::version::version;
 
 /// Copies annotated Secrets and ConfigMaps of one namespace into every namespace of the cluster.
 #[derive(Debug, Parser)]
-#[command(name = "agent", version)]
+#[command(name = "agent", version = version())]
 struct Args {
     #[command(flatten)]
     common: CommonArgs,

@@ -12,6 +12,7 @@ use sync_core::engine::{self, EngineConfig, EngineState, Inquiries};
 use sync_core::index::feed::Labels;
 use sync_core::ops::begin::{BeginError, Begun};
 use sync_core::ops::shutdown::Shutdown;
+use sync_core::ops::version::version;
 use tokio::sync::watch;
 
 /// Runs until `shutdown` begins.
@@ -22,7 +23,7 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), BeginEr
     let max_in_flight = config.common.max_in_flight;
     let begun = Begun::new(config.common).await?;
     tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
+        version = version(),
         server = %begun.server,
         source_namespace = begun.rules.source_namespace,
         max_in_flight,

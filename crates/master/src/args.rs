@@ -8,6 +8,7 @@ use sync_core::cluster::addresses::AddressRules;
 use sync_core::contract::object::Uid;
 use sync_core::contract::rules::Role;
 use sync_core::ops::flags::{self, Common, CommonArgs, dns_label, yes_or_no};
+use sync_core::ops::version::version;
 
 use crate::cli::SourceName;
 use crate::cli::status::Format;
@@ -15,7 +16,7 @@ use crate::eks::roles::RoleRules;
 
 /// Copies annotated Secrets and ConfigMaps of one namespace into one namespace of every remote cluster.
 #[derive(Debug, Parser)]
-#[command(name = "master", version)]
+#[command(name = "master", version = version())]
 struct Args {
     #[command(flatten)]
     common: CommonArgs,

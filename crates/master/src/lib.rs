@@ -16,6 +16,7 @@ use remote::fleet::{self, Shared};
 use remote::gauges::Gauges;
 use sync_core::ops::begin::{BeginError, Begun};
 use sync_core::ops::shutdown::Shutdown;
+use sync_core::ops::version::version;
 use tokio::sync::watch;
 
 /// Runs until `shutdown` begins.
@@ -27,7 +28,7 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), BeginEr
     let max_in_flight = common.max_in_flight;
     let begun = Begun::new(common).await?;
     tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
+        version = version(),
         server = %begun.server,
         origin = begun.rules.origin_prefix(),
         max_in_flight,

@@ -10,6 +10,7 @@ pub mod http;
 pub mod metrics;
 pub mod shutdown;
 pub mod telemetry;
+pub mod version;
 
 /// A seed for this process's jitter: many agents must not act in step.
 pub fn seed() -> u64 {
