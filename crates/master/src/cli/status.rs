@@ -129,8 +129,12 @@ fn table(sources: &[(Source, Verdict)], clusters: &[RemoteCluster], out: &mut im
 
 /// The last column is as wide as it is.
 fn columns(rows: &[[String; 4]], out: &mut impl Write) -> io::Result<()> {
-    let width = |n: usize| rows.iter().map(|row| row[n].chars().count()).max().unwrap_or_default();
-    let (a, b, c) = (width(0), width(1), width(2));
+    let (mut a, mut b, mut c) = (0, 0, 0);
+    for [first, second, third, _] in rows {
+        for (width, text) in [(&mut a, first), (&mut b, second), (&mut c, third)] {
+            *width = (*width).max(text.chars().count());
+        }
+    }
     for [first, second, third, last] in rows {
         let line = format!("{first:a$}  {second:b$}  {third:c$}  {last}");
         writeln!(out, "{}", line.trim_end())?;
