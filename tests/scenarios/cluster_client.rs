@@ -50,6 +50,7 @@ fn desired(name: &str, payload: &str, immutable: bool) -> Desired {
             data: [("k".to_owned(), payload.to_owned())].into(),
             ..Content::default()
         },
+        more: false,
     };
     let Reading::On(template) = Source::read(&rules(), object).reading else { panic!("a source") };
     template.desired(uid("22222222-0000-4000-8000-000000000002"))

@@ -92,6 +92,13 @@ async fn whole_life(fleet: &Fleet, stage: &Stage<'_>, access: &Kubeconfig) -> Re
         management.annotate(kind, "copied", &json!({"mw-sync.io/copy-annotations": "note", "note": "2"})).await?;
         let second = |copy: &Value| copy["metadata"]["annotations"]["note"] == "2";
         remote.until((kind, "app", "copied"), "is the second version", second).await;
+        // Changed, where somebody has added something.
+        let theirs = json!({"metadata": {"labels": {"theirs": "x"}}});
+        remote.merge(kind, "app", "copied", &theirs).await?;
+        management.annotate(kind, "copied", &json!({"note": "3"})).await?;
+        let third = |copy: &Value| copy["metadata"]["annotations"]["note"] == "3";
+        let copy = remote.until((kind, "app", "copied"), "is the third version", third).await;
+        assert_eq!(copy["metadata"]["labels"]["theirs"], "x");
         // Objects that are not ours, in the way of either controller.
         for (world, place) in [(&management, "operator"), (&remote, "app")] {
             let name = format!("in-the-way-in-{place}");

@@ -237,6 +237,11 @@ impl Requests {
         self.filter(|entry| entry.verb == verb)
     }
 
+    /// Those that change an object which is there: a controller's updates are PATCH or PUT, as it sees fit.
+    pub fn updates(self) -> Self {
+        self.filter(|entry| matches!(entry.verb.as_str(), "patch" | "update"))
+    }
+
     /// Those that would change something; refused ones and dry runs too.
     pub fn writes(self) -> Self {
         self.filter(|entry| !matches!(entry.verb.as_str(), "get" | "list" | "watch"))

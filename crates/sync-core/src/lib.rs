@@ -34,6 +34,7 @@
 //! | Whose is an object? How does a replica end, deleted or released? | [`contract::marks`] |
 //! | Are two replicas equal? | [`contract::fingerprint`] |
 //! | What is in a request's body, and what guards it? | [`contract::body`] |
+//! | Is an update a PUT or a JSON Patch, and why is either safe? | [`contract::body::replace`], [`core`] (`decide.rs`) |
 //! | Is a source gone, and since when? Grace, confirming reads, incarnations of its namespace | [`index::sources`] |
 //! | What stands at a destination? Replies against events, by uid and version | [`index::pairs`] |
 //! | What is to be done about one source at one destination? | [`plan`]: every situation is a row of its table test |

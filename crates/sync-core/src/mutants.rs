@@ -13,6 +13,8 @@ pub(crate) enum Mutant {
     TombstoneIgnored,
     /// What an older event shows takes the place of our own write.
     OlderEventsCount,
+    /// What others have added to a replica is taken for nothing.
+    AdditionsIgnored,
     /// What fails is not tried again.
     RetryDropped,
     /// Copies that an earlier source namespace has made are orphans like any.

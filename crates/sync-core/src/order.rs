@@ -31,11 +31,13 @@ pub enum Step {
     Create(Bytes),
     /// PATCH, `application/json-patch+json`
     Update(Bytes),
-    /// The same, before a master's delete.
+    /// PUT of one version: the other form of an update, see [`body::replace`](crate::contract::body::replace).
+    Replace(Bytes),
+    /// PATCH, before a master's delete.
     SwitchOff(Bytes),
-    /// The same, instead of a delete.
+    /// PATCH, instead of a delete.
     Release(Bytes),
-    /// The same, on an object that was not ours.
+    /// PATCH, on an object that was not ours.
     Adopt(Bytes),
     /// DELETE with `DeleteOptions`
     Delete(Bytes),
@@ -50,7 +52,7 @@ impl Step {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Create(_) => "create",
-            Self::Update(_) => "update",
+            Self::Update(_) | Self::Replace(_) => "update",
             Self::SwitchOff(_) => "switch-off",
             Self::Release(_) => "release",
             Self::Adopt(_) => "adopt",

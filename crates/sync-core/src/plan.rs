@@ -68,6 +68,8 @@ pub struct Replica {
     pub origin_uid: Option<Uid>,
     /// What it remembers about its end.
     pub end: End,
+    /// Nobody has added anything to this version of it, as a watch has shown.
+    pub alone: bool,
 }
 
 /// Somebody else's object, as a look found it.
@@ -198,7 +200,8 @@ pub enum Action {
     Refuse(Reason),
     /// One POST.
     Create(Arc<Desired>),
-    /// One JSON Patch; takes away the copied keys of the old shape that are wanted no more.
+    /// One PUT of the version that we know, or one JSON Patch; takes away the copied keys of the old shape that are wanted
+    /// no more.
     Update(Arc<Desired>, Arc<Shape>),
     /// A guarded delete, then a create: for a change that an update cannot make.
     Recreate(Arc<Desired>, Guard),

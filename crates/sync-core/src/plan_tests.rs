@@ -26,7 +26,15 @@ fn replica(desired: &Desired, origin_uid: Option<Uid>) -> Replica {
     if origin_uid != Some(desired.origin_uid) {
         fingerprint.metadata = fingerprint.payload;
     }
-    Replica { uid: uid(9), rv: Rv(7), fingerprint, shape: Arc::clone(&desired.shape), origin_uid, end: End::default() }
+    Replica {
+        uid: uid(9),
+        rv: Rv(7),
+        fingerprint,
+        shape: Arc::clone(&desired.shape),
+        origin_uid,
+        end: End::default(),
+        alone: false,
+    }
 }
 
 fn view<'a>(role: Role, want: &'a Want, destination: Destination, there: There<'a>) -> View<'a> {

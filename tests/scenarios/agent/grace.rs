@@ -99,7 +99,7 @@ async fn only_an_explicit_no_acts_at_once_and_coming_back_costs_no_deletion() ->
     assert_eq!((all("switch", &two).await, all("deleted", &two).await), (switch, deleted));
     for name in ["switch", "deleted"] {
         let asked = asked(&cluster, mark, name).await?;
-        let updates = asked.clone().verb("patch").count();
+        let updates = asked.clone().updates().count();
         // One for each of the four namespaces that every cluster has.
         assert_eq!((asked.count(), updates), (4, 4), "{:#?}", asked.counts());
     }

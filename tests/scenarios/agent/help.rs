@@ -137,9 +137,9 @@ async fn missing_rights_are_named_and_waited_for() -> Result<()> {
     // Only the right to change copies is missing.
     let read_only = json!([{"op": "replace", "path": "/rules/2/verbs", "value": ["get", "list", "watch"]}]).to_string();
     cluster.kubectl(&["patch", "clusterrole", "mw-sync-agent", "--type=json", "-p", &read_only]).await?;
-    may("patch", "no").await;
+    may("update", "no").await;
     world.merge(Kind::Secret, "operator", "rights", &json!({"data": {"a": "MQ=="}})).await?;
-    until_said(&agent, &["WARN", "not everywhere", "Forbidden", "cannot patch resource"]).await;
+    until_said(&agent, &["WARN", "not everywhere", "Forbidden", "cannot update resource"]).await;
     cluster.kubectl(&["apply", "-f", "deploy/agent.yaml"]).await?;
     world.until_data(Kind::Secret, "default", "rights", &json!({"a": "MQ=="})).await;
     clear(&world, agent, "operator", "rights").await

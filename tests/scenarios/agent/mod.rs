@@ -1,5 +1,6 @@
 //! The agent, by theme. Each test cites the promises of DESIGN section 4 that it holds.
 
+mod additions;
 mod adoption;
 mod annotations;
 mod big;

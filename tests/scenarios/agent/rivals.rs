@@ -10,7 +10,7 @@ use crate::support::{AGENT, Kind, SOON, annotated, shared_agent};
 
 /// How often the agent has updated this object since then.
 async fn updates(cluster: &Cluster, mark: Mark, namespace: &str, name: &str) -> Result<usize> {
-    let updates = cluster.audit().since(mark).await?.user(AGENT).namespace(namespace).verb("patch");
+    let updates = cluster.audit().since(mark).await?.user(AGENT).namespace(namespace).updates();
     Ok(updates.filter(|entry| entry.name == name).count())
 }
 

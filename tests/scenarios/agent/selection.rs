@@ -138,7 +138,7 @@ async fn a_namespace_or_selection_that_comes_back_in_time_costs_no_deletion() ->
         assert_eq!(uid(&copy), uid(was), "{namespace}");
     }
     let writes = written(&shared, mark, "back").await?;
-    assert_eq!((writes.clone().count(), writes.clone().verb("patch").count()), (2, 2), "{:#?}", writes.counts());
+    assert_eq!((writes.clone().count(), writes.clone().updates().count()), (2, 2), "{:#?}", writes.counts());
     Ok(())
 }
 

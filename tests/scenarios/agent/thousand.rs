@@ -32,7 +32,7 @@ async fn a_change_is_one_write_per_copy_and_a_restart_is_none() -> Result<()> {
     world.create(&annotated(Kind::ConfigMap, "change-fence", &json!({}))).await?;
     world.until_there(Kind::ConfigMap, "n-0999", "change-fence").await;
     let requests = about_copies(&cluster.audit().since(mark).await?);
-    let updates = requests.clone().verb("patch").filter(|entry| entry.code == 200).count();
+    let updates = requests.clone().updates().filter(|entry| entry.code == 200).count();
     assert_eq!((requests.count(), updates), (Thousand::NAMESPACES, Thousand::NAMESPACES), "{:#?}", requests.counts());
     world.annotate(Kind::ConfigMap, "change-fence", &json!({"mw-sync": "no"})).await?;
     world.until_gone(Kind::ConfigMap, "n-0999", "change-fence").await;

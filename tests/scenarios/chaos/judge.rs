@@ -44,7 +44,7 @@ impl History {
         for entry in requests.each().filter(|entry| entry.code >= 500 && !entry.request.is_null()) {
             // What is released or deleted is not ours afterwards.
             let is_release = entry.request.to_string().contains("mw-sync.io~1released-from");
-            if entry.verb == "create" || (entry.verb == "patch" && !is_release) {
+            if matches!(&*entry.verb, "create" | "update") || (entry.verb == "patch" && !is_release) {
                 in_doubt.entry(place_of(entry)).or_default().push(entry.received.clone());
             }
         }
@@ -125,6 +125,19 @@ impl History {
                     || self.may_take(manager, &place, entry);
                 (!good).then_some("a patch of what was not ours")
             }
+            "update" => {
+                let metadata = &entry.request["metadata"];
+                let Some((uid, rv)) = identity(&entry.request) else { return Some("a PUT without a guard") };
+                if !ours(Some(metadata)) {
+                    return Some("a PUT without marks");
+                }
+                let before = self.version(&uid, rv).filter(|_| changed(entry));
+                match before {
+                    Some(before) if !ours(Some(before)) => Some("a PUT over what was not ours"),
+                    Some(before) if loses(before, metadata) => Some("a PUT that takes away what others have added"),
+                    _ => None,
+                }
+            }
             "create" | "patch" => None,
             "delete" => {
                 let exactly = &entry.request["preconditions"];
@@ -148,6 +161,16 @@ impl History {
             _ => Some("a verb that is never used"),
         }
     }
+}
+
+/// Whether a label or annotation is missing afterwards which was neither a mark of ours nor copied.
+fn loses(before: &Value, after: &Value) -> bool {
+    let copied = before["annotations"]["mw-sync.io/copied"].as_str().unwrap_or_default();
+    [("labels", "label"), ("annotations", "annotation")].into_iter().any(|(map, word)| {
+        let mut keys = before[map].as_object().into_iter().flatten().map(|(key, _)| key);
+        let is_copied = |key: &String| copied.split(',').any(|entry| entry == format!("{word}:{key}"));
+        keys.any(|key| after[map][key].is_null() && !is_copied(key))
+    })
 }
 
 /// Whether a JSON Patch is for exactly one version of an object.

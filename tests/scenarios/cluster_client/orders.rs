@@ -15,6 +15,10 @@ fn update(namespace: &str, to: &Desired, from: &Desired) -> Order {
     order(namespace, &to.key.name, Step::Update(Bytes::from(body::update(to, &from.shape))))
 }
 
+fn replace(namespace: &str, to: &Desired, uid: Uid, rv: Rv) -> Order {
+    order(namespace, &to.key.name, Step::Replace(body::replace(&body::create(to).into(), Guard { uid, rv })))
+}
+
 fn delete(namespace: &str, name: &str, uid: Uid, rv: Rv) -> Order {
     order(namespace, name, Step::Delete(Bytes::from(body::delete(Guard { uid, rv }))))
 }
@@ -71,6 +75,54 @@ async fn cluster_client_orders_do_what_they_say() -> Result<()> {
     assert_eq!(bodies.len(), 16, "one request each");
     let payload = bodies.iter().find(|body| body.windows(8).any(|part| part == b"aHVudGVy"));
     assert_eq!(payload, None, "replies carry no payload");
+    Ok(())
+}
+
+/// Promise 1, in a race too: a PUT is for the version that it names.
+#[tokio::test]
+async fn cluster_client_replaces_one_version_and_no_other() -> Result<()> {
+    let cluster = shared("client").await?;
+    namespaces(&cluster, &["client-replaces"]).await?;
+    let client = connection(&cluster)?.write;
+    let run = async |order: Order| execute(&client, MANAGER, &order).await;
+    let all = [desired("a", "dg==", false), desired("a", "dw==", false), desired("a", "eA==", false)];
+    let (_, first) = written(&run(create("client-replaces", &all[0])).await?);
+    let whole = async || -> Result<Object> {
+        let read = read::get_object(&connection(&cluster)?.watch, Kind::Secret, "client-replaces", "a").await?;
+        read.context("it is there")
+    };
+    let uid = whole().await?.uid;
+    let (same, second) = written(&run(replace("client-replaces", &all[1], uid, first)).await?);
+    assert!(same == uid && second > first);
+    let now = whole().await?;
+    assert_eq!((&now.content, &now.labels, &now.annotations), (&*all[1].content, &all[1].labels, &all[1].annotations));
+    assert!(!now.more, "the server adds nothing that would have to be kept");
+
+    // Somebody has added a label meanwhile; it stays, and a JSON Patch leaves it there too.
+    cluster.kubectl(&["-n", "client-replaces", "label", "secret", "a", "theirs=x"]).await?;
+    assert_eq!(run(replace("client-replaces", &all[2], uid, second)).await.unwrap_err(), Fault::Conflict);
+    let other = super::uid("99999999-0000-4000-8000-000000000009");
+    let third = whole().await?.rv;
+    assert_eq!(run(replace("client-replaces", &all[2], other, third)).await.unwrap_err(), Fault::Conflict);
+    written(&run(update("client-replaces", &all[2], &all[1])).await?);
+    let now = whole().await?;
+    assert_eq!((&now.content, &*now.labels["theirs"]), (&*all[2].content, "x"));
+    // What is in no label is known to be there.
+    let owned = r#"{"metadata":{"finalizers":["example.com/hold"]}}"#;
+    cluster.kubectl(&["-n", "client-replaces", "patch", "secret", "a", "--type=merge", "-p", owned]).await?;
+    assert!(whole().await?.more);
+    cluster
+        .kubectl(&[
+            "-n",
+            "client-replaces",
+            "patch",
+            "secret",
+            "a",
+            "--type=merge",
+            "-p",
+            r#"{"metadata":{"finalizers":null}}"#,
+        ])
+        .await?;
     Ok(())
 }
 

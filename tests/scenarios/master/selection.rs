@@ -79,7 +79,7 @@ async fn sources_go_to_the_clusters_that_they_select_as_labels_change() -> Resul
     stage.copy_is(&b, "to-all", |copy| value(copy) == "2").await;
     let (writes, starts) = asked(&stage, &b, mark_b).await?;
     let verbs: Vec<_> = writes.each().map(|request| request.verb.as_str()).collect();
-    assert_eq!((verbs, starts), (vec!["create", "patch", "patch"], 0), "{:#?}", writes.counts());
+    assert_eq!((verbs, starts), (vec!["create", "update", "update"], 0), "{:#?}", writes.counts());
     assert_eq!(asked(&stage, &a, mark_a).await?.1, 0, "the other cluster's engine was restarted");
     end(&master).await?;
 

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tracing::warn;
@@ -37,6 +38,12 @@ pub(super) struct Item {
     #[serde(deserialize_with = "nullable")]
     status: Phase,
     image_pull_secrets: Option<Vec<Option<Name>>>,
+    #[serde(rename = "apiVersion")]
+    _version: IgnoredAny,
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
+    #[serde(flatten)]
+    more: More,
 }
 
 #[derive(Default, Deserialize)]
@@ -53,6 +60,21 @@ struct Meta {
     deletion_timestamp: Option<String>,
     #[serde(deserialize_with = "nullable")]
     managed_fields: Vec<Managed>,
+    #[serde(rename = "creationTimestamp")]
+    _created: IgnoredAny,
+    #[serde(flatten)]
+    more: More,
+}
+
+/// Whether there are fields besides those that are named above.
+#[derive(Default)]
+struct More(bool);
+
+impl<'de> Deserialize<'de> for More {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let rest = BTreeMap::<String, IgnoredAny>::deserialize(from)?;
+        Ok(Self(!rest.is_empty()))
+    }
 }
 
 /// Who set some fields of an object; which they are does not matter.
@@ -87,6 +109,7 @@ impl Item {
 
     /// A whole Secret or ConfigMap.
     pub(super) fn into_object(self, kind: Kind) -> Option<Object> {
+        let more = self.more.0 || self.metadata.more.0 || self.metadata.deletion_timestamp.is_some();
         let Meta { name, namespace, uid, resource_version, labels, annotations, .. } = self.metadata;
         let secret_type = match kind {
             Kind::Secret => Some(self.secret_type?),
@@ -106,6 +129,7 @@ impl Item {
                 data: self.data,
                 binary_data: self.binary_data,
             },
+            more,
         })
     }
 
@@ -288,110 +312,5 @@ impl HeadAnnotations {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::{Value, json};
-
-    const UID: &str = "11111111-0000-4000-8000-000000000001";
-
-    fn raw(value: &Value) -> Box<RawValue> {
-        serde_json::value::to_raw_value(value).unwrap()
-    }
-
-    fn item(value: &Value) -> Item {
-        Item::read(value.to_string().as_bytes()).unwrap()
-    }
-
-    #[test]
-    fn nulls_are_absent_and_other_fields_do_not_matter() {
-        let json = json!({
-            "metadata": { "name": "a", "namespace": "b", "uid": UID, "resourceVersion": "7", "labels": null,
-                          "annotations": null, "managedFields": [{ "manager": "x" }] },
-            "type": "Opaque", "immutable": null, "data": { "k": null, "l": "dg==" }, "binaryData": null,
-            "stringData": {}, "status": null,
-        });
-        let object = item(&json).into_object(Kind::Secret).unwrap();
-        assert_eq!((object.name.as_str(), object.rv, object.content.immutable), ("a", Rv(7), false));
-        assert_eq!(object.content.data, [("k".into(), String::new()), ("l".into(), "dg==".into())].into());
-        assert!(object.labels.is_empty() && object.content.binary_data.is_empty());
-    }
-
-    #[test]
-    fn what_lacks_its_identity_is_no_object() {
-        let good = json!({ "name": "a", "namespace": "b", "uid": UID, "resourceVersion": "7" });
-        assert!(item(&json!({ "metadata": good })).into_object(Kind::ConfigMap).is_some());
-        assert!(item(&json!({ "metadata": good })).into_object(Kind::Secret).is_none(), "a Secret without a type");
-        for key in ["name", "namespace", "uid", "resourceVersion"] {
-            for bad in [Value::Null, json!("")] {
-                let mut metadata = good.clone();
-                metadata[key] = bad;
-                assert!(item(&json!({ "metadata": metadata })).into_object(Kind::ConfigMap).is_none(), "{key}");
-            }
-        }
-        for bad in ["x", "-1", "1.5", "99999999999999999999999"] {
-            let mut metadata = good.clone();
-            metadata["resourceVersion"] = bad.into();
-            assert!(item(&json!({ "metadata": metadata })).into_metadata().is_none(), "{bad}");
-        }
-        assert!(namespace(&raw(&json!([1]))).is_none());
-        assert!(namespace(&raw(&json!({ "metadata": { "name": 1 } }))).is_none());
-    }
-
-    #[test]
-    fn who_touched_a_replica_last() {
-        let managed = |manager: Value, time: &str| {
-            json!({ "manager": manager, "operation": "Update", "time": format!("2026-01-01T00:00:{time}Z"),
-                "fieldsType": "FieldsV1", "fieldsV1": { "f:data": {} } })
-        };
-        let last = |fields: Value| {
-            let json = json!({ "metadata": { "managedFields": fields } });
-            item(&json).last_manager_but("mw-sync-agent")
-        };
-        let (us, a, b) = (json!("mw-sync-agent"), json!("kubectl-edit"), json!("fluxcd"));
-        assert_eq!(last(json!([managed(a.clone(), "07"), managed(us.clone(), "09"), managed(b, "05")])).unwrap(), a);
-        for none in [json!([managed(us, "09")]), json!([]), Value::Null, json!([managed(Value::Null, "01")])] {
-            assert_eq!(last(none), None);
-        }
-        assert_eq!(last(json!([managed(json!("ä".repeat(128)), "07")])).unwrap(), "ä".repeat(32));
-    }
-
-    #[test]
-    fn a_service_account_is_reduced_to_its_entries_and_our_record() {
-        let account = |annotations: Value, entries: Value| {
-            let metadata = json!({ "name": "default", "namespace": "app", "uid": UID, "resourceVersion": "7",
-                                   "annotations": annotations });
-            service_account(&raw(&json!({ "metadata": metadata, "imagePullSecrets": entries, "secrets": [{}] })))
-        };
-        let bare = account(Value::Null, Value::Null).unwrap();
-        assert_eq!((bare.pull_secrets.len(), bare.other_annotations, bare.added), (0, false, None));
-        let ours = json!({ "mw-sync.io/added-pull-secrets": "x" });
-        let full = account(ours, json!([{ "name": "a" }, null, {}, { "name": null }, { "name": "b" }])).unwrap();
-        assert_eq!(full.pull_secrets, ["a", "", "", "", "b"]);
-        assert_eq!((full.other_annotations, full.added.as_deref()), (false, Some("x")));
-        assert!(account(json!({ "other": "x" }), json!([])).unwrap().other_annotations);
-        assert!(account(json!({}), json!(["a"])).is_none());
-    }
-
-    #[test]
-    fn the_state_of_a_namespace() {
-        let state = |more: Value, status: Value| {
-            let mut metadata = json!({ "name": "a", "uid": UID, "resourceVersion": "7" });
-            metadata.as_object_mut().unwrap().append(&mut more.as_object().unwrap().clone());
-            namespace(&raw(&json!({ "metadata": metadata, "status": status }))).unwrap().state
-        };
-        let annotated = |key: &str, value: &str| json!({ "annotations": { key: value } });
-        let active = || json!({ "phase": "Active" });
-        assert_eq!(state(json!({}), active()), Destination::Open);
-        assert_eq!(state(json!({}), Value::Null), Destination::Open, "metadata only");
-        assert_eq!(state(json!({}), json!({ "phase": "Terminating" })), Destination::Leaving);
-        let leaving = json!({ "deletionTimestamp": "2026-01-01T00:00:00Z", "annotations": { "mw-sync": "no" } });
-        assert_eq!(state(leaving, Value::Null), Destination::Leaving);
-        for no in ["no", "Off", "0", "false"] {
-            assert_eq!(state(annotated("mw-sync.io/sync", no), active()), Destination::Excluded);
-            assert_eq!(state(annotated("mw-sync", no), active()), Destination::Excluded);
-        }
-        for open in ["yes", "", "maybe"] {
-            assert_eq!(state(annotated("mw-sync", open), active()), Destination::Open, "{open}");
-        }
-    }
-}
+#[path = "wire_tests.rs"]
+mod tests;

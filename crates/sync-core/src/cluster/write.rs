@@ -54,6 +54,10 @@ pub async fn execute_within(
             let request = request(Method::PATCH, &managed(&object), JSON_PATCH, body)?;
             written(&request::send(client, request, limits).await?)
         }
+        Step::Replace(body) => {
+            let request = request(Method::PUT, &managed(&object), JSON, body)?;
+            written(&request::send(client, request, LIMITS).await?)
+        }
         Step::SwitchOff(body) | Step::Release(body) => {
             farewell(client, request(Method::PATCH, &managed(&object), JSON_PATCH, body)?, limits, *kind, name).await
         }
@@ -173,12 +177,20 @@ mod tests {
             std::future::ready(json_response(200, &reply))
         });
         let body = || Bytes::from_static(b"{}");
-        for step in
-            [Step::Create(body()), Step::Update(body()), Step::SwitchOff(body()), Step::Delete(body()), Step::Look]
-        {
+        for step in [
+            Step::Create(body()),
+            Step::Update(body()),
+            Step::Replace(body()),
+            Step::SwitchOff(body()),
+            Step::Delete(body()),
+            Step::Look,
+        ] {
             let reply = execute(&client, "mw-sync-agent", &order("a", step.clone())).await.unwrap();
             match (step, reply) {
-                (Step::Create(_) | Step::Update(_) | Step::SwitchOff(_), Reply::Written { uid, rv }) => {
+                (
+                    Step::Create(_) | Step::Update(_) | Step::Replace(_) | Step::SwitchOff(_),
+                    Reply::Written { uid, rv },
+                ) => {
                     assert_eq!((uid, rv), (Uid::parse(UID).unwrap(), Rv(7)));
                 }
                 (Step::Delete(_), Reply::Deleted) => {}
@@ -192,6 +204,7 @@ mod tests {
             [
                 "POST /api/v1/namespaces/app/secrets?fieldManager=mw-sync-agent application/json".to_owned(),
                 format!("PATCH {object}?fieldManager=mw-sync-agent {patch}"),
+                format!("PUT {object}?fieldManager=mw-sync-agent application/json"),
                 format!("PATCH {object}?fieldManager=mw-sync-agent {patch}"),
                 format!("DELETE {object} application/json"),
                 format!("GET {object} application/json"),

@@ -8,6 +8,7 @@ use super::keys;
 use super::object::{Object, Rv, SourceKey, Uid};
 use super::options::{OnDelete, Options};
 use super::rules::{Role, Rules};
+use crate::mutants::{self, Mutant};
 
 /// A replica of ours as a list or watch showed it, without its bytes.
 #[derive(Clone, Debug)]
@@ -43,6 +44,8 @@ pub struct Ours {
     pub upstream: bool,
     /// How it ends.
     pub end: End,
+    /// Nobody has added anything to it: [`is_alone`].
+    pub alone: bool,
 }
 
 /// What a replica remembers about its end, for the source may be gone then.
@@ -104,6 +107,18 @@ pub fn options_left(rules: &Rules, annotations: &BTreeMap<String, String>) -> Sh
     Shape { labels: Vec::new(), annotations: left.cloned().collect() }
 }
 
+/// Whether nobody has added anything to a replica of ours: it has our marks, what was copied and no other label,
+/// annotation or field. So nothing is lost if exactly this version is overwritten.
+fn is_alone(object: &Object, shape: &Shape) -> bool {
+    let ours = |marks: &[&str], copied: &[String], map: &BTreeMap<String, String>| {
+        map.keys().all(|key| marks.contains(&key.as_str()) || copied.contains(key))
+    };
+    let alone = !object.more
+        && ours(&[keys::MANAGED_BY, keys::SOURCE], &shape.labels, &object.labels)
+        && ours(&[keys::ORIGIN, keys::ORIGIN_UID, keys::COPIED], &shape.annotations, &object.annotations);
+    alone || mutants::has(Mutant::AdditionsIgnored)
+}
+
 impl Sighting {
     /// Reads an object that our replica watch delivered.
     pub fn read(rules: &Rules, object: Object) -> Self {
@@ -117,6 +132,7 @@ impl Sighting {
                 origin_uid: object.annotations.get(keys::ORIGIN_UID).and_then(|uid| Uid::parse(uid)),
                 upstream: object.annotations.contains_key(keys::UPSTREAM),
                 end: End::read(&object.annotations),
+                alone: is_alone(&object, &shape),
                 shape,
             }
         });

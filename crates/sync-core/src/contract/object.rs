@@ -187,6 +187,8 @@ pub struct Object {
     pub annotations: BTreeMap<String, String>,
     /// Payload, type, `immutable`.
     pub content: Content,
+    /// It has fields besides these and those that every object has, such as `metadata.finalizers`.
+    pub more: bool,
 }
 
 #[cfg(test)]
@@ -237,6 +239,7 @@ pub(crate) mod tests_support {
                 data: map(&[("k", "dg==")]),
                 ..Content::default()
             },
+            more: false,
         }
     }
 }

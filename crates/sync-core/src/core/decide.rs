@@ -103,12 +103,21 @@ impl Core {
                 (Step::Create(bodies(desired).create(desired)), What::Write(Arc::clone(desired), end))
             }
             Action::Update(desired, old) => {
-                let perhaps = self.pairs.get_mut(&pair).and_then(|state| state.perhaps(self.now));
-                let old = &perhaps.map_or_else(|| Arc::clone(old), |more| self.shapes.intern(old.and(more)));
-                let adopted =
-                    self.pairs.get(&pair).and_then(|state| state.replica()).is_some_and(|known| known.end.adopted);
-                let end = End::of(&desired.options, adopted);
-                (Step::Update(bodies(desired).update(desired, old)), What::Write(Arc::clone(desired), end))
+                let perhaps = self.pairs.get_mut(&pair).and_then(|state| state.perhaps(self.now)).cloned();
+                let known = self.pairs.get(&pair).and_then(|state| state.replica());
+                let end = End::of(&desired.options, known.is_some_and(|known| known.end.adopted));
+                // Not in doubt whether another write of ours is done by then, or whether it is taken over.
+                let alone = known
+                    .filter(|known| known.alone && perhaps.is_none() && known.origin_uid == Some(desired.origin_uid));
+                let (alone, bodies) = (alone.map(Guard::from), bodies(desired));
+                let step = match alone.and_then(|guard| bodies.replace(desired, guard)) {
+                    Some(body) => Step::Replace(body),
+                    None => {
+                        let old = perhaps.map_or_else(|| Arc::clone(old), |more| self.shapes.intern(old.and(&more)));
+                        Step::Update(bodies.update(desired, &old))
+                    }
+                };
+                (step, What::Write(Arc::clone(desired), end))
             }
             Action::Adopt(desired, adoption) => {
                 let body = Bytes::from(body::adopt(desired, adoption));

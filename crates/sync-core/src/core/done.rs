@@ -44,7 +44,9 @@ impl Core {
                 let (fingerprint, origin_uid) = (desired.fingerprint.clone(), Some(desired.origin_uid));
                 let state = self.state(pair);
                 state.failures = 0;
-                state.wrote(Replica { uid, rv, fingerprint, shape, origin_uid, end }, shown);
+                // What admission made of it, or others have on it, its event shows.
+                let alone = false;
+                state.wrote(Replica { uid, rv, fingerprint, shape, origin_uid, end, alone }, shown);
                 match (present, std::mem::replace(&mut state.stood, present)) {
                     (true, true) => self.rivals.restored(self.now, pair),
                     (true, false) => self.rivals.written(pair),
@@ -202,6 +204,8 @@ impl Core {
                 self.set_outcome(pair, Outcome::Failed(fault.reason()));
                 return self.again_later(pair);
             }
+            // Whoever changed it meanwhile may have added something: a JSON Patch leaves that alone, and needs no look.
+            What::Write(..) if *fault == Fault::Conflict && state.not_alone() => {}
             _ if state.has_heard() => {}
             _ => state.surprised(),
         }

@@ -49,7 +49,7 @@ fn puzzled() -> (Core, Arc<Desired>) {
     shows(&mut core, Feed::Applied(replica(&a, "n0", 1, 11)));
     want(&mut core, "a", &[("team", "x")]);
     let update = order(&mut core, at(0), "update n0/a");
-    done(&mut core, at(0), &update, Err(Fault::Conflict));
+    done(&mut core, at(0), &update, Err(Fault::NotFound));
     (core, a)
 }
 

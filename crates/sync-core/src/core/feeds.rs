@@ -260,6 +260,7 @@ impl Core {
             shape: self.shapes.intern(std::mem::take(&mut ours.shape)),
             origin_uid: ours.origin_uid,
             end: ours.end,
+            alone: ours.alone,
         });
         if self.state(pair).seen(&sighting, replica) {
             self.touch(pair, Lane::Drift);

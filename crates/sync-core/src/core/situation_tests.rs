@@ -8,6 +8,8 @@ mod doubt_tests;
 mod lead_tests;
 #[path = "names_tests.rs"]
 mod names_tests;
+#[path = "replace_tests.rs"]
+mod replace_tests;
 #[path = "rivals_tests.rs"]
 mod rivals_tests;
 #[path = "snapshot_tests.rs"]

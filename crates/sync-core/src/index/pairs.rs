@@ -107,6 +107,11 @@ impl PairState {
         self.replica.as_ref()
     }
 
+    /// The replica has changed since nobody had added anything to it; `false` if that was not known of it anyway.
+    pub fn not_alone(&mut self) -> bool {
+        self.replica.as_mut().is_some_and(|known| std::mem::replace(&mut known.alone, false))
+    }
+
     /// Whether nothing would be lost with it.
     pub fn is_empty(&self) -> bool {
         self.replica.is_none()
@@ -262,7 +267,7 @@ impl PairState {
             && known.uid == uid
             && known.rv <= rv
         {
-            known.rv = rv;
+            (known.rv, known.alone) = (rv, false);
             self.pass(|passing| passing.switched_off = Some(rv));
         }
     }

@@ -35,7 +35,15 @@ fn foreign(rv: u64) -> Foreign {
 
 fn known(n: u8, rv: u64, value: &str) -> Replica {
     let Desired { fingerprint, shape, origin_uid, .. } = desired(value);
-    Replica { uid: uid(n), rv: Rv(rv), fingerprint, shape, origin_uid: Some(origin_uid), end: End::default() }
+    Replica {
+        uid: uid(n),
+        rv: Rv(rv),
+        fingerprint,
+        shape,
+        origin_uid: Some(origin_uid),
+        end: End::default(),
+        alone: false,
+    }
 }
 
 /// An event shows our replica.

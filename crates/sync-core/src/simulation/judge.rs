@@ -14,7 +14,7 @@ use super::api::{Id, Object, Request, meta, version};
 use super::faults::{Slot, Watched};
 use super::known::{Known, id_of};
 use super::stage::{OPERATOR, Scene};
-use super::users::PAYLOAD;
+use super::users::{PAYLOAD, THEIRS};
 use super::verdict::{Deed, Write};
 use crate::contract::rules::Role;
 
@@ -251,8 +251,12 @@ impl Judge {
     /// Promises 1 and 4, on the server, for a write that has just been carried out or refused there; `number` is known
     /// if the process that sent it waits for the answer.
     pub(super) fn arrived(&self, number: Option<u64>, arrival: &Arrival<'_>) -> Result<(), String> {
-        let Arrival { request, id, before: Some(before), code, changed } = arrival else { return Ok(()) };
+        let Arrival { request, id, before: Some(before), after, code, changed } = arrival else { return Ok(()) };
         let deed = Deed::of(request);
+        let theirs = |object: &Object| meta(object, "labels", THEIRS).is_some();
+        if *changed && theirs(before) && after.is_some_and(|after| !theirs(after)) {
+            return Err(format!("promise 1: {deed:?} {id:?} takes away what somebody else has put there: {before}"));
+        }
         if *changed && deed != Deed::Adopt && !self.scene.is_marked(id, before) {
             return Err(format!("promise 1: {deed:?} {id:?}, which is not ours: {before}"));
         }
@@ -275,6 +279,7 @@ pub(super) struct Arrival<'a> {
     pub(super) request: &'a Request,
     pub(super) id: &'a Id,
     pub(super) before: Option<&'a Object>,
+    pub(super) after: Option<&'a Object>,
     pub(super) code: u16,
     pub(super) changed: bool,
 }

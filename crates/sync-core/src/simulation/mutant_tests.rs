@@ -11,8 +11,9 @@ const SEEDS: u64 = 3000;
 
 /// The mutants, each with the first seed that tells: where to look first, so that the test is quick. If what happens in
 /// a seed has changed since, all are tried.
-const MUTANTS: [(Mutant, u64); 18] = [
-    (Mutant::OnTheWire(Sabotage::UnguardedUpdate), 53),
+const MUTANTS: [(Mutant, u64); 20] = [
+    (Mutant::OnTheWire(Sabotage::UnguardedUpdate), 63),
+    (Mutant::OnTheWire(Sabotage::UnguardedReplace), 53),
     (Mutant::OnTheWire(Sabotage::UnguardedDelete), 192),
     (Mutant::OnTheWire(Sabotage::DeleteByUid), 285),
     (Mutant::OnTheWire(Sabotage::UnguardedPatch), 49),
@@ -28,6 +29,7 @@ const MUTANTS: [(Mutant, u64); 18] = [
     (Mutant::OrphansIgnored, 220),
     (Mutant::TombstoneIgnored, 432),
     (Mutant::OlderEventsCount, 66),
+    (Mutant::AdditionsIgnored, 0),
     (Mutant::RetryDropped, 4),
     (Mutant::IncarnationIgnored, 41),
 ];

@@ -153,12 +153,13 @@ impl Call {
         let rv = server.store.rv;
         let answer = server.handle(Instant::now(), request);
         let changed = server.store.rv != rv;
+        let after = id.as_ref().and_then(|id| server.store.get(id).cloned());
         if let (Some(id), true) = (&id, request.is_write()) {
             state.counts.changes += u64::from(changed);
             let code = if let Answer::Whole(code, _) = &answer { *code } else { 0 };
             state.note(|| format!("#{number} {} {id:?} is done: {code}", request.method));
             let number = (*process == state.process).then_some(number);
-            let arrival = Arrival { request, id, before: before.as_ref(), code, changed };
+            let arrival = Arrival { request, id, before: before.as_ref(), after: after.as_ref(), code, changed };
             let judgement = state.judge.arrived(number, &arrival);
             state.judged(judgement);
         }

@@ -18,6 +18,8 @@ use crate::mutants::{self, Mutant};
 pub(crate) enum Sabotage {
     /// Updates do not test our marks.
     UnguardedUpdate,
+    /// PUTs do not say which version they are meant for.
+    UnguardedReplace,
     /// Deletes have no preconditions.
     UnguardedDelete,
     /// Deletes are guarded by the uid alone.
@@ -56,6 +58,12 @@ pub(super) fn request(request: &mut Request) {
     }
     let mut body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     match Deed::of(request) {
+        Deed::Update if request.method == Method::PUT => {
+            if !has(Sabotage::UnguardedReplace) {
+                return;
+            }
+            body["metadata"]["resourceVersion"] = Value::Null;
+        }
         Deed::Update if has(Sabotage::UnguardedUpdate) => drop_tests(&mut body),
         Deed::Adopt | Deed::Release if has(Sabotage::UnguardedPatch) => drop_tests(&mut body),
         Deed::Delete if has(Sabotage::UnguardedDelete) => body["preconditions"] = Value::Null,

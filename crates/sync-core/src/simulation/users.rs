@@ -59,6 +59,9 @@ pub(super) enum Namespace {
     Relabel(&'static str),
 }
 
+/// A label that no source has.
+pub(super) const THEIRS: &str = "theirs";
+
 /// What somebody does to an object at a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Replica {
@@ -257,7 +260,7 @@ fn on_replica(state: &mut State, cluster: usize, id: &Id, act: Replica) {
     match act {
         Replica::Delete => return drop(server.store.remove(now, id)),
         Replica::Data(key, data) => object["data"][key] = format!("{PAYLOAD}{data}").into(),
-        Replica::Label => put_all(&mut object, "labels", &[("theirs", "x")]),
+        Replica::Label => put_all(&mut object, "labels", &[(THEIRS, "x")]),
         Replica::DropSource => drop_key(&mut object, "labels", "mw-sync.io/source"),
         Replica::Relabel => {
             for key in ["team", "tier"] {

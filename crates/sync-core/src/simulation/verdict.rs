@@ -23,8 +23,11 @@ pub(super) enum Deed {
 
 impl Deed {
     pub(super) fn of(request: &Request) -> Self {
-        if request.method != Method::PATCH {
-            return if request.method == Method::DELETE { Self::Delete } else { Self::Create };
+        match request.method {
+            Method::PATCH => {}
+            Method::PUT => return Self::Update,
+            Method::DELETE => return Self::Delete,
+            _ => return Self::Create,
         }
         let patch: Value = serde_json::from_slice(&request.body).unwrap_or_default();
         let has = |path: &str| patch.as_array().into_iter().flatten().any(|operation| operation["path"] == path);
@@ -45,8 +48,9 @@ impl Deed {
 /// Whether a request's guards let it through.
 fn hits(request: &Request, object: &Object) -> bool {
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-    if request.method == Method::DELETE {
-        let guard = |field: &str, is: &str| body["preconditions"][field].as_str().is_none_or(|wanted| wanted == is);
+    if matches!(request.method, Method::DELETE | Method::PUT) {
+        let guards = if request.method == Method::PUT { &body["metadata"] } else { &body["preconditions"] };
+        let guard = |field: &str, is: &str| guards[field].as_str().is_none_or(|wanted| wanted == is);
         return guard("uid", uid(object)) && guard("resourceVersion", &version(object).to_string());
     }
     let mut tests = body.as_array().into_iter().flatten().filter(|operation| operation["op"] == "test");

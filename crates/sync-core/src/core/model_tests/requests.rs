@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{OPERATOR, Sim};
+use crate::contract::object::Object;
 use crate::contract::rules::Role;
 use crate::contract::source::{Reading, Source};
 use crate::core::Input;
@@ -81,6 +82,10 @@ impl Sim {
             self.writes += 1;
             if let Some(before) = before {
                 assert!(self.is_marked(&before), "{order:?} of somebody else's object");
+                let theirs = |object: &Object| object.labels.contains_key("theirs");
+                let after = self.dest_world().objects.get(&id);
+                let lost = theirs(&before) && after.is_some_and(|after| !theirs(after));
+                assert!(!lost, "{order:?} takes away what somebody else has put there");
             }
         }
         self.spread();

@@ -30,6 +30,7 @@ impl Sim {
             labels: map(&[]),
             annotations: map(&[]),
             content: Content { secret_type, data: map(&[("k", value)]), ..Content::default() },
+            more: false,
         }
     }
 

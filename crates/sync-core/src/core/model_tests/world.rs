@@ -136,6 +136,16 @@ impl World {
         (guard["uid"] == object.uid.to_string() && guard["resourceVersion"] == object.rv.to_string()).then_some(object)
     }
 
+    fn change(&mut self, old: &Object, new: Object) -> Result<Reply, Fault> {
+        let data = |o: &Object| (o.content.data.clone(), o.content.binary_data.clone());
+        if old.content.immutable && (data(old) != data(&new) || !new.content.immutable) {
+            return Err(Fault::Rejected("field is immutable".into()));
+        }
+        assert_eq!(old.content.secret_type, new.content.secret_type);
+        let rv = self.put(new);
+        Ok(Reply::Written { uid: old.uid, rv })
+    }
+
     pub(super) fn execute(&mut self, order: &Order) -> Result<Reply, Fault> {
         let id: Id = (order.kind, order.namespace.to_string(), order.name.to_string());
         let there = self.objects.get(&id).cloned();
@@ -154,20 +164,21 @@ impl World {
                 let rv = self.put(from_json(&id, &value));
                 Ok(Reply::Written { uid: self.objects[&id].uid, rv })
             }
+            Step::Replace(body) => {
+                let old = there.ok_or(Fault::NotFound)?;
+                let (is, value) = (to_json(&old), json_of(body));
+                if ["uid", "resourceVersion"].iter().any(|guard| is["metadata"][guard] != value["metadata"][guard]) {
+                    return Err(Fault::Conflict);
+                }
+                self.change(&old, from_json(&id, &value))
+            }
             Step::Update(body) | Step::SwitchOff(body) | Step::Release(body) | Step::Adopt(body) => {
                 let old = there.ok_or(Fault::NotFound)?;
                 let mut value = to_json(&old);
                 for op in json_of(body).as_array().into_iter().flatten() {
                     patch(&mut value, op).ok_or(Fault::LostRace)?;
                 }
-                let new = from_json(&id, &value);
-                let data = |o: &Object| (o.content.data.clone(), o.content.binary_data.clone());
-                if old.content.immutable && (data(&old) != data(&new) || !new.content.immutable) {
-                    return Err(Fault::Rejected("field is immutable".into()));
-                }
-                assert_eq!(old.content.secret_type, new.content.secret_type);
-                let rv = self.put(new);
-                Ok(Reply::Written { uid: old.uid, rv })
+                self.change(&old, from_json(&id, &value))
             }
             Step::Delete(_) => {
                 there.ok_or(Fault::NotFound)?;
@@ -225,6 +236,7 @@ fn from_json(id: &Id, value: &Value) -> Object {
             data: map(&value["data"]),
             binary_data: map(&value["binaryData"]),
         },
+        more: false,
     }
 }
 

@@ -34,6 +34,11 @@ pub(in super::super) fn conflict(id: &Id) -> Refusal {
     failure(409, "Conflict", &format!("Operation cannot be fulfilled on {} {:?}", id.plural, id.name), &details)
 }
 
+/// The same of a PUT.
+pub(super) fn outdated(id: &Id) -> Refusal {
+    failure(409, "Conflict", &format!("Operation cannot be fulfilled on {} {:?}", id.plural, id.name), &of(id))
+}
+
 pub(super) fn terminating(id: &Id) -> Refusal {
     let mut details = of(id);
     let message = format!("namespace {} is being terminated", id.namespace);

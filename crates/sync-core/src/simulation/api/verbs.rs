@@ -65,6 +65,7 @@ impl Server {
             (&Method::GET, Some(_)) => self.get(request).map(|object| (200, shown(request, &object))),
             (&Method::POST, None) if target.plural == "events" => self.post_event(request),
             (&Method::POST, None) => self.post(now, request).map(|object| (201, shown(request, &object))),
+            (&Method::PUT, Some(_)) => self.put(now, request).map(|object| (200, shown(request, &object))),
             (&Method::PATCH, Some(_)) => self.patch(now, request).map(|object| (200, shown(request, &object))),
             (&Method::DELETE, Some(_)) => self.delete(now, request).map(|status| (200, status)),
             _ => Err(status::failure(405, "MethodNotAllowed", "the server does not allow this", &json!({}))),
@@ -121,6 +122,18 @@ impl Server {
         let patch = serde_json::from_slice(&request.body).map_err(|_| status::bad_request("no JSON"))?;
         let mut new = (*old).clone();
         patch::apply(&mut new, &patch).ok_or_else(status::unprocessable)?;
+        self.replace(now, &id, new)
+    }
+
+    /// A uid and a version in the body are for exactly that one, or it is a conflict.
+    fn put(&mut self, now: Instant, request: &Request) -> Result<Object, Refusal> {
+        let old = self.get(request)?;
+        let id = request.id().ok_or_else(|| status::bad_request("no name"))?;
+        let new: Value = serde_json::from_slice(&request.body).map_err(|_| status::bad_request("no JSON"))?;
+        let guard = |field: &str, is: &str| new["metadata"][field].as_str().is_none_or(|wanted| wanted == is);
+        if !guard("uid", uid(&old)) || !guard("resourceVersion", &version(&old).to_string()) {
+            return Err(status::outdated(&id));
+        }
         self.replace(now, &id, new)
     }
 
