@@ -63,17 +63,16 @@ pub fn write(
 
 fn document(sources: &[(Source, Verdict)], clusters: &[RemoteCluster]) -> Value {
     let source = |(source, verdict): &(Source, Verdict)| {
-        let mut told = json!({ "source": source.key.to_string(), "resourceVersion": source.version.rv.to_string() });
+        let (key, version) = (source.key.to_string(), source.version.rv.to_string());
         match verdict {
-            Verdict::NoCopies(why) => told["reason"] = why.as_str().into(),
-            Verdict::Nowhere => told["clusters"] = 0.into(),
+            Verdict::NoCopies(why) => json!({ "source": key, "resourceVersion": version, "reason": why }),
+            Verdict::Nowhere => json!({ "source": key, "resourceVersion": version, "clusters": 0, "missing": [] }),
             Verdict::Of(clusters, missing) => {
                 let missing: Vec<_> =
                     missing.iter().map(|m| json!({ "cluster": m.cluster, "reason": m.reason })).collect();
-                (told["clusters"], told["missing"]) = ((*clusters).into(), missing.into());
+                json!({ "source": key, "resourceVersion": version, "clusters": clusters, "missing": missing })
             }
         }
-        told
     };
     let cluster = |cluster: &RemoteCluster| {
         json!({

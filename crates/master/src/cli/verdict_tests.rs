@@ -19,6 +19,7 @@ fn source(annotations: &[(&str, &str)]) -> Source {
         labels: Default::default(),
         annotations,
         content: Default::default(),
+        more: false,
     };
     object.content.secret_type = Some("Opaque".into());
     Source::read(&rules, object)

@@ -126,7 +126,7 @@ impl Receipts {
     /// Reports until the engine has ended, and then waits for ever.
     pub(super) async fn follow(mut self, report: &state::Sender<Report>) {
         self.report(report).await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     async fn report(&mut self, report: &state::Sender<Report>) {

@@ -56,7 +56,7 @@ pub async fn execute_within(
         }
         Step::Replace(body) => {
             let request = request(Method::PUT, &managed(&object), JSON, body)?;
-            written(&request::send(client, request, LIMITS).await?)
+            written(&request::send(client, request, limits).await?)
         }
         Step::SwitchOff(body) | Step::Release(body) => {
             farewell(client, request(Method::PATCH, &managed(&object), JSON_PATCH, body)?, limits, *kind, name).await

@@ -45,7 +45,7 @@ mod tests {
         let seen = Arc::clone(&there);
         health.needs("sources", move || seen.load(Ordering::Relaxed));
         health.needs("copies", || true);
-        assert_eq!(health.clone().missing(), ["sources"]);
+        assert_eq!(health.missing(), ["sources"]);
         there.store(true, Ordering::Relaxed);
         assert!(health.missing().is_empty());
     }
