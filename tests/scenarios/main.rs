@@ -14,6 +14,7 @@ mod hardening;
 mod leaders;
 mod manifests;
 mod master;
+mod monitoring;
 mod one_tls_stack;
 mod packaging;
 mod remote_cluster_rules;

@@ -11,7 +11,7 @@ use crate::support::Deployed;
 
 const SOON: Duration = Duration::from_secs(60);
 /// In the order in which a person applies them. All on one cluster, so that no two want one name.
-const FILES: [&str; 8] = [
+const FILES: [&str; 12] = [
     "deploy/namespace.yaml",
     "deploy/crds.yaml",
     "deploy/annotation-policy.yaml",
@@ -20,6 +20,10 @@ const FILES: [&str; 8] = [
     "deploy/master.yaml",
     "deploy/remote-access.yaml",
     "deploy/hardening.yaml",
+    "deploy/examples/regcred.yaml",
+    "deploy/examples/agent-only.yaml",
+    "deploy/examples/remote-cluster-eks.yaml",
+    "deploy/examples/remote-cluster-kubeconfig.yaml",
 ];
 
 /// A cluster of these tests on which every file has been applied, one after the other.
@@ -29,9 +33,11 @@ pub(crate) async fn installed() -> Result<SharedCluster> {
         let cluster = shared("manifests").await?;
         for file in FILES {
             cluster.kubectl(&["apply", "-f", file]).await?;
+            if file == "deploy/crds.yaml" {
+                let wait = ["wait", "--for=condition=Established", "crd/remoteclusters.mw-sync.io", "--timeout=60s"];
+                cluster.kubectl(&wait).await?;
+            }
         }
-        let wait = ["wait", "--for=condition=Established", "crd/remoteclusters.mw-sync.io", "--timeout=60s"];
-        cluster.kubectl(&wait).await?;
         anyhow::Ok(cluster)
     };
     INSTALLED.get_or_try_init(install).await.cloned()
