@@ -50,7 +50,6 @@ struct Written {
     json: String,
     /// When the next sign of life is due.
     beat: Instant,
-    exists: bool,
 }
 
 impl Summaries {
@@ -84,7 +83,7 @@ impl Summaries {
             return;
         }
         let mut rng = Rng::new(self.seed);
-        let (mut written, mut failures, mut foreign) = (None, 0_u8, false);
+        let (mut written, mut failures) = (None, 0_u8);
         loop {
             self.leading.allowed().await;
             // Another process may have led meanwhile.
@@ -101,18 +100,14 @@ impl Summaries {
                 None => Duration::ZERO,
                 Some(json) => match self.write(known, json).await {
                     Ok(()) => {
-                        (failures, foreign) = (0, false);
+                        failures = 0;
                         EVERY
                     }
                     Err(fault) => {
                         failures = failures.saturating_add(1);
-                        let is_foreign = fault == Fault::LostRace;
-                        if is_foreign && !foreign {
-                            warn!("ConfigMap {NAME} is not an agent's; no summary is written: delete it");
-                        } else if failures == 1 {
+                        if failures == 1 {
                             warn!(reason = fault.reason(), %fault, "cannot write the summary; trying again");
                         }
-                        foreign = is_foreign;
                         rng.backoff(BACKOFF_FIRST, failures, BACKOFF_MOST)
                     }
                 },
@@ -141,15 +136,17 @@ impl Summaries {
                     let age = time.parse::<Timestamp>().ok().map(|then| Timestamp::now().duration_since(then));
                     let age = age.and_then(|age| Duration::try_from(age).ok());
                     let left = age.map_or(Duration::ZERO, |age| HEARTBEAT.saturating_sub(age));
-                    return Written { json, beat: Instant::now() + left, exists: true };
+                    return Written { json, beat: Instant::now() + left };
                 }
-                Ok(Stored::Absent) => return Written { json: String::new(), beat: Instant::now(), exists: false },
-                Ok(Stored::Foreign) => return Written { json: String::new(), beat: Instant::now(), exists: true },
-                Err(fault) => fault,
+                Ok(Stored::Absent) => return Written { json: String::new(), beat: Instant::now() },
+                Ok(Stored::Foreign) => None,
+                Err(fault) => Some(fault),
             };
             failures = failures.saturating_add(1);
-            if failures == 1 {
-                warn!(reason = fault.reason(), %fault, "cannot read the summary; trying again");
+            match fault {
+                _ if failures > 1 => {}
+                None => warn!("ConfigMap {NAME} is not an agent's; no summary is written: delete it"),
+                Some(fault) => warn!(reason = fault.reason(), %fault, "cannot read the summary; trying again"),
             }
             sleep(rng.backoff(BACKOFF_FIRST, failures, BACKOFF_MOST)).await;
         }
@@ -157,29 +154,16 @@ impl Summaries {
 
     async fn write(&mut self, written: &mut Written, json: String) -> Result<(), Fault> {
         let time = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let (connection, rules, exists) = (self.connection.clone(), Arc::clone(&self.rules), written.exists);
+        let (connection, rules) = (self.connection.clone(), Arc::clone(&self.rules));
         let (body, deadline) = (json.clone(), self.leading.deadline());
-        let request = async move {
-            let client = &connection.write;
-            if exists {
-                summary::update(client, &rules, &body, &time, deadline).await
-            } else {
-                summary::create(client, &rules, &body, &time, deadline).await
-            }
-        };
+        let request = async move { summary::apply(&connection.write, &rules, &body, &time, deadline).await };
         // A task of its own: it goes on to its end although nobody may wait for it any more.
         let result = self.flight.insert(tokio::spawn(request)).await;
         self.flight = None;
         let result = result.unwrap_or_else(|_| Err(Fault::NoAnswer("not sent to the end".to_owned())));
-        match &result {
-            Ok(()) => {
-                debug!("summary written");
-                *written = Written { json, beat: Instant::now() + HEARTBEAT, exists: true };
-            }
-            // Somebody has deleted it, or made it.
-            Err(Fault::NotFound) => written.exists = false,
-            Err(Fault::AlreadyExists) => written.exists = true,
-            Err(_) => {}
+        if result.is_ok() {
+            debug!("summary written");
+            *written = Written { json, beat: Instant::now() + HEARTBEAT };
         }
         result
     }

@@ -13,11 +13,7 @@ use crate::core::{Asks, Standing, Standings, Tally};
 use crate::fault::message;
 
 /// Name of the ConfigMap. Never replicated, see [`NEVER_CONFIG_MAPS`](crate::contract::keys::NEVER_CONFIG_MAPS).
-pub const NAME: &str = "mw-sync-agent";
-/// Label that says that it is the agent's; without it somebody else has made it, and it is left alone.
-pub const LABEL: &str = "mw-sync.io/summary";
-/// Value of the label.
-pub const LABEL_VALUE: &str = "agent";
+pub const NAME: &str = crate::contract::keys::AGENT_CONFIG_MAP;
 /// Key of its data: the summary as JSON.
 pub const KEY: &str = "summary.json";
 /// Key of its data: when it was last written, RFC 3339.

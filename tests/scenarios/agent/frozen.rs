@@ -71,7 +71,9 @@ async fn some_types_and_names_are_never_copied() -> Result<()> {
     world.create(&of_type("never-helm", "helm.sh/release.v1")).await?;
     world.create(&of_type("never-kubeconfig", "mw-sync.io/kubeconfig")).await?;
     world.create(&annotated(Kind::ConfigMap, "aws-auth", &json!({}))).await?;
-    world.create(&annotated(Kind::ConfigMap, "mw-sync-agent", &json!({}))).await?;
+    // The agent's own.
+    world.until_there(Kind::ConfigMap, "operator", "mw-sync-agent").await;
+    world.annotate(Kind::ConfigMap, "mw-sync-agent", &json!({"mw-sync": "yes"})).await?;
     world.annotate(Kind::ConfigMap, "kube-root-ca.crt", &json!({"mw-sync": "yes"})).await?;
     for kind in [Kind::Secret, Kind::ConfigMap] {
         world.create(&annotated(kind, "never-fence", &json!({}))).await?;
@@ -96,6 +98,7 @@ async fn some_types_and_names_are_never_copied() -> Result<()> {
     let after = world.until_there(Kind::ConfigMap, "never", "kube-root-ca.crt").await;
     assert!(after["metadata"]["labels"].is_null(), "{after:#}");
     world.annotate(Kind::ConfigMap, "kube-root-ca.crt", &json!({"mw-sync": null})).await?;
+    world.annotate(Kind::ConfigMap, "mw-sync-agent", &json!({"mw-sync": null})).await?;
     Ok(())
 }
 

@@ -64,8 +64,7 @@ async fn the_summary_tells_which_version_is_where_and_a_restart_does_not_repeat_
     })
     .await;
     let requests = cluster.audit().since(mark).await?.user(AGENT).namespace("operator");
-    let writes =
-        requests.entries().iter().filter(|entry| entry.verb == "patch" && entry.request_uri.contains("configmaps"));
+    let writes = requests.entries().iter().filter(|entry| entry.request_uri.contains("mw-sync-agent-summary"));
     assert!(writes.count() <= 2, "{:#?}", requests.counts());
     drop(agent);
     cluster.stop().await;

@@ -10,17 +10,22 @@ use serde_json::value::RawValue;
 use super::query::Query;
 use super::request::Limits;
 use super::wire::Item;
-use super::write::{JSON, JSON_PATCH, request};
+use super::write::request;
 use super::{path, read, request};
+use crate::contract::keys::PULL_SECRETS_LISTED;
 use crate::contract::object::{Kind, Object};
 use crate::contract::rules::Rules;
 use crate::fault::Fault;
-use crate::summary::{KEY, LABEL, LABEL_VALUE, NAME, TIME};
+use crate::summary::{KEY, NAME, TIME};
+
+/// Field manager of the summary: what else stands in that ConfigMap is another's.
+const MANAGER: &str = "mw-sync-agent-summary";
+const APPLY: &str = "application/apply-patch+yaml";
 
 /// What stands under the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// Nothing.
+    /// No summary.
     Absent,
     /// Somebody else's ConfigMap.
     Foreign,
@@ -57,65 +62,37 @@ pub fn query(namespace: &str) -> Result<Query, Fault> {
 }
 
 fn stored(mut object: Object) -> Stored {
-    if object.labels.get(LABEL).is_none_or(|label| label != LABEL_VALUE) {
+    let ours = |key: &String| [KEY, TIME, PULL_SECRETS_LISTED].contains(&key.as_str());
+    if !object.content.data.keys().all(ours) || !object.content.binary_data.is_empty() {
         return Stored::Foreign;
     }
-    let mut take = |key| object.content.data.remove(key).unwrap_or_default();
-    Stored::Summary { json: take(KEY), time: take(TIME) }
+    match object.content.data.remove(KEY) {
+        Some(json) => Stored::Summary { json, time: object.content.data.remove(TIME).unwrap_or_default() },
+        None => Stored::Absent,
+    }
 }
 
-/// Writes it where none is.
+/// Writes it, whatever stands there: a server-side apply of our two keys, which leaves the note of
+/// [`service_accounts`](super::service_accounts) beside them as it is. The name is ours by contract; look with [`get`] before
+/// the first one all the same.
 ///
 /// # Errors
 /// Any answer but success.
-pub async fn create(
+pub async fn apply(
     client: &kube::Client,
     rules: &Rules,
     json: &str,
     time: &str,
     deadline: Duration,
 ) -> Result<(), Fault> {
-    let namespace = &rules.source_namespace;
     let object = json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": { "name": NAME, "namespace": namespace, "labels": { LABEL: LABEL_VALUE } },
+        "metadata": { "name": NAME },
         "data": { KEY: json, TIME: time },
     });
-    let path = path::of_kind(Kind::ConfigMap, namespace)?;
-    send(client, rules, Method::POST, &path, JSON, &object, deadline).await
-}
-
-/// Writes it over what an agent has written.
-///
-/// # Errors
-/// Any answer but success; [`Fault::LostRace`] if what stands there is not an agent's.
-pub async fn update(
-    client: &kube::Client,
-    rules: &Rules,
-    json: &str,
-    time: &str,
-    deadline: Duration,
-) -> Result<(), Fault> {
-    let label = format!("/metadata/labels/{}", LABEL.replace('/', "~1"));
-    let patch = json!([
-        { "op": "test", "path": label, "value": LABEL_VALUE },
-        { "op": "add", "path": "/data", "value": { KEY: json, TIME: time } },
-    ]);
     let path = path::of_object(Kind::ConfigMap, &rules.source_namespace, NAME)?;
-    send(client, rules, Method::PATCH, &path, JSON_PATCH, &patch, deadline).await
-}
-
-async fn send(
-    client: &kube::Client,
-    rules: &Rules,
-    method: Method,
-    path: &str,
-    content: &str,
-    body: &serde_json::Value,
-    deadline: Duration,
-) -> Result<(), Fault> {
-    let path = format!("{path}?fieldManager={}", path::encode(rules.role.field_manager()));
-    let request = request(method, &path, content, &Bytes::from(body.to_string()))?;
+    let path = format!("{path}?fieldManager={MANAGER}&force=true");
+    let request = request(Method::PATCH, &path, APPLY, &Bytes::from(object.to_string()))?;
     request::send(client, request, Limits { deadline, ..Limits::METADATA }).await.map(drop)
 }

@@ -20,7 +20,7 @@ use crate::plan::Inside;
 /// which is 10 s by default, and the write is in doubt then. Under a Lease it is [`crate::lease::DEADLINE`].
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-pub(super) const JSON: &str = "application/json";
+const JSON: &str = "application/json";
 pub(super) const JSON_PATCH: &str = "application/json-patch+json";
 
 /// [`execute_within`] the usual [`DEADLINE`].
