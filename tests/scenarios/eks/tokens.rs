@@ -46,7 +46,7 @@ pub(super) async fn a_token_that_has_ended_costs_one_retry_and_is_no_failure() -
         stage.let_in(&target, now()?).await?;
         stage.set("one", round).await?;
         stage.copy(&north, &target, "one", round).await;
-        assert_eq!(refused(&north.server, "e-ended", audit).await?, [(401, "patch".to_owned())], "round {round}");
+        assert_eq!(refused(&north.server, "e-ended", audit).await?, [(401, "update".to_owned())], "round {round}");
     }
     // The session was good all the while: no call was needed for another token.
     let asked: Vec<_> = stage.calls(mark).await?.into_iter().map(|call| call.operation).collect();

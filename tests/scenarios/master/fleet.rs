@@ -7,6 +7,9 @@ use testbed::{Cluster, Kubeconfig, Mark, eventually, shared};
 use super::api;
 use super::stage::{SOON, Stage, end, value};
 
+/// Of one engine: Secrets, ConfigMaps, the agent's summary.
+const WATCHES: usize = 3;
+
 /// Lists and new watches of the master in a cluster: an engine that starts has some, one that runs has none.
 async fn starts(stage: &Stage<'_>, remote: &Cluster, mark: Mark) -> Result<usize> {
     let requests = remote.audit().since(mark).await?.user(&stage.remote_user());
@@ -47,8 +50,15 @@ async fn remote_clusters_come_change_and_go_without_touching_each_other() -> Res
     stage.source("one", "1").await?;
 
     // Added, each at its time.
+    let mark_a = a.audit().mark().await?;
     stage.join("first", &at_a).await?;
     has(&a, &stage, "one", "1").await;
+    eventually(SOON, "all is watched", async || {
+        let watches = starts(&stage, &a, mark_a).await?;
+        ensure!(watches == WATCHES, "{watches} of {WATCHES} watches");
+        Ok(())
+    })
+    .await;
     let mark_a = a.audit().mark().await?;
     stage.join("second", &at_b).await?;
     has(&b, &stage, "one", "1").await;
@@ -78,7 +88,7 @@ async fn remote_clusters_come_change_and_go_without_touching_each_other() -> Res
     stage.kubeconfig("second", &at_b.to_yaml()).await?;
     eventually(SOON, "the engine starts anew", async || {
         let watches = starts(&stage, &b, mark_b).await?;
-        ensure!(watches == 2, "{watches} of 2 watches");
+        ensure!(watches == WATCHES, "{watches} of {WATCHES} watches");
         Ok(())
     })
     .await;

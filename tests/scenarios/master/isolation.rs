@@ -75,6 +75,8 @@ async fn clusters_in_trouble_delay_no_other_and_nobody_asks_when_idle() -> Resul
     // First its open requests get no answer, then it gets no new connection.
     stage.is("stuck", "Unreachable").await;
 
+    // Where each copy is stands in the status up to a few seconds after the copy itself.
+    sleep(Duration::from_secs(6)).await;
     // Each goes on trying, and has nothing new to say.
     let (asked, asked_a) = (management.audit().mark().await?, a.audit().mark().await?);
     sleep(IDLE).await;
