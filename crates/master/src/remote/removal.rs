@@ -1,7 +1,7 @@
 //! The end of a RemoteCluster that says `onRemove: Delete`: the copies in its cluster go first.
 //!
 //! A finalizer keeps the object until then, and is there only while it says so. Nobody has to wait for ever for a cluster
-//! that does not come back: [`Freed`] has the ways out.
+//! that does not come back: `Freed` has the ways out.
 
 use std::fmt;
 use std::pin::pin;
