@@ -10,6 +10,7 @@ use sync_core::cluster::watch::watch;
 use sync_core::contract::object::Version;
 use sync_core::core::{Asks, Standing, Standings};
 use sync_core::engine::{EngineConfig, EngineState, Inquiries};
+use sync_core::fault::Fault;
 use sync_core::index::feed::Feed;
 use sync_core::summary::{HEARTBEAT, Summary};
 use sync_core::watches::{Told, Troubles};
@@ -220,7 +221,10 @@ fn copy(standing: &Standing, heard: &Heard, state: AgentState) -> Option<CopySta
 fn not_here(standing: &Standing) -> Option<String> {
     match (standing.asks, standing.places.first()) {
         (Asks::Frozen, _) => Some("Frozen: the source cannot be understood".to_owned()),
-        (_, Some(place)) => Some(format!("{} in namespace {}", place.reason, place.namespace)),
+        // How a cluster fails to answer changes with every attempt, and the condition says it.
+        (_, Some(place)) if standing.tally.refused > 0 || place.reason == Fault::Rejected(String::new()).reason() => {
+            Some(format!("{} in namespace {}", place.reason, place.namespace))
+        }
         _ if standing.tally.pending > 0 => Some("the copy is still to be written".to_owned()),
         _ if standing.replica.is_none() || standing.tally.synced != 1 => Some("there is no copy".to_owned()),
         _ => None,
