@@ -44,7 +44,7 @@ pub struct Ours {
     pub upstream: bool,
     /// How it ends.
     pub end: End,
-    /// Nobody has added anything to it: [`is_alone`].
+    /// Nobody has added anything to it: no label, annotation or field besides ours.
     pub alone: bool,
 }
 
