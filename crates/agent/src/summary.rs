@@ -6,13 +6,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sync_core::cluster::connection::Connection;
 use sync_core::cluster::summary::{self, Stored};
+use sync_core::contract::keys::AGENT_CONFIG_MAP;
 use sync_core::contract::rules::Rules;
 use sync_core::engine::{EngineState, Inquiries};
 use sync_core::fault::Fault;
 use sync_core::leadership::Leading;
 use sync_core::ops::shutdown::Shutdown;
 use sync_core::rng::Rng;
-use sync_core::summary::{HEARTBEAT, NAME, Summary};
+use sync_core::summary::{HEARTBEAT, Summary};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -145,7 +146,7 @@ impl Summaries {
             failures = failures.saturating_add(1);
             match fault {
                 _ if failures > 1 => {}
-                None => warn!("ConfigMap {NAME} is not an agent's; no summary is written: delete it"),
+                None => warn!("ConfigMap {AGENT_CONFIG_MAP} is not an agent's; no summary is written: delete it"),
                 Some(fault) => warn!(reason = fault.reason(), %fault, "cannot read the summary; trying again"),
             }
             sleep(rng.backoff(BACKOFF_FIRST, failures, BACKOFF_MOST)).await;

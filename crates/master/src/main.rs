@@ -22,11 +22,7 @@ async fn main() -> anyhow::Result<ExitCode> {
             Ok(looker) => wait::wait(&looker, &source, timeout, &mut std::io::stdout()).await?.into(),
             Err(error) => told(&error),
         }),
-        Order::Status(common, format) => Ok(match show(*common, format).await? {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::from(1),
-            Err(code) => code,
-        }),
+        Order::Status(common, format) => Ok(show(*common, format).await?),
         Order::Run(config) => {
             telemetry::init(config.common.log_level, config.common.log_format);
             Ok(ops::exit_code(master::run(*config, Shutdown::on_signals()?).await))
@@ -34,18 +30,17 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn show(common: Common, format: status::Format) -> std::io::Result<Result<bool, ExitCode>> {
+async fn show(common: Common, format: status::Format) -> std::io::Result<ExitCode> {
     let looker = match Looker::new(common).await {
         Ok(looker) => looker,
-        Err(error) => return Ok(Err(told(&error))),
+        Err(error) => return Ok(told(&error)),
     };
-    match looker.at_all().await {
-        Ok((sources, clusters)) => {
-            status::write(format, &sources, &clusters, &mut std::io::stdout())?;
-            Ok(Ok(status::is_well(&sources, &clusters)))
-        }
-        Err(fault) => Ok(Err(told(&format!("{fault}; {}", fault.what_to_do())))),
-    }
+    let (sources, clusters) = match looker.at_all().await {
+        Ok(all) => all,
+        Err(fault) => return Ok(told(&format!("{fault}; {}", fault.what_to_do()))),
+    };
+    status::write(format, &sources, &clusters, &mut std::io::stdout())?;
+    Ok(if status::is_well(&sources, &clusters) { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// What cannot be mended by waiting.

@@ -225,9 +225,10 @@ async fn carry_out(
 ) -> (u64, Result<Reply, Fault>) {
     // The process may have stood still since the order was made.
     let left = end.saturating_duration_since(Instant::now());
-    let result = match left.is_zero() && !mutants::has(Mutant::LeaseOutlived) {
-        true => Err(Fault::NoAnswer("not sent within the deadline".to_owned())),
-        false => write::execute_within(&connection.write, manager, &order, left).await,
+    let result = if left.is_zero() && !mutants::has(Mutant::LeaseOutlived) {
+        Err(Fault::NoAnswer("not sent within the deadline".to_owned()))
+    } else {
+        write::execute_within(&connection.write, manager, &order, left).await
     };
     stats.count(&order, &result);
     match &result {

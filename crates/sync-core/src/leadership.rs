@@ -15,6 +15,7 @@ use crate::cluster::connection::Connection;
 use crate::cluster::lease::{Candidate, decode};
 use crate::cluster::query::Query;
 use crate::cluster::watch::watch;
+use crate::cluster::wire::micro_time;
 use crate::cluster::write;
 use crate::engine::Clock;
 use crate::fault::Fault;
@@ -215,7 +216,7 @@ impl Driver {
         let next = self.last.and_then(|last| last.checked_add(jiff::SignedDuration::from_micros(1)).ok());
         let time = (self.wall_clock)().max(next.unwrap_or(jiff::Timestamp::MIN));
         self.last = Some(time);
-        time.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+        micro_time(time)
     }
 
     fn publish(&mut self, election: &Election) {

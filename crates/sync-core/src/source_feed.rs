@@ -243,9 +243,8 @@ fn start_watches(
         tasks.spawn(watch(client.clone(), query, config.seed.wrapping_add(n), decode, wrap, inputs.clone()));
     }
     let wrap = |news| Told::of("namespaces", news, Input::Namespace);
-    let fields = Some(format!("metadata.name={}", rules.source_namespace));
     let heard = config.metrics.watch("sources/namespace", "");
-    let query = Query { fields, heard, ..Query::namespaces() };
+    let query = Query { heard, ..Query::namespaces().named(&rules.source_namespace) };
     tasks.spawn(watch(client.clone(), query, config.seed, wire::namespace, wrap, inputs));
     Ok((tasks, receiver))
 }

@@ -1,4 +1,4 @@
-//! What an agent tells the master: a ConfigMap in the source namespace of its cluster, small and bounded.
+//! What an agent tells the master: ConfigMap [`AGENT_CONFIG_MAP`](crate::contract::keys::AGENT_CONFIG_MAP) in the source namespace of its cluster, small and bounded.
 //!
 //! The agent writes it when something has changed, and now and then so that its silence shows. Whoever reads it trusts
 //! it no more than anything else that a remote cluster sends.
@@ -12,8 +12,6 @@ use crate::contract::object::{Rv, Uid, Version};
 use crate::core::{Asks, Standing, Standings, Tally};
 use crate::fault::message;
 
-/// Name of the ConfigMap. Never replicated, see [`NEVER_CONFIG_MAPS`](crate::contract::keys::NEVER_CONFIG_MAPS).
-pub const NAME: &str = crate::contract::keys::AGENT_CONFIG_MAP;
 /// Key of its data: the summary as JSON.
 pub const KEY: &str = "summary.json";
 /// Key of its data: when it was last written, RFC 3339.

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use testbed::{Cluster, Mark, Process, Requests, eventually};
+use testbed::{Cluster, ClusterOptions, Mark, Process, Requests, eventually};
 
-use crate::support::{AGENT, SOON, World, spawn};
+use crate::support::{AGENT, SOON, World, install, spawn};
 
 /// One of the processes.
 struct Agent {
@@ -42,6 +42,22 @@ impl Agent {
         let requests = cluster.audit().since(mark).await?.user(AGENT).writes();
         Ok(requests.filter(|entry| entry.token_id == self.token && entry.resource != "leases"))
     }
+}
+
+/// A cluster with so many namespaces, an agent that leads in it, and one that stands by.
+async fn leader_and_standby(namespaces: usize) -> Result<(Cluster, World, Agent, Agent)> {
+    let cluster = Cluster::start(ClusterOptions::default().without_controller_manager()).await?;
+    let world = World::of(&cluster);
+    install(&cluster).await?;
+    for n in 0..namespaces {
+        world.namespace(&format!("n-{n:03}")).await?;
+    }
+    let first = Agent::start(&cluster).await?;
+    first.says(": leading").await;
+    first.says("all lists have come").await;
+    let second = Agent::start(&cluster).await?;
+    second.says("standing by").await;
+    Ok((cluster, world, first, second))
 }
 
 /// Waits until a line of the log has these words.

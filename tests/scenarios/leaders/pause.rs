@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use testbed::{Cluster, ClusterOptions, eventually};
+use testbed::eventually;
 
-use super::Agent;
-use crate::support::{Kind, SOON, World, annotated, install};
+use super::leader_and_standby;
+use crate::support::{Kind, SOON, annotated};
 
 const NAMESPACES: usize = 150;
 
@@ -15,17 +15,7 @@ const NAMESPACES: usize = 150;
 /// it wakes up than there was.
 #[tokio::test]
 async fn a_leader_that_wakes_up_after_its_lease_has_gone_writes_nothing() -> Result<()> {
-    let cluster = Cluster::start(ClusterOptions::default().without_controller_manager()).await?;
-    let world = World::of(&cluster);
-    install(&cluster).await?;
-    for n in 0..NAMESPACES {
-        world.namespace(&format!("n-{n:03}")).await?;
-    }
-    let first = Agent::start(&cluster).await?;
-    first.says(": leading").await;
-    first.says("all lists have come").await;
-    let second = Agent::start(&cluster).await?;
-    second.says("standing by").await;
+    let (cluster, world, first, second) = leader_and_standby(NAMESPACES).await?;
 
     world.create(&annotated(Kind::Secret, "regcred", &json!({"a": "MQ=="}))).await?;
     world.until_there(Kind::Secret, "n-000", "regcred").await;

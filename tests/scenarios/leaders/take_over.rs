@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use testbed::{Cluster, ClusterOptions, eventually};
+use testbed::eventually;
 
-use super::{Agent, lease};
-use crate::support::{AGENT, Kind, SOON, World, annotated, install};
+use super::{Agent, leader_and_standby, lease};
+use crate::support::{AGENT, Kind, SOON, annotated};
 
 /// Of the Lease.
 const LEASE: Duration = Duration::from_secs(15);
@@ -16,13 +16,7 @@ const LEASE: Duration = Duration::from_secs(15);
 #[tokio::test]
 async fn the_standby_takes_over_at_once_from_a_leader_that_ends_and_within_the_lease_from_one_that_is_killed()
 -> Result<()> {
-    let cluster = Cluster::start(ClusterOptions::default().without_controller_manager()).await?;
-    let world = World::of(&cluster);
-    install(&cluster).await?;
-    let first = Agent::start(&cluster).await?;
-    first.says(": leading").await;
-    let second = Agent::start(&cluster).await?;
-    second.says("standing by").await;
+    let (cluster, world, first, second) = leader_and_standby(0).await?;
     second.says("all lists have come").await;
 
     let mark = cluster.audit().mark().await?;
@@ -91,17 +85,7 @@ async fn the_standby_takes_over_at_once_from_a_leader_that_ends_and_within_the_l
 #[tokio::test]
 async fn a_leader_that_is_told_to_stop_in_the_middle_leaves_the_rest_to_the_standby() -> Result<()> {
     const NAMESPACES: usize = 150;
-    let cluster = Cluster::start(ClusterOptions::default().without_controller_manager()).await?;
-    let world = World::of(&cluster);
-    install(&cluster).await?;
-    for n in 0..NAMESPACES {
-        world.namespace(&format!("n-{n:03}")).await?;
-    }
-    let first = Agent::start(&cluster).await?;
-    first.says(": leading").await;
-    first.says("all lists have come").await;
-    let second = Agent::start(&cluster).await?;
-    second.says("standing by").await;
+    let (cluster, world, first, second) = leader_and_standby(NAMESPACES).await?;
     second.says("all lists have come").await;
     let mark = cluster.audit().mark().await?;
     world.create(&annotated(Kind::Secret, "regcred", &json!({"a": "MQ=="}))).await?;

@@ -8,7 +8,6 @@ use sync_core::contract::source::Source;
 use super::verdict::Verdict;
 use super::wait::count;
 use crate::remote::crd::RemoteCluster;
-use crate::remote::status::READY;
 
 /// How it is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -27,9 +26,9 @@ pub fn is_well(sources: &[(Source, Verdict)], clusters: &[RemoteCluster]) -> boo
     let fine = |verdict: &Verdict| match verdict {
         Verdict::Of(_, missing) => missing.is_empty(),
         Verdict::Nowhere => true,
-        // What a person has switched off is as it should be.
         Verdict::NoCopies(_) => false,
     };
+    // What a person has switched off is as it should be.
     let off = |source: &Source| matches!(source.reading, sync_core::contract::source::Reading::Off(_));
     sources.iter().all(|(source, verdict)| off(source) || fine(verdict)) && clusters.iter().all(is_ready)
 }
@@ -39,7 +38,7 @@ fn is_ready(cluster: &RemoteCluster) -> bool {
 }
 
 fn ready(cluster: &RemoteCluster) -> Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
-    cluster.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == READY)
+    cluster.status.as_ref()?.ready()
 }
 
 /// Writes it.

@@ -7,7 +7,6 @@ use sync_core::contract::source::{Reading, Source};
 use sync_core::summary::Summary;
 
 use crate::remote::crd::RemoteCluster;
-use crate::remote::status::READY;
 
 /// Name that the management cluster itself has among the others.
 pub const HERE: &str = "(this cluster)";
@@ -76,8 +75,7 @@ fn lacks(source: &Source, cluster: &RemoteCluster) -> Option<String> {
     if cluster.metadata.deletion_timestamp.is_some() {
         return Some("the RemoteCluster is being removed".to_owned());
     }
-    let ready = status.conditions.iter().find(|condition| condition.type_ == READY);
-    let trouble = ready.filter(|ready| ready.status != "True");
+    let trouble = status.ready().filter(|ready| ready.status != "True");
     let trouble = trouble.map(|ready| format!("{}: {}", ready.reason, ready.message));
     // What was said of another spec may have been said of another cluster.
     if status.observed_generation != cluster.metadata.generation {

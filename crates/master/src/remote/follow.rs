@@ -15,7 +15,7 @@ use tracing::info;
 use super::reach::{EksReach, Reach};
 use super::removal::Freed;
 use super::serve::{self, Work};
-use super::status::Outcome;
+use super::status::{Outcome, Report};
 use crate::eks::error::EksError;
 use crate::eks::facts::Place;
 use crate::eks::login::Login;
@@ -88,7 +88,7 @@ async fn along(work: &Work<'_>, trail: &Trail<'_>, stop: &Shutdown) {
             return;
         }
         info!("the cluster has moved, been made anew, or got another certificate authority");
-        work.report.send_modify(|report| (report.sources, report.receipt) = (None, None));
+        work.report.send_modify(Report::forget_engine);
     }
 }
 

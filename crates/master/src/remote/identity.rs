@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::reach::Reach;
 use super::removal::Freed;
 use super::serve::{self, Work};
-use super::status::Outcome;
+use super::status::{Outcome, Report};
 
 /// Every namespace of every cluster has this ConfigMap, made by the cluster itself, and each its own.
 const IN_EVERY_NAMESPACE: &str = "kube-root-ca.crt";
@@ -111,6 +111,6 @@ pub(super) async fn copy(
         if !overtaken {
             return;
         }
-        work.report.send_modify(|report| (report.sources, report.receipt) = (None, None));
+        work.report.send_modify(Report::forget_engine);
     }
 }

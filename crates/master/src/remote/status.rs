@@ -158,6 +158,11 @@ impl Report {
         }
     }
 
+    /// The engine has ended: what it counted is not known any more.
+    pub(super) fn forget_engine(&mut self) {
+        (self.sources, self.receipt) = (None, None);
+    }
+
     /// Of the condition.
     pub(super) fn message(&self) -> String {
         let text = self.outcome.message(&self.destination);
@@ -171,9 +176,11 @@ impl Report {
     }
 }
 
-/// Of the condition.
-pub(super) fn reason(status: &RemoteClusterStatus) -> Option<&str> {
-    status.conditions.iter().find(|condition| condition.type_ == READY).map(|ready| ready.reason.as_str())
+impl RemoteClusterStatus {
+    /// The condition `Ready`, once somebody has written it.
+    pub fn ready(&self) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.type_ == READY)
+    }
 }
 
 /// The status to write, or `None` if `old` says all that already.
@@ -185,7 +192,7 @@ pub(super) fn reason(status: &RemoteClusterStatus) -> Option<&str> {
 pub fn next(old: Option<&RemoteClusterStatus>, report: &Report, now: Timestamp) -> Option<RemoteClusterStatus> {
     let before = old.cloned().unwrap_or_default();
     // A master that has just been restarted knows nothing yet, and that is no news: Ready must not go and come back.
-    let was_ready = before.conditions.iter().any(|condition| condition.type_ == READY && condition.status == "True");
+    let was_ready = before.ready().is_some_and(|ready| ready.status == "True");
     if report.outcome == Outcome::Connecting && was_ready && before.observed_generation == report.generation {
         return None;
     }
@@ -200,7 +207,7 @@ pub fn next(old: Option<&RemoteClusterStatus>, report: &Report, now: Timestamp) 
         None => (None, Vec::new()),
     };
     let next = RemoteClusterStatus {
-        conditions: conditions(&before.conditions, report, now),
+        conditions: conditions(&before, report, now),
         server,
         version,
         identity,
@@ -212,10 +219,9 @@ pub fn next(old: Option<&RemoteClusterStatus>, report: &Report, now: Timestamp) 
     (old != Some(&next)).then_some(next)
 }
 
-fn conditions(before: &[Condition], report: &Report, now: Timestamp) -> Vec<Condition> {
+fn conditions(before: &RemoteClusterStatus, report: &Report, now: Timestamp) -> Vec<Condition> {
     let status = if report.outcome == Outcome::Ready { "True" } else { "False" };
-    let old = before.iter().find(|condition| condition.type_ == READY);
-    let since = old.filter(|old| old.status == status).map(|old| old.last_transition_time.clone());
+    let since = before.ready().filter(|old| old.status == status).map(|old| old.last_transition_time.clone());
     let ready = Condition {
         type_: READY.to_owned(),
         status: status.to_owned(),
@@ -225,7 +231,7 @@ fn conditions(before: &[Condition], report: &Report, now: Timestamp) -> Vec<Cond
         last_transition_time: since.unwrap_or_else(|| Time(whole_seconds(now))),
         observed_generation: report.generation,
     };
-    let mut conditions = before.to_vec();
+    let mut conditions = before.conditions.clone();
     match conditions.iter_mut().find(|condition| condition.type_ == READY) {
         Some(place) => *place = ready,
         None => conditions.push(ready),
@@ -252,7 +258,7 @@ mod tests {
     }
 
     fn ready(status: &RemoteClusterStatus) -> &Condition {
-        status.conditions.iter().find(|condition| condition.type_ == READY).unwrap()
+        status.ready().unwrap()
     }
 
     #[test]

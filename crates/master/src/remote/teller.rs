@@ -61,7 +61,7 @@ impl Teller {
         last: Option<RemoteClusterStatus>,
     ) -> Self {
         let rng = Rng::new(shared.seed_of(&name));
-        let reason = last.as_ref().and_then(status::reason).map(str::to_owned);
+        let reason = last.as_ref().and_then(RemoteClusterStatus::ready).map(|ready| ready.reason.clone());
         Self { shared, name, uid, last, said: Said { reason, at: None }, rng }
     }
 
@@ -139,7 +139,8 @@ impl Teller {
         let client = &self.shared.connection.watch;
         if let Ok(cluster) = read::get_json::<RemoteCluster>(client, &self.shared.path_of(&self.name)).await {
             self.last = cluster.status;
-            self.said.reason = self.last.as_ref().and_then(status::reason).map(str::to_owned);
+            self.said.reason =
+                self.last.as_ref().and_then(RemoteClusterStatus::ready).map(|ready| ready.reason.clone());
         }
     }
 

@@ -1,13 +1,14 @@
 //! Events (`events.k8s.io/v1`) on objects of the source namespace.
 
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::Method;
 use jiff::Timestamp;
-use kube::client::Body;
 use serde_json::json;
 
 use super::path;
 use super::request::{self, Limits};
+use super::wire::micro_time;
+use super::write::{JSON, with_accept};
 use crate::contract::rules::Rules;
 use crate::fault::Fault;
 use crate::lease;
@@ -58,7 +59,7 @@ pub async fn write(
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
         "metadata": { "generateName": format!("{}-", start.trim_end_matches(['-', '.'])), "namespace": namespace },
-        "eventTime": time.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
+        "eventTime": micro_time(time),
         "reportingController": rules.role.field_manager(),
         "reportingInstance": instance,
         "action": action,
@@ -69,10 +70,7 @@ pub async fn write(
     });
     let manager = path::encode(rules.role.field_manager());
     let uri = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events?fieldManager={manager}");
-    let request = Request::builder().method(Method::POST).uri(uri);
-    let request = request.header(header::CONTENT_TYPE, "application/json").header(header::ACCEPT, "application/json");
-    let request = request.body(Body::from(Bytes::from(event.to_string())));
-    let request = request.map_err(|_| Fault::Rejected("a path that cannot be one".to_owned()))?;
+    let request = with_accept(Method::POST, &uri, JSON, JSON, &Bytes::from(event.to_string()))?;
     request::send(client, request, LIMITS).await.map(drop)
 }
 

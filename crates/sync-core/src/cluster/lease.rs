@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{Method, Request};
 use kube::client::Body;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::path;
 use super::query::Query;
 use super::request::{self, Limits};
-use super::{path, write};
+use super::write::{self, JSON};
 use crate::contract::object::Rv;
 use crate::contract::rules::Rules;
 use crate::fault::Fault;
@@ -19,7 +20,6 @@ use crate::lease::{self, LEASE, Record};
 
 /// Of each request: two that hang must not cost the Lease.
 const LIMITS: Limits = Limits { deadline: Duration::from_secs(3), body: 1 << 20 };
-const JSON: &str = "application/json";
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ impl Candidate {
     /// # Errors
     /// If the namespace's name cannot be one.
     pub fn query(&self) -> Result<Query, Fault> {
-        Ok(Query { fields: Some(format!("metadata.name={}", self.name)), ..Query::all(self.collection()?) })
+        Ok(Query::all(self.collection()?).named(self.name))
     }
 
     fn collection(&self) -> Result<String, Fault> {
@@ -73,7 +73,7 @@ impl Candidate {
         let set = |path: &str, value: Value| json!({ "op": "add", "path": path, "value": value });
         let (rv, changes) = match request {
             lease::Request::Read => {
-                let request = build(Method::GET, &object, JSON, Bytes::new())?;
+                let request = build(Method::GET, &object, JSON, &Bytes::new())?;
                 return match request::ask(client, request, LIMITS).await {
                     Ok(body) => read(&body).map(Some),
                     Err(refusal) if refusal.is_missing("leases", self.name) => Ok(None),
@@ -85,7 +85,7 @@ impl Candidate {
                     "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
                     "metadata": { "name": self.name, "namespace": self.namespace }, "spec": spec(0),
                 });
-                let request = build(Method::POST, &managed(&collection), JSON, lease.to_string().into())?;
+                let request = build(Method::POST, &managed(&collection), JSON, &lease.to_string().into())?;
                 return read(&request::send(client, request, LIMITS).await?).map(Some);
             }
             lease::Request::Take { rv, transitions } => (rv, vec![set("/spec", spec(transitions))]),
@@ -99,15 +99,13 @@ impl Candidate {
         let mut patch = vec![json!({ "op": "test", "path": "/metadata/resourceVersion", "value": rv.to_string() })];
         patch.extend(changes);
         let body = Value::from(patch).to_string();
-        let request = build(Method::PATCH, &managed(&object), write::JSON_PATCH, body.into())?;
+        let request = build(Method::PATCH, &managed(&object), write::JSON_PATCH, &body.into())?;
         read(&request::send(client, request, LIMITS).await?).map(Some)
     }
 }
 
-fn build(method: Method, uri: &str, content: &str, body: Bytes) -> Result<Request<Body>, Fault> {
-    let request = Request::builder().method(method).uri(uri).header(header::ACCEPT, JSON);
-    let request = request.header(header::CONTENT_TYPE, content).body(Body::from(body));
-    request.map_err(|_| Fault::Rejected("a path that cannot be one".to_owned()))
+fn build(method: Method, uri: &str, content: &str, body: &Bytes) -> Result<Request<Body>, Fault> {
+    write::with_accept(method, uri, content, JSON, body)
 }
 
 fn read(body: &[u8]) -> Result<Record, Fault> {

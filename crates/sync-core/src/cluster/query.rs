@@ -35,6 +35,11 @@ impl Query {
         Self { path: path.into(), labels: None, fields: None, metadata_only: false, heard: Heard::default() }
     }
 
+    /// The one of them that has this name.
+    pub fn named(self, name: &str) -> Self {
+        Self { fields: Some(format!("metadata.name={name}")), ..self }
+    }
+
     /// Everything in the source namespace that may be a source.
     ///
     /// # Errors
@@ -62,7 +67,7 @@ impl Query {
     pub fn name(rules: &Rules, key: &SourceKey, namespace: Option<&str>) -> Result<Self, Fault> {
         let query = Self::replicas(rules, key.kind, namespace)?;
         let labels = Some(rules.replica_selector().replacen('=', "!=", 1));
-        Ok(Self { labels, fields: Some(format!("metadata.name={}", key.name)), metadata_only: true, ..query })
+        Ok(Self { labels, metadata_only: true, ..query }.named(&key.name))
     }
 
     /// All namespaces. A Terminating one shows in its metadata.

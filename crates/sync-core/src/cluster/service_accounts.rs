@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, header};
-use kube::client::Body;
+use http::Method;
 use serde_json::json;
 
-use super::query::METADATA;
 use super::request::{self, Limits};
 use super::wire::Item;
 use super::{path, read, write};
@@ -34,9 +32,8 @@ pub async fn execute(client: &kube::Client, rules: &Rules, step: &Step, deadline
         }
         Step::Remember(noted) => {
             let path = path::of_object(Kind::ConfigMap, namespace, keys::AGENT_CONFIG_MAP)?;
-            // Server-side apply makes the ConfigMap if there is none, and takes away what is not said any more.
             let uri = format!("{path}?fieldManager={NOTE_MANAGER}&force=true");
-            patch(client, &uri, "application/apply-patch+yaml", note(*noted), deadline).await.map(|_| Reply::Remembered)
+            patch(client, &uri, write::APPLY, note(*noted), deadline).await.map(|_| Reply::Remembered)
         }
         Step::Patch { namespace, name, body } => {
             let manager = path::encode(rules.role.field_manager());
@@ -60,15 +57,16 @@ async fn patch(
     body: Bytes,
     deadline: Duration,
 ) -> Result<Metadata, Fault> {
-    let request = Request::builder().method(Method::PATCH).uri(uri).header(header::ACCEPT, METADATA);
-    let request = request.header(header::CONTENT_TYPE, content).body(Body::from(body));
-    let request = request.map_err(|_| Fault::Rejected("a path that cannot be one".to_owned()))?;
+    let request = write::request(Method::PATCH, uri, content, &body)?;
     let answer = request::send(client, request, Limits { deadline, ..Limits::METADATA }).await?;
     Item::read(&answer).and_then(Item::into_metadata).ok_or(Fault::Odd(200))
 }
 
 #[cfg(test)]
 mod tests {
+    use http::{Request, header};
+    use kube::client::Body;
+
     use super::*;
     use crate::cluster::tests_support::{client, json_response};
     use crate::contract::object::{Rv, Uid};

@@ -10,17 +10,16 @@ use serde_json::value::RawValue;
 use super::query::Query;
 use super::request::Limits;
 use super::wire::Item;
-use super::write::request;
+use super::write::{APPLY, request};
 use super::{path, read, request};
-use crate::contract::keys::PULL_SECRETS_LISTED;
+use crate::contract::keys::{AGENT_CONFIG_MAP, PULL_SECRETS_LISTED};
 use crate::contract::object::{Kind, Object};
 use crate::contract::rules::Rules;
 use crate::fault::Fault;
-use crate::summary::{KEY, NAME, TIME};
+use crate::summary::{KEY, TIME};
 
 /// Field manager of the summary: what else stands in that ConfigMap is another's.
 const MANAGER: &str = "mw-sync-agent-summary";
-const APPLY: &str = "application/apply-patch+yaml";
 
 /// What stands under the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +42,7 @@ pub enum Stored {
 /// # Errors
 /// Any answer but the object or that there is none.
 pub async fn get(client: &kube::Client, rules: &Rules) -> Result<Stored, Fault> {
-    let found = read::get_object(client, Kind::ConfigMap, &rules.source_namespace, NAME).await?;
+    let found = read::get_object(client, Kind::ConfigMap, &rules.source_namespace, AGENT_CONFIG_MAP).await?;
     Ok(found.map_or(Stored::Absent, stored))
 }
 
@@ -57,8 +56,7 @@ pub fn decode(json: &RawValue) -> Option<Stored> {
 /// # Errors
 /// If the namespace cannot be one.
 pub fn query(namespace: &str) -> Result<Query, Fault> {
-    let query = Query::all(path::of_kind(Kind::ConfigMap, namespace)?);
-    Ok(Query { fields: Some(format!("metadata.name={NAME}")), ..query })
+    Ok(Query::all(path::of_kind(Kind::ConfigMap, namespace)?).named(AGENT_CONFIG_MAP))
 }
 
 fn stored(mut object: Object) -> Stored {
@@ -88,10 +86,10 @@ pub async fn apply(
     let object = json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": { "name": NAME },
+        "metadata": { "name": AGENT_CONFIG_MAP },
         "data": { KEY: json, TIME: time },
     });
-    let path = path::of_object(Kind::ConfigMap, &rules.source_namespace, NAME)?;
+    let path = path::of_object(Kind::ConfigMap, &rules.source_namespace, AGENT_CONFIG_MAP)?;
     let path = format!("{path}?fieldManager={MANAGER}&force=true");
     let request = request(Method::PATCH, &path, APPLY, &Bytes::from(object.to_string()))?;
     request::send(client, request, Limits { deadline, ..Limits::METADATA }).await.map(drop)

@@ -22,6 +22,11 @@ use crate::order::Metadata;
 use crate::plan::Destination;
 use crate::service_accounts::plan::Account;
 
+/// A `MicroTime`: RFC 3339 in UTC with microseconds.
+pub(crate) fn micro_time(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+}
+
 /// A Secret, a ConfigMap, a Namespace, or the metadata of anything.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]

@@ -20,8 +20,10 @@ use crate::plan::Inside;
 /// which is 10 s by default, and the write is in doubt then. Under a Lease it is [`crate::lease::DEADLINE`].
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 pub(super) const JSON_PATCH: &str = "application/json-patch+json";
+/// Server-side apply: makes the object if there is none, and takes away what its field manager says no more.
+pub(super) const APPLY: &str = "application/apply-patch+yaml";
 
 /// [`execute_within`] the usual [`DEADLINE`].
 ///
@@ -58,18 +60,25 @@ pub async fn execute_within(
             let request = request(Method::PUT, &managed(&object), JSON, body)?;
             written(&request::send(client, request, limits).await?)
         }
+        // The write before a delete, or instead of one: what is gone needs neither.
         Step::SwitchOff(body) | Step::Release(body) => {
-            farewell(client, request(Method::PATCH, &managed(&object), JSON_PATCH, body)?, limits, *kind, name).await
+            let request = request(Method::PATCH, &managed(&object), JSON_PATCH, body)?;
+            unless_gone(client, request, limits, (*kind, name), Reply::Deleted, written).await
         }
-        Step::Delete(body) => delete(client, request(Method::DELETE, &object, JSON, body)?, limits, *kind, name).await,
+        Step::Delete(body) => {
+            let request = request(Method::DELETE, &object, JSON, body)?;
+            unless_gone(client, request, limits, (*kind, name), Reply::Deleted, |_| Ok(Reply::Deleted)).await
+        }
         Step::Look => {
+            let request = request(Method::GET, &object, JSON, &Bytes::new())?;
             let read = |body: &[u8]| Some(Looked { metadata: Item::read(body)?.into_metadata()?, inside: None });
-            look(client, request(Method::GET, &object, JSON, &Bytes::new())?, limits, *kind, name, read).await
+            unless_gone(client, request, limits, (*kind, name), Reply::Looked(None), |body| looked(read(body))).await
         }
         Step::LookInside => {
             let request = with_accept(Method::GET, &object, JSON, JSON, &Bytes::new())?;
+            let limits = Limits { deadline, ..Limits::OBJECT };
             let read = |body: &[u8]| looked_inside(Item::read(body)?.into_object(*kind)?);
-            look(client, request, Limits { deadline, ..Limits::OBJECT }, *kind, name, read).await
+            unless_gone(client, request, limits, (*kind, name), Reply::Looked(None), |body| looked(read(body))).await
         }
     }
 }
@@ -79,46 +88,22 @@ fn written(body: &[u8]) -> Result<Reply, Fault> {
     Ok(Reply::Written { uid, rv })
 }
 
-/// The write before a delete, or instead of one: what is gone needs neither.
-async fn farewell(
-    client: &kube::Client,
-    request: Request<Body>,
-    limits: Limits,
-    kind: Kind,
-    name: &str,
-) -> Result<Reply, Fault> {
-    match request::ask(client, request, limits).await {
-        Ok(body) => written(&body),
-        Err(refusal) if refusal.is_missing(kind.plural(), name) => Ok(Reply::Deleted),
-        Err(refusal) => Err(refusal.fault),
-    }
+fn looked(found: Option<Looked>) -> Result<Reply, Fault> {
+    found.map(|found| Reply::Looked(Some(found))).ok_or(Fault::Odd(200))
 }
 
-async fn delete(
+/// Sends a request, and reads the answer; `gone` if the server says that this very object does not exist.
+async fn unless_gone(
     client: &kube::Client,
     request: Request<Body>,
     limits: Limits,
-    kind: Kind,
-    name: &str,
+    (kind, name): (Kind, &str),
+    gone: Reply,
+    read: impl FnOnce(&[u8]) -> Result<Reply, Fault>,
 ) -> Result<Reply, Fault> {
     match request::ask(client, request, limits).await {
-        Ok(_) => Ok(Reply::Deleted),
-        Err(refusal) if refusal.is_missing(kind.plural(), name) => Ok(Reply::Deleted),
-        Err(refusal) => Err(refusal.fault),
-    }
-}
-
-async fn look(
-    client: &kube::Client,
-    request: Request<Body>,
-    limits: Limits,
-    kind: Kind,
-    name: &str,
-    read: impl FnOnce(&[u8]) -> Option<Looked>,
-) -> Result<Reply, Fault> {
-    match request::ask(client, request, limits).await {
-        Ok(body) => Ok(Reply::Looked(Some(read(&body).ok_or(Fault::Odd(200))?))),
-        Err(refusal) if refusal.is_missing(kind.plural(), name) => Ok(Reply::Looked(None)),
+        Ok(body) => read(&body),
+        Err(refusal) if refusal.is_missing(kind.plural(), name) => Ok(gone),
         Err(refusal) => Err(refusal.fault),
     }
 }
@@ -131,11 +116,19 @@ fn looked_inside(object: Object) -> Option<Looked> {
     Some(Looked { metadata: Metadata { uid, rv, labels, annotations }, inside: Some(inside) })
 }
 
+/// A request whose answer is metadata.
 pub(super) fn request(method: Method, path: &str, content: &str, body: &Bytes) -> Result<Request<Body>, Fault> {
     with_accept(method, path, content, METADATA, body)
 }
 
-fn with_accept(method: Method, path: &str, content: &str, accept: &str, body: &Bytes) -> Result<Request<Body>, Fault> {
+/// A request with a body.
+pub(super) fn with_accept(
+    method: Method,
+    path: &str,
+    content: &str,
+    accept: &str,
+    body: &Bytes,
+) -> Result<Request<Body>, Fault> {
     let request = Request::builder().method(method).uri(path).header(header::ACCEPT, accept);
     let request = request.header(header::CONTENT_TYPE, content).body(Body::from(body.clone()));
     request.map_err(|_| Fault::Rejected("a path that cannot be one".to_owned()))

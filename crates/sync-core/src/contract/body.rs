@@ -80,8 +80,9 @@ pub fn create(desired: &Desired) -> Vec<u8> {
 /// A PUT takes away whatever it does not name. It is as safe as a JSON Patch, because it is sent only if a watch has
 /// shown this very version and nobody had added anything to it, and because the server refuses it when the object is
 /// another or has changed in any way since, whoever did it and if only a label was added. To an API server it is a
-/// quarter less work, so it is what an update is unless something speaks against it: something was added, a write of ours has had no answer, another
-/// incarnation of the source namespace made the replica, the body is large, or a PUT was just refused.
+/// quarter less work, so it is what an update is unless something speaks against it: something was added, a write of ours
+/// has had no answer, another incarnation of the source namespace made the replica, the body is large, or a PUT was just
+/// refused.
 pub fn replace(create: &Bytes, guard: Guard) -> Bytes {
     let Guard { uid, rv } = guard;
     let head = format!(r#"{METADATA}"uid":"{uid}","resourceVersion":"{rv}","#);
