@@ -4,26 +4,30 @@ mod faults;
 mod leftovers;
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use futures::StreamExt as _;
 use http::Request;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::WatchEvent;
 use serde_json::Value;
 use testbed::{Binaries, Cluster, ClusterOptions, Process, eventually, shared};
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// The status code that a watch on namespaces from `version` gets: of the answer, or of the error event in it.
+/// What a watch from this version says first: 410 for an `ERROR`, 200 for a change. There must be one to tell.
 async fn watch_code(cluster: &Cluster, version: &str) -> Result<u16> {
-    let uri = format!("/api/v1/namespaces?watch=1&timeoutSeconds=1&resourceVersion={version}");
-    match cluster.client().request_text(Request::get(uri).body(Vec::new())?).await {
-        Err(kube::Error::Api(status)) => Ok(status.code),
-        Err(error) => Err(error.into()),
-        Ok(events) => {
-            let events = events.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
-            let error = events.iter().find(|event| event["type"] == "ERROR");
-            Ok(error.and_then(|event| event["object"]["code"].as_u64()).unwrap_or(200).try_into()?)
-        }
+    let uri = format!("/api/v1/namespaces?watch=1&timeoutSeconds=60&resourceVersion={version}");
+    let client = cluster.client();
+    let mut events = match client.request_events::<Namespace>(Request::get(uri).body(Vec::new())?).await {
+        Err(kube::Error::Api(status)) => return Ok(status.code),
+        events => pin!(events?),
+    };
+    match events.next().await.context("the watch ended and said nothing")?? {
+        WatchEvent::Error(status) => Ok(status.code),
+        _ => Ok(200),
     }
 }
 
@@ -146,6 +150,7 @@ async fn old_resource_versions_expire() -> Result<()> {
     cluster.expire_watches().await?;
     assert_eq!(watch_code(&cluster, &old).await?, 410);
     let now = resource_version(&cluster).await?;
+    cluster.kubectl(&["create", "namespace", "newest"]).await?;
     assert_eq!(watch_code(&cluster, &now).await?, 200);
     cluster.stop().await;
 
