@@ -17,6 +17,7 @@ mod master;
 mod monitoring;
 mod one_tls_stack;
 mod packaging;
+mod page;
 mod remote_cluster_rules;
 mod rights;
 mod supply_chain;

@@ -68,6 +68,7 @@
 mod audit;
 mod aws;
 mod binaries;
+mod browser;
 mod cache;
 mod certificates;
 mod cluster;
@@ -88,6 +89,7 @@ mod shared;
 pub use audit::{AuditLog, Entry, Mark, Requests, Stage};
 pub use aws::{AccessEntry, Aws, AwsCall, AwsFault, CallMark, EksCluster, FaultId, Review, Role};
 pub use binaries::Binaries;
+pub use browser::Browser;
 pub use certificates::Authority;
 pub use cluster::{Cluster, ClusterOptions};
 pub use connect_proxy::ConnectProxy;

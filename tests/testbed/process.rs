@@ -127,6 +127,7 @@ impl Process {
         start.env.push(("RUST_BACKTRACE".into(), "1".into()));
         // Many of ours run at once, and each would have port 8080: one that is free, as its log says.
         start.env.push(("MW_SYNC_LISTEN".into(), "127.0.0.1:0".into()));
+        start.env.push(("MW_SYNC_STATUS_LISTEN".into(), "127.0.0.1:0".into()));
         start.env.extend(env.into_iter().map(|(key, value)| (key.as_ref().to_owned(), value.as_ref().to_owned())));
         start.shown_on_failure = true;
         let mut process = start.spawn()?;

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod service_accounts;
+pub mod status;
 pub mod summary;
 
 use std::sync::Arc;
@@ -30,7 +31,7 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), BeginEr
         "started"
     );
     let sources = begun.sources(&shutdown);
-    let Begun { rules, seed, connection, leadership, health, metrics, .. } = begun;
+    let Begun { rules, seed, connection, leadership, health, metrics, status, .. } = begun;
     let leading = leadership.leading();
     let (_, labels) = watch::channel(Labels::new());
     let subscription = sources.subscribe();
@@ -47,6 +48,7 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), BeginEr
     let is_ready = seen.clone();
     health.needs("namespaces and copies", move || is_ready.borrow().ready);
     let (inquiries, desk) = Inquiries::new();
+    status.show(&rules, leading.clone(), &health, Arc::new(status::Status(inquiries.clone())));
     let summary = Summaries::new(Arc::clone(&rules), seed, connection.clone(), leading.clone(), inquiries);
     let summary = tokio::spawn(summary.run(seen, shutdown.clone()));
     let engine = EngineConfig { rules, scope: Scope::Namespaces, labels, max_in_flight, leading, metrics, seed };

@@ -7,6 +7,7 @@ pub mod remote;
 
 use std::sync::Arc;
 
+use cli::look::Looker;
 use eks::Eks;
 use eks::clock::WallClock;
 use eks::counted::Counted;
@@ -35,7 +36,7 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), BeginEr
         "started"
     );
     let sources = begun.sources(&shutdown);
-    let Begun { rules, seed, connection, leadership, health, metrics, .. } = begun;
+    let Begun { rules, seed, connection, leadership, health, metrics, status, .. } = begun;
     let clock = WallClock::system();
     let aws = Arc::new(Counted::new(Arc::new(SdkAws::new(clock.clone(), allow_node_role))));
     let gauges = Arc::new(Gauges::default());
@@ -47,6 +48,8 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), BeginEr
     let sources_of_all = sources.clone();
     let (listed, seen) = watch::channel(false);
     health.needs("RemoteClusters", move || *seen.borrow());
+    let looker = Looker::by(Arc::clone(&rules), connection.clone());
+    status.show(&rules, leading.clone(), &health, Arc::new(looker));
     let shared = Shared {
         rules,
         connection,

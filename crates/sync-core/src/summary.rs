@@ -163,6 +163,7 @@ mod tests {
             version: Some(version(7)),
             asks: Asks::Copies,
             tally: Tally { synced, pending, refused },
+            unsettled_for: None,
             replica: None,
             places: if refused > 0 { vec![place] } else { Vec::new() },
         }

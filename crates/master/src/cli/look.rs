@@ -1,6 +1,11 @@
 //! What the management cluster knows at this moment, in a few reads.
 
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use sync_core::cluster::access::{Access, AccessError};
 use sync_core::cluster::connection::Connection;
 use sync_core::cluster::summary::{self, Stored};
@@ -10,14 +15,16 @@ use sync_core::contract::rules::Rules;
 use sync_core::contract::source::{Reading, Source};
 use sync_core::fault::Fault;
 use sync_core::ops::flags::Common;
+use sync_core::ops::status::Shows;
 
+use super::status;
 use super::verdict::{Verdict, verdict};
 use crate::remote::crd::RemoteCluster;
 
 /// The management cluster, to be looked at.
 #[derive(Debug)]
 pub struct Looker {
-    rules: Rules,
+    rules: Arc<Rules>,
     connection: Connection,
 }
 
@@ -35,7 +42,12 @@ impl Looker {
         let Common { rules, context, .. } = common;
         let access = Access::local(context.as_deref()).await?;
         let connection = Connection::new(&access, rules.role.user_agent())?;
-        Ok(Self { rules, connection })
+        Ok(Self::by(Arc::new(rules), connection))
+    }
+
+    /// By a connection that there is.
+    pub const fn by(rules: Arc<Rules>, connection: Connection) -> Self {
+        Self { rules, connection }
     }
 
     /// `--source-namespace`
@@ -83,5 +95,17 @@ impl Looker {
 
     async fn here(&self) -> Result<Stored, Fault> {
         summary::get(&self.connection.write, &self.rules).await
+    }
+}
+
+/// What `master status` says, for the page.
+impl Shows for Looker {
+    fn show(&self) -> BoxFuture<'_, Result<Map<String, Value>, String>> {
+        let told = |fault: Fault| format!("cannot look: {fault}; {}", fault.what_to_do());
+        async move {
+            let (sources, clusters) = self.at_all().await.map_err(told)?;
+            Ok(status::document(&sources, &clusters))
+        }
+        .boxed()
     }
 }

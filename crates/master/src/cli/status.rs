@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 
-use serde_json::{Value, json};
-use sync_core::contract::source::Source;
+use serde_json::{Map, Value, json};
+use sync_core::contract::source::{Reading, Source};
 
-use super::verdict::Verdict;
+use super::verdict::{Missing, Verdict};
 use super::wait::count;
 use crate::remote::crd::RemoteCluster;
 
@@ -29,8 +29,11 @@ pub fn is_well(sources: &[(Source, Verdict)], clusters: &[RemoteCluster]) -> boo
         Verdict::NoCopies(_) => false,
     };
     // What a person has switched off is as it should be.
-    let off = |source: &Source| matches!(source.reading, sync_core::contract::source::Reading::Off(_));
-    sources.iter().all(|(source, verdict)| off(source) || fine(verdict)) && clusters.iter().all(is_ready)
+    sources.iter().all(|(source, verdict)| is_off(source) || fine(verdict)) && clusters.iter().all(is_ready)
+}
+
+const fn is_off(source: &Source) -> bool {
+    matches!(source.reading, Reading::Off(_))
 }
 
 fn is_ready(cluster: &RemoteCluster) -> bool {
@@ -53,41 +56,51 @@ pub fn write(
 ) -> io::Result<()> {
     match format {
         Format::Table => table(sources, clusters, out),
-        Format::Json => writeln!(out, "{:#}", document(sources, clusters)),
+        Format::Json => writeln!(out, "{:#}", Value::Object(document(sources, clusters))),
         Format::Yaml => {
             out.write_all(serde_yaml::to_string(&document(sources, clusters)).map_err(io::Error::other)?.as_bytes())
         }
     }
 }
 
-fn document(sources: &[(Source, Verdict)], clusters: &[RemoteCluster]) -> Value {
+/// All of it.
+pub fn document(sources: &[(Source, Verdict)], clusters: &[RemoteCluster]) -> Map<String, Value> {
     let source = |(source, verdict): &(Source, Verdict)| {
         let (key, version) = (source.key.to_string(), source.version.rv.to_string());
         match verdict {
-            Verdict::NoCopies(why) => json!({ "source": key, "resourceVersion": version, "reason": why }),
+            Verdict::NoCopies(why) => {
+                json!({ "source": key, "resourceVersion": version, "off": is_off(source), "reason": why })
+            }
             Verdict::Nowhere => json!({ "source": key, "resourceVersion": version, "clusters": 0, "missing": [] }),
             Verdict::Of(clusters, missing) => {
-                let missing: Vec<_> =
-                    missing.iter().map(|m| json!({ "cluster": m.cluster, "reason": m.reason })).collect();
+                let since = |missing: &Missing| missing.since.map(|since| since.to_string());
+                let missing = missing
+                    .iter()
+                    .map(|m| json!({ "cluster": m.cluster, "reason": m.reason, "since": since(m) }))
+                    .collect::<Vec<_>>();
                 json!({ "source": key, "resourceVersion": version, "clusters": clusters, "missing": missing })
             }
         }
     };
     let cluster = |cluster: &RemoteCluster| {
+        let (status, ready) = (cluster.status.as_ref(), ready(cluster));
         json!({
             "name": cluster.metadata.name,
             "suspend": cluster.spec.suspend,
-            "ready": ready(cluster).map(|condition| condition.status == "True"),
-            "reason": ready(cluster).map(|condition| &condition.reason),
-            "message": ready(cluster).map(|condition| &condition.message),
-            "sources": cluster.status.as_ref().and_then(|status| status.sources),
-            "agent": cluster.status.as_ref().and_then(|status| status.agent.as_ref()),
+            "ready": ready.map(|condition| condition.status == "True"),
+            "reason": ready.map(|condition| &condition.reason),
+            "message": ready.map(|condition| &condition.message),
+            "since": ready.map(|condition| condition.last_transition_time.0.to_string()),
+            "version": status.and_then(|status| status.version.as_ref()),
+            "sources": status.and_then(|status| status.sources),
+            "agent": status.and_then(|status| status.agent.as_ref()),
         })
     };
-    json!({
-        "sources": sources.iter().map(source).collect::<Vec<_>>(),
-        "clusters": clusters.iter().map(cluster).collect::<Vec<_>>(),
-    })
+    Map::from_iter([
+        ("well".to_owned(), is_well(sources, clusters).into()),
+        ("sources".to_owned(), sources.iter().map(source).collect()),
+        ("clusters".to_owned(), clusters.iter().map(cluster).collect()),
+    ])
 }
 
 fn table(sources: &[(Source, Verdict)], clusters: &[RemoteCluster], out: &mut impl Write) -> io::Result<()> {

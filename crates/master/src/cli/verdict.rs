@@ -1,5 +1,6 @@
 //! Whether a source is everywhere: one answer, for `wait` and for `status`.
 
+use jiff::Timestamp;
 use sync_core::cluster::summary::Stored;
 use sync_core::contract::desired::Desired;
 use sync_core::contract::object::Version;
@@ -29,7 +30,12 @@ pub struct Missing {
     pub cluster: String,
     /// What is missing, and what to do.
     pub reason: String,
+    /// Since when, if that is known.
+    pub since: Option<Timestamp>,
 }
+
+/// What is missing in a cluster, before the cluster has its name there.
+type Lack = (String, Option<Timestamp>);
 
 /// Looks at a source, all RemoteClusters, and what an agent of this cluster says.
 ///
@@ -49,15 +55,15 @@ pub fn verdict(source: &Source, clusters: &[RemoteCluster], here: &Stored) -> Ve
     };
     let mut of = 0;
     let mut missing = Vec::new();
-    let mut ask = |cluster: &str, reason: Option<String>| {
+    let mut ask = |cluster: &str, lack: Option<Lack>| {
         of += 1;
-        missing.extend(reason.map(|reason| Missing { cluster: cluster.to_owned(), reason }));
+        missing.extend(lack.map(|(reason, since)| Missing { cluster: cluster.to_owned(), reason, since }));
     };
     for cluster in clusters.iter().filter(|cluster| selects(&desired, cluster)) {
         ask(cluster.metadata.name.as_deref().unwrap_or_default(), lacks(source, cluster));
     }
     if let Stored::Summary { json, .. } = here {
-        ask(HERE, lacks_here(source, json));
+        ask(HERE, lacks_here(source, json).map(|reason| (reason, None)));
     }
     if of == 0 { Verdict::Nowhere } else { Verdict::Of(of, missing) }
 }
@@ -68,18 +74,19 @@ fn selects(desired: &Desired, cluster: &RemoteCluster) -> bool {
 }
 
 /// Why a cluster is not known to have this version everywhere.
-fn lacks(source: &Source, cluster: &RemoteCluster) -> Option<String> {
+fn lacks(source: &Source, cluster: &RemoteCluster) -> Option<Lack> {
+    let lack = |reason: &str| Some((reason.to_owned(), None));
     let Some(status) = &cluster.status else {
-        return Some("no master has looked at this RemoteCluster yet; does one run?".to_owned());
+        return lack("no master has looked at this RemoteCluster yet; does one run?");
     };
     if cluster.metadata.deletion_timestamp.is_some() {
-        return Some("the RemoteCluster is being removed".to_owned());
+        return lack("the RemoteCluster is being removed");
     }
     let trouble = status.ready().filter(|ready| ready.status != "True");
-    let trouble = trouble.map(|ready| format!("{}: {}", ready.reason, ready.message));
+    let trouble = trouble.map(|r| (format!("{}: {}", r.reason, r.message), Some(r.last_transition_time.0)));
     // What was said of another spec may have been said of another cluster.
     if status.observed_generation != cluster.metadata.generation {
-        return Some(trouble.unwrap_or_else(|| "the master has not acted on its last change yet".to_owned()));
+        return trouble.or_else(|| lack("the master has not acted on its last change yet"));
     }
     let Version { uid, rv } = source.version;
     let key = source.key.to_string();
@@ -87,8 +94,11 @@ fn lacks(source: &Source, cluster: &RemoteCluster) -> Option<String> {
     let copy = copy.filter(|copy| copy.uid == uid.to_string() && copy.resource_version == rv.to_string());
     match copy {
         Some(copy) if copy.everywhere => None,
-        Some(copy) => Some(trouble.or_else(|| copy.reason.clone()).unwrap_or_else(|| "not everywhere".to_owned())),
-        None => Some(trouble.unwrap_or_else(|| "the master has not brought this version there yet".to_owned())),
+        Some(copy) => trouble.or_else(|| {
+            let since = copy.since.as_ref().and_then(|since| since.parse().ok());
+            Some((copy.reason.clone().unwrap_or_else(|| "not everywhere".to_owned()), since))
+        }),
+        None => trouble.or_else(|| lack("the master has not brought this version there yet")),
     }
 }
 

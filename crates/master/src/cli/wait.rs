@@ -89,7 +89,8 @@ fn failed(fault: &Fault) -> String {
 
 fn tell(clusters: usize, missing: &[Missing]) -> String {
     let done = clusters - missing.len();
-    let each: String = missing.iter().map(|Missing { cluster, reason }| format!("\n  {cluster}: {reason}")).collect();
+    let each: String =
+        missing.iter().map(|Missing { cluster, reason, .. }| format!("\n  {cluster}: {reason}")).collect();
     format!("{done} of {}; missing:{each}", count(clusters))
 }
 

@@ -93,6 +93,10 @@ pub struct CopyStatus {
     /// Why not, and where first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Since when it is not everywhere, whatever the version: RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
+    pub since: Option<String>,
 }
 
 /// Keeps the [`Receipt`] of one remote cluster.
@@ -214,6 +218,8 @@ fn copy(standing: &Standing, heard: &Heard, state: AgentState) -> Option<CopySta
         resource_version: version.rv.to_string(),
         everywhere: reason.is_none(),
         reason,
+        // Whoever writes it down knows what stood there before.
+        since: None,
     })
 }
 

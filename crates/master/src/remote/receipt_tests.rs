@@ -18,6 +18,7 @@ fn standing(version_of_source: u64, version_of_copy: u64, [synced, pending, refu
         version: Some(version(version_of_source)),
         asks: Asks::Copies,
         tally: Tally { synced, pending, refused },
+        unsettled_for: None,
         replica: Some(version(version_of_copy)),
         places: Vec::new(),
     }

@@ -1,11 +1,13 @@
 //! What `status` of a RemoteCluster says next. Pure: the time is handed in, and no change is no write.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use sync_core::fault::{Fault, message};
 
 use super::crd::{RemoteClusterStatus, Sources};
-use super::receipt::Receipt;
+use super::receipt::{CopyStatus, Receipt};
 use super::secret::SecretError;
 use crate::eks::error::EksError;
 
@@ -202,7 +204,7 @@ pub fn next(old: Option<&RemoteClusterStatus>, report: &Report, now: Timestamp) 
     let identity = report.identity.clone().or_else(|| kept(&before.identity));
     // What was said of a version stays true of it; an engine that has just begun knows nothing newer yet.
     let (agent, copies) = match &report.receipt {
-        Some(receipt) => (Some(receipt.agent.clone()), receipt.copies.clone()),
+        Some(receipt) => (Some(receipt.agent.clone()), dated(&receipt.copies, &before.copies, now)),
         None if report.sources.is_some() => (before.agent.clone(), before.copies.clone()),
         None => (None, Vec::new()),
     };
@@ -217,6 +219,17 @@ pub fn next(old: Option<&RemoteClusterStatus>, report: &Report, now: Timestamp) 
         observed_generation: report.generation,
     };
     (old != Some(&next)).then_some(next)
+}
+
+/// Since when each is not everywhere: what was so before was so since then.
+fn dated(copies: &[CopyStatus], before: &[CopyStatus], now: Timestamp) -> Vec<CopyStatus> {
+    let before: BTreeMap<_, _> = before.iter().map(|copy| (&copy.source, &copy.since)).collect();
+    let dated = copies.iter().cloned().map(|copy| {
+        let known = before.get(&copy.source).and_then(|since| (*since).clone());
+        let since = (!copy.everywhere).then(|| known.unwrap_or_else(|| whole_seconds(now).to_string()));
+        CopyStatus { since, ..copy }
+    });
+    dated.collect()
 }
 
 fn conditions(before: &RemoteClusterStatus, report: &Report, now: Timestamp) -> Vec<Condition> {
@@ -325,6 +338,32 @@ mod tests {
         // As it comes back from an API server.
         let read: RemoteClusterStatus = serde_json::from_value(serde_json::to_value(&status).unwrap()).unwrap();
         assert_eq!(next(Some(&read), &report, at(99)), None);
+    }
+
+    #[test]
+    fn how_long_a_copy_is_missing_is_told_whatever_the_version_and_reason() {
+        let mut status = None;
+        for (second, version, reason, since) in [
+            (10, "1", Some("pending"), Some("1970-01-01T00:00:10Z")),
+            (20, "1", Some("Forbidden"), Some("1970-01-01T00:00:10Z")),
+            (30, "2", Some("pending"), Some("1970-01-01T00:00:10Z")),
+            (40, "2", None, None),
+            (50, "3", Some("pending"), Some("1970-01-01T00:00:50Z")),
+        ] {
+            let copy = CopyStatus {
+                source: "Secret/a".to_owned(),
+                uid: "u".to_owned(),
+                resource_version: version.to_owned(),
+                everywhere: reason.is_none(),
+                reason: reason.map(str::to_owned),
+                since: None,
+            };
+            let receipt = Some(Receipt { copies: vec![copy], ..Receipt::default() });
+            let report = Report { receipt, ..report(Outcome::Ready) };
+            status = next(status.as_ref(), &report, at(second));
+            assert_eq!(status.as_ref().unwrap().copies[0].since.as_deref(), since, "{second}");
+            assert_eq!(next(status.as_ref(), &report, at(second + 5)), None, "no news");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! How every source stands at this moment, for whoever asks: a summary, a page, a status.
 
+use std::time::Duration;
+
 use super::{Core, Destination, Pair, Place, SourceId, SourceState, Tally, Want};
 use crate::contract::object::{SourceKey, Version};
 use crate::reason::Reason;
@@ -33,6 +35,8 @@ pub struct Standing {
     pub asks: Asks,
     /// How its pairs stand: all of them, if nothing is pending or refused, are as this version wants them.
     pub tally: Tally,
+    /// For how long something has been pending or refused.
+    pub unsettled_for: Option<Duration>,
     /// The copy, where there is one destination only.
     pub replica: Option<Version>,
     /// The first few places that are not as they should be.
@@ -64,7 +68,7 @@ impl Core {
     }
 
     fn standing(&self, id: SourceId) -> Option<Standing> {
-        let SourceState { key, want, version, .. } = self.sources.get(&id)?;
+        let SourceState { key, want, version, tally, .. } = self.sources.get(&id)?;
         let asks = match want {
             Some(Want::On(_)) => Asks::Copies,
             Some(Want::Frozen(_)) => Asks::Frozen,
@@ -80,6 +84,7 @@ impl Core {
             replica = known.map(|known| Version { uid: known.uid, rv: known.rv });
         }
         let (source, version) = (key.clone(), *version);
-        Some(Standing { source, version, asks, tally: settled.tally, replica, places: settled.places })
+        let unsettled_for = tally.since.map(|since| self.now.saturating_sub(since));
+        Some(Standing { source, version, asks, tally: settled.tally, unsettled_for, replica, places: settled.places })
     }
 }

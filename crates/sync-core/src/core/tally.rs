@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Core, Fault, Outcome, Pair, SourceId};
 use crate::contract::object::SourceKey;
+use crate::index::feed::Moment;
 use crate::reason::Reason;
 
 /// How many places a report names.
@@ -49,6 +50,8 @@ pub struct Settled {
 #[derive(Debug, Default)]
 pub(super) struct SourceTally {
     pub(super) tally: Tally,
+    /// Since when not all is in place.
+    pub(super) since: Option<Moment>,
     /// Server messages are kept once per reason, not per destination.
     messages: BTreeMap<&'static str, String>,
 }
@@ -82,6 +85,9 @@ impl Core {
                     *count += 1;
                 }
             }
+            let Tally { pending, refused, .. } = source.tally.tally;
+            let since = source.tally.since.unwrap_or(self.now);
+            source.tally.since = (pending + refused > 0).then_some(since);
         }
         self.state(pair).outcome = outcome;
         self.touched.insert(pair.source);

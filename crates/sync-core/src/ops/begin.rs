@@ -1,19 +1,23 @@
 //! What both controllers begin with: the way to their own cluster, and the sources in it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ::http::Uri;
+use tokio::net::TcpListener;
 
 use super::flags::Common;
 use super::health::Health;
-use super::http::{self, ListenError, Pages};
+use super::http::{self, ListenError};
 use super::metrics::Metrics;
+use super::probes::Probes;
 use super::shutdown::Shutdown;
+use super::status::{Head, Shows, StatusPages};
 use crate::cluster::access::{Access, AccessError};
 use crate::cluster::connection::Connection;
 use crate::cluster::lease::Candidate;
 use crate::contract::rules::Rules;
-use crate::leadership::Leadership;
+use crate::leadership::{Leadership, Leading};
 use crate::source_feed::{SourceFeed, SourceFeedConfig};
 
 /// A controller that knows its cluster; nothing is sent yet.
@@ -33,6 +37,29 @@ pub struct Begun {
     pub health: Health,
     /// What `/metrics` tells.
     pub metrics: Metrics,
+    /// Where people look.
+    pub status: StatusPort,
+}
+
+/// The port of the status, if there is one.
+#[derive(Debug)]
+pub struct StatusPort(Option<TcpListener>);
+
+impl StatusPort {
+    async fn open(address: Option<SocketAddr>) -> Result<Self, ListenError> {
+        let Some(address) = address else { return Ok(Self(None)) };
+        Ok(Self(Some(http::bind("--status-listen", address).await?)))
+    }
+
+    /// From now on whoever looks is shown this.
+    pub fn show(self, rules: &Arc<Rules>, leading: Leading, health: &Health, shows: Arc<dyn Shows>) {
+        if let Some(listener) = self.0 {
+            let address = listener.local_addr().ok().map(tracing::field::display);
+            tracing::info!(address, "listening for kubectl port-forward: / and /status");
+            let head = Head { rules: Arc::clone(rules), leading, health: health.clone() };
+            tokio::spawn(http::serve(listener, StatusPages::new(head, shows)));
+        }
+    }
 }
 
 /// Why a controller cannot begin.
@@ -52,9 +79,10 @@ impl Begun {
     /// # Errors
     /// If there is no way to reach a cluster, or the port is taken; a cluster that does not answer is waited for.
     pub async fn new(common: Common) -> Result<Self, BeginError> {
-        let Common { rules, context, leader_elect, listen, .. } = common;
+        let Common { rules, context, leader_elect, listen, status_listen, .. } = common;
         // First of all: whoever cannot be asked how it does is not to begin.
-        let listener = http::bind(listen).await?;
+        let listener = http::bind("--listen", listen).await?;
+        let status = StatusPort::open(status_listen).await?;
         let (health, metrics) = (Health::default(), Metrics::default());
         let access = Access::local(context.as_deref()).await?;
         let connection = Connection::new(&access, rules.role.user_agent())?;
@@ -71,9 +99,9 @@ impl Begun {
         metrics.set_leading(leadership.leading());
         let address = listener.local_addr().unwrap_or(listen);
         tracing::info!(%address, "listening: /livez, /readyz, /metrics");
-        tokio::spawn(http::serve(listener, Pages { health: health.clone(), metrics: metrics.clone() }));
+        tokio::spawn(http::serve(listener, Probes { health: health.clone(), metrics: metrics.clone() }));
         let (rules, server) = (Arc::new(rules), access.server().clone());
-        Ok(Self { rules, seed, server, connection, leadership, health, metrics })
+        Ok(Self { rules, seed, server, connection, leadership, health, metrics, status })
     }
 
     /// Starts to watch the sources.

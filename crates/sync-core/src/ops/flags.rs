@@ -58,6 +58,11 @@ pub struct CommonArgs {
     #[arg(long, env = "MW_SYNC_LISTEN", value_name = "ADDRESS", default_value = "[::]:8080", value_parser = listen)]
     listen: SocketAddr,
 
+    /// Where the status page can be had by kubectl port-forward: a loopback address and port, or off
+    #[arg(long, env = "MW_SYNC_STATUS_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+    #[arg(value_parser = status_listen)]
+    status_listen: StatusListen,
+
     /// How much to log of our own doings; others' warnings are logged too
     #[arg(long = "log", env = "MW_SYNC_LOG", value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
     log_level: LogLevel,
@@ -82,6 +87,8 @@ pub struct Common {
     pub leader_elect: bool,
     /// For `/livez` and the like.
     pub listen: SocketAddr,
+    /// For the status page; without it there is none.
+    pub status_listen: Option<SocketAddr>,
     /// For [`telemetry::init`](super::telemetry::init).
     pub log_level: LogLevel,
     /// For [`telemetry::init`](super::telemetry::init).
@@ -110,6 +117,7 @@ impl CommonArgs {
             max_in_flight: self.max_in_flight,
             leader_elect: self.leader_elect,
             listen: self.listen,
+            status_listen: self.status_listen.0,
             log_level: self.log_level,
             log_format: self.log_format,
             context: self.context,
@@ -212,6 +220,20 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "expected an address and a port, e.g. [::]:8080, 0.0.0.0:8080 or 127.0.0.1:0".to_owned())
 }
 
+/// `off` is none.
+#[derive(Clone, Copy, Debug)]
+struct StatusListen(Option<SocketAddr>);
+
+/// Loopback only: the page names what stands where to everybody who can reach it.
+fn status_listen(text: &str) -> Result<StatusListen, String> {
+    if text == "off" {
+        return Ok(StatusListen(None));
+    }
+    let address = text.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
+    let address = address.ok_or("expected a loopback address and a port, e.g. 127.0.0.1:8081 or [::1]:0, or off")?;
+    Ok(StatusListen(Some(address)))
+}
+
 fn in_flight(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=256).contains(number));
     number.ok_or_else(|| "expected a number from 1 to 256".to_owned())
@@ -284,6 +306,8 @@ mod tests {
             ("--delete-grace", "30", "ms, s, m or h"),
             ("--listen", "localhost:8080", "an address and a port, e.g. [::]:8080"),
             ("--listen", "8080", "an address and a port"),
+            ("--status-listen", "0.0.0.0:8081", "a loopback address and a port"),
+            ("--status-listen", "no", "or off"),
             ("--max-in-flight", "0", "a number from 1 to 256"),
             ("--max-in-flight", "257", "a number from 1 to 256"),
             ("--max-in-flight", "many", "a number from 1 to 256"),

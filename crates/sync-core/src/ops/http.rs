@@ -1,6 +1,6 @@
-//! The port that kubelets and Prometheus ask: `/livez`, `/readyz`, `/metrics`.
+//! A small server for pages that are read: [probes](super::probes), and the [status](super::status).
 //!
-//! Anybody in the cluster may reach it, so a request is small, quick, and one of few.
+//! Anybody in the cluster may reach a port of ours, so a request is small, quick, and one of few.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -20,9 +20,6 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use super::health::Health;
-use super::metrics::Metrics;
-
 /// At most so many connections; the oldest makes way for the next, so that nobody can keep a kubelet out.
 const CONNECTIONS: usize = 64;
 /// For a request's head to arrive; an idle connection lasts no longer either.
@@ -36,32 +33,34 @@ const HEAD_LINES: usize = 64;
 /// After a connection that could not be accepted: there may be no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(200);
 
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const OPEN_METRICS: HeaderValue =
-    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+/// Type of what is for people.
+pub(super) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// What is answered.
+pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Why there is no port.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Another program has it.
-    #[error("--listen {0}: another program listens there; choose another port, or 0 for any that is free")]
-    InUse(SocketAddr),
+    #[error("{0} {1}: another program listens there; choose another port, or 0 for any that is free")]
+    InUse(&'static str, SocketAddr),
     /// Whatever the system says.
-    #[error("--listen {0}: {1}")]
-    Refused(SocketAddr, io::Error),
+    #[error("{0} {1}: {2}")]
+    Refused(&'static str, SocketAddr, io::Error),
 }
 
-/// Opens the port. Without IPv6, `[::]` means all addresses of IPv4.
+/// Opens the port that this flag names. Without IPv6, `[::]` means all addresses of IPv4.
 ///
 /// # Errors
 /// If the address is taken, or none of this machine.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
+pub async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
     let error = match TcpListener::bind(address).await {
         Ok(listener) => return Ok(listener),
         Err(error) => error,
     };
     if error.kind() == io::ErrorKind::AddrInUse {
-        return Err(ListenError::InUse(address));
+        return Err(ListenError::InUse(flag, address));
     }
     let fallback = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
     if address.ip() == Ipv6Addr::UNSPECIFIED
@@ -69,20 +68,17 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     {
         return Ok(listener);
     }
-    Err(ListenError::Refused(address, error))
+    Err(ListenError::Refused(flag, address, error))
 }
 
-/// What is told.
-#[derive(Clone, Debug)]
-pub struct Pages {
-    /// For `/readyz`.
-    pub health: Health,
-    /// For `/metrics`.
-    pub metrics: Metrics,
+/// Whoever has pages.
+pub(super) trait Answers: Clone + Send + Sync + 'static {
+    /// The answer to a GET, or a HEAD.
+    fn answer(&self, request: &Request<Incoming>) -> impl Future<Output = Answer> + Send;
 }
 
 /// Answers for as long as the process lives.
-pub async fn serve(listener: TcpListener, pages: Pages) {
+pub(super) async fn serve(listener: TcpListener, pages: impl Answers) {
     let (mut tasks, mut oldest) = (JoinSet::new(), VecDeque::<AbortHandle>::new());
     loop {
         let stream = match listener.accept().await {
@@ -104,10 +100,10 @@ pub async fn serve(listener: TcpListener, pages: Pages) {
     }
 }
 
-async fn talk(stream: TcpStream, pages: Pages) {
+async fn talk(stream: TcpStream, pages: impl Answers) {
     let answer = service_fn(move |request| {
         let pages = pages.clone();
-        async move { Ok::<_, Infallible>(pages.answer(&request).await) }
+        async move { Ok::<_, Infallible>(answer(&pages, &request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -121,30 +117,17 @@ async fn talk(stream: TcpStream, pages: Pages) {
     }
 }
 
-impl Pages {
-    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        if request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut answer = page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n");
-            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return answer;
-        }
-        match request.uri().path() {
-            // It says nothing of clusters: a restart would mend none.
-            "/livez" => page(StatusCode::OK, TEXT, "ok\n"),
-            "/readyz" => match self.health.missing() {
-                missing if missing.is_empty() => page(StatusCode::OK, TEXT, "ok\n"),
-                missing => {
-                    let text = format!("still to come: {}\n", missing.join(", "));
-                    page(StatusCode::SERVICE_UNAVAILABLE, TEXT, text)
-                }
-            },
-            "/metrics" => page(StatusCode::OK, OPEN_METRICS, self.metrics.render().await),
-            _ => page(StatusCode::NOT_FOUND, TEXT, "there are /livez, /readyz and /metrics\n"),
-        }
+async fn answer(pages: &impl Answers, request: &Request<Incoming>) -> Answer {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let mut answer = page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n");
+        answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return answer;
     }
+    pages.answer(request).await
 }
 
-fn page(status: StatusCode, content: HeaderValue, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+/// One page, which nobody is to keep.
+pub(super) fn page(status: StatusCode, content: HeaderValue, text: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(text.into()));
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, content);

@@ -1,12 +1,15 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
+use crate::ops::health::Health;
+use crate::ops::metrics::Metrics;
+use crate::ops::probes::Probes;
 
 async fn port() -> (SocketAddr, Health) {
-    let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let listener = bind("--listen", "127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let health = Health::default();
-    let pages = Pages { health: health.clone(), metrics: Metrics::default() };
+    let pages = Probes { health: health.clone(), metrics: Metrics::default() };
     tokio::spawn(serve(listener, pages));
     (address, health)
 }
@@ -73,8 +76,8 @@ async fn whoever_says_nothing_keeps_nobody_out() {
 #[tokio::test]
 async fn a_port_that_is_taken_is_named() {
     let (address, _) = port().await;
-    let error = bind(address).await.unwrap_err().to_string();
+    let error = bind("--listen", address).await.unwrap_err().to_string();
     assert!(error.contains(&format!("--listen {address}: another program listens there")), "{error}");
-    let elsewhere = bind("192.0.2.1:0".parse().unwrap()).await.unwrap_err().to_string();
+    let elsewhere = bind("--listen", "192.0.2.1:0".parse().unwrap()).await.unwrap_err().to_string();
     assert!(elsewhere.starts_with("--listen 192.0.2.1:0: "), "{elsewhere}");
 }

@@ -8,7 +8,9 @@ pub mod flags;
 pub mod health;
 pub mod http;
 pub mod metrics;
+mod probes;
 pub mod shutdown;
+pub mod status;
 pub mod telemetry;
 pub mod version;
 
