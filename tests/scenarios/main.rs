@@ -10,6 +10,7 @@ mod conformance;
 mod eks;
 mod empty_root;
 mod flags;
+mod fleet;
 mod hardening;
 mod leaders;
 mod manifests;

@@ -15,10 +15,11 @@ use eks::roles::Bounded;
 use eks::sdk::SdkAws;
 use remote::fleet::{self, Shared};
 use remote::gauges::Gauges;
+use remote::teller::TURNS;
 use sync_core::ops::begin::{BeginError, Begun};
 use sync_core::ops::shutdown::Shutdown;
 use sync_core::ops::version::version;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// Runs until `shutdown` begins.
 ///
@@ -60,6 +61,7 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), BeginEr
         leading,
         metrics,
         gauges,
+        turns: Arc::new(Semaphore::new(TURNS)),
         listed,
         seed,
     };

@@ -22,6 +22,7 @@ use sync_core::ops::shutdown::Shutdown;
 use sync_core::rng;
 use sync_core::source_feed::SourceFeed;
 use sync_core::watches::{Told, Troubles};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tokio::sync::watch as state;
 use tokio::task::JoinHandle;
@@ -66,6 +67,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// What is told of remote clusters there, beside what their engines do.
     pub gauges: Arc<Gauges>,
+    /// Whose turn it is to write a status: [`TURNS`](super::teller::TURNS) of them.
+    pub turns: Arc<Semaphore>,
     /// The lists of RemoteClusters and of kubeconfigs have come.
     pub listed: state::Sender<bool>,
     /// Seed of the jitter.

@@ -12,5 +12,5 @@ pub mod removal;
 pub mod secret;
 pub mod serve;
 pub mod status;
-mod teller;
+pub mod teller;
 mod way;

@@ -25,6 +25,9 @@ use super::status::{self, Outcome, Report};
 /// At least so long between two writes of a status: counts change with every request.
 const STATUS_PAUSE: Duration = Duration::from_secs(1);
 
+/// Statuses that are written at once: a start changes those of the whole fleet, and our own API server has other clients.
+pub const TURNS: usize = 16;
+
 /// Writes the status.
 pub(super) struct Teller {
     shared: Arc<Shared>,
@@ -84,8 +87,16 @@ impl Teller {
                 term = leading.term();
                 self.read().await;
             }
-            let report = reports.borrow_and_update().clone();
-            match self.write(&report).await {
+            let mut report = reports.borrow_and_update().clone();
+            let turns = Arc::clone(&self.shared.turns);
+            let turn = if self.is_news(&report) { turns.acquire().await.ok() } else { None };
+            if turn.is_some() {
+                // It may have been a while.
+                report = reports.borrow_and_update().clone();
+            }
+            let written = self.write(&report).await;
+            drop(turn);
+            match written {
                 Ok(()) => failures = 0,
                 // It has been deleted: its end comes by the watch.
                 Err(Fault::NotFound) => debug!("the RemoteCluster is gone"),
@@ -142,6 +153,10 @@ impl Teller {
             self.said.reason =
                 self.last.as_ref().and_then(RemoteClusterStatus::ready).map(|ready| ready.reason.clone());
         }
+    }
+
+    fn is_news(&self, report: &Report) -> bool {
+        status::next(self.last.as_ref(), report, jiff::Timestamp::now()).is_some()
     }
 
     async fn write(&mut self, report: &Report) -> Result<(), Fault> {
