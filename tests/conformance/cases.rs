@@ -1,7 +1,8 @@
 //! What an API server answers, as cases that run against the simulated one and against a real one, so that the first
 //! cannot drift from the second.
 //!
-//! `cases.json` holds them: requests in order, each with the essential parts of what comes back. In what is expected
+//! `cases.json` holds them: requests in order (`APPLY` is a PATCH by server-side apply), each with the essential parts of
+//! what comes back. In what is expected
 //! `null` is for what is not there and `"*"` for anything; what is not named may be there. `$ns` is a namespace of the
 //! case's own, and other words with `$` stand for what an earlier answer held (`keep`).
 
@@ -92,7 +93,11 @@ async fn send(client: &Client, what: &str, metadata: bool, body: &Value) -> Resu
     } else {
         "application/json".to_owned()
     };
-    let content = if method == "PATCH" { "application/json-patch+json" } else { "application/json" };
+    let (method, content) = match method {
+        "APPLY" => ("PATCH", "application/apply-patch+yaml"),
+        "PATCH" => (method, "application/json-patch+json"),
+        _ => (method, "application/json"),
+    };
     let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
     let request = Request::builder().method(method).uri(uri).header(header::ACCEPT, accept);
     let request = request.header(header::CONTENT_TYPE, content).body(Body::from(body));

@@ -1,7 +1,6 @@
 //! The agent: copies annotated objects of the source namespace into every namespace of its cluster.
 
 pub mod args;
-pub mod service_accounts;
 pub mod status;
 pub mod summary;
 
@@ -10,6 +9,7 @@ use std::sync::Arc;
 use summary::Summaries;
 use sync_core::core::Scope;
 use sync_core::engine::{self, EngineConfig, EngineState, Inquiries};
+use sync_core::entries::{self, EntriesConfig};
 use sync_core::index::feed::Labels;
 use sync_core::ops::begin::{BeginError, Begun};
 use sync_core::ops::shutdown::Shutdown;
@@ -36,19 +36,19 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), BeginEr
     let (_, labels) = watch::channel(Labels::new());
     let subscription = sources.subscribe();
     let (news, passed) = subscription.behind();
-    let entries = service_accounts::Driver {
-        rules: Arc::clone(&rules),
-        seed,
-        connection: connection.clone(),
-        leading: leading.clone(),
-        metrics: metrics.clone(),
-    };
-    let entries = tokio::spawn(service_accounts::run(entries, subscription, news, shutdown.clone()));
     let (state, seen) = watch::channel(EngineState::default());
     let is_ready = seen.clone();
     health.needs("namespaces and copies", move || is_ready.borrow().ready);
     let (inquiries, desk) = Inquiries::new();
     status.show(&rules, leading.clone(), &health, Arc::new(status::Status(inquiries.clone())));
+    let entries = EntriesConfig {
+        rules: Arc::clone(&rules),
+        leading: leading.clone(),
+        metrics: metrics.clone(),
+        inquiries: inquiries.clone(),
+        seed,
+    };
+    let entries = tokio::spawn(entries::run(entries, connection.clone(), subscription, news, shutdown.clone()));
     let summary = Summaries::new(Arc::clone(&rules), seed, connection.clone(), leading.clone(), inquiries);
     let summary = tokio::spawn(summary.run(seen, shutdown.clone()));
     let engine = EngineConfig { rules, scope: Scope::Namespaces, labels, max_in_flight, leading, metrics, seed };

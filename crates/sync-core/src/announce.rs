@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::contract::object::{SourceKey, Uid};
 use crate::core::{Place, Settled, Tally};
 use crate::index::feed::Moment;
-use crate::reason::Reason;
+use crate::reason::{Counts, Reason};
 
 /// At least so long between two Events on one object; of what happens meanwhile the last counts.
 pub const PAUSE: Duration = Duration::from_secs(10);
@@ -20,8 +20,10 @@ pub const ENTRIES: &str = "ServiceAccounts";
 /// What troubles the copies of a source in one cluster, or everywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// From the lists in [`Reason`] and [`Fault`](crate::fault::Fault).
+    /// From the lists in [`Reason`] and [`Fault`](crate::fault::Fault); of several the most frequent.
     pub reason: &'static str,
+    /// All of them, this one included, in order: another one is a change of outcome.
+    pub reasons: Vec<&'static str>,
     /// For people: how many, the first few, what to do.
     pub note: String,
     /// Something is wrong; else it is only worth knowing.
@@ -29,15 +31,21 @@ pub struct Trouble {
 }
 
 impl Trouble {
+    /// With one reason.
+    pub fn one(reason: &'static str, note: String, warning: bool) -> Self {
+        Self { reason, reasons: vec![reason], note, warning }
+    }
+
     /// What is not in place of a source that has settled; `None` if everything is.
     pub fn of(settled: &Settled) -> Option<Self> {
         let Tally { synced, pending, refused } = settled.tally;
-        let Some(first) = settled.places.first() else {
+        let Some(reason) = settled.reasons.first() else {
             let why = Reason::NotSelected;
             let note = format!("{} copies are no longer selected and go: {}", settled.not_selected, why.what_to_do());
-            return (settled.not_selected > 0).then_some(Self { reason: why.as_str(), note, warning: false });
+            return (settled.not_selected > 0).then(|| Self::one(why.as_str(), note, false));
         };
-        let mut note = format!("{} of {} copies are not in place: ", pending + refused, synced + pending + refused);
+        let (wrong, all) = (pending + refused, synced + pending + refused);
+        let mut note = format!("{wrong} of {all} copies are not in place ({}): ", settled.reasons);
         let mut before = "";
         for (n, Place { namespace, reason, message, todo }) in settled.places.iter().enumerate() {
             let separator = if n == 0 { "" } else { "; " };
@@ -49,7 +57,7 @@ impl Trouble {
             }
             before = text;
         }
-        Some(Self { reason: first.reason, note, warning: true })
+        Some(Self { reason, reasons: settled.reasons.reasons(), note, warning: true })
     }
 }
 
@@ -76,7 +84,7 @@ struct Subject {
     /// What is wrong in each cluster, by its name; an agent's own cluster has none.
     places: BTreeMap<String, Trouble>,
     /// What has been said, as far as a change of it is worth saying again.
-    said: Option<Vec<(String, &'static str)>>,
+    said: Option<Vec<(String, Vec<&'static str>)>>,
     said_at: Option<Moment>,
 }
 
@@ -163,28 +171,35 @@ impl Subject {
     }
 
     /// What is wrong, without the counts, which change all the time.
-    fn state(&self) -> Vec<(String, &'static str)> {
+    fn state(&self) -> Vec<(String, Vec<&'static str>)> {
         match &self.own {
-            Some(own) => vec![(own.note.clone(), own.reason)],
-            None => self.places.iter().map(|(cluster, trouble)| (cluster.clone(), trouble.reason)).collect(),
+            Some(own) => vec![(own.note.clone(), own.reasons.clone())],
+            None => self.places.iter().map(|(cluster, trouble)| (cluster.clone(), trouble.reasons.clone())).collect(),
         }
     }
 
     fn text(&self) -> (&'static str, String, bool) {
-        if let Some(Trouble { reason, note, warning }) = &self.own {
+        if let Some(Trouble { reason, note, warning, .. }) = &self.own {
             return (reason, note.clone(), *warning);
         }
         let mut clusters = self.places.iter().filter(|(cluster, _)| *cluster != ENTRIES);
         let entries = self.places.get(ENTRIES);
-        let Some((cluster, Trouble { reason, note, warning })) = clusters.next() else {
+        let Some((cluster, Trouble { reason, note, warning, .. })) = clusters.next() else {
             return match entries {
-                Some(Trouble { reason, note, warning }) => (reason, note.clone(), *warning),
+                Some(Trouble { reason, note, warning, .. }) => (reason, note.clone(), *warning),
                 None => ("Synced", "all copies are in place again".to_owned(), false),
             };
         };
-        let more = match clusters.count() {
+        let (mut count, mut others) = (0, Counts::default());
+        for (_, trouble) in clusters {
+            count += 1;
+            for reason in &trouble.reasons {
+                others.add(reason);
+            }
+        }
+        let more = match count {
             0 => String::new(),
-            more => format!(" (and in {more} more clusters)"),
+            count => format!(" (and in {count} more clusters: {others})"),
         };
         let place = if cluster.is_empty() { String::new() } else { format!("cluster {cluster}: ") };
         let too = entries.map_or_else(String::new, |entries| format!("; {}: {}", entries.reason, entries.note));

@@ -14,7 +14,7 @@ const fn at(seconds: u64) -> Moment {
 }
 
 fn trouble(reason: &'static str, note: &str) -> Option<Trouble> {
-    Some(Trouble { reason, note: note.to_owned(), warning: true })
+    Some(Trouble::one(reason, note.to_owned(), true))
 }
 
 #[test]
@@ -28,8 +28,8 @@ fn well_from_the_start_is_not_worth_an_event() {
 #[test]
 fn what_is_selected_no_more_is_worth_knowing_and_no_warning() {
     let tally = Tally { synced: 1, pending: 2, refused: 0 };
-    let settled = Settled { source: key(), tally, places: Vec::new(), not_selected: 2 };
-    let Trouble { reason, note, warning } = Trouble::of(&settled).unwrap();
+    let settled = Settled { source: key(), tally, reasons: Counts::default(), places: Vec::new(), not_selected: 2 };
+    let Trouble { reason, note, warning, .. } = Trouble::of(&settled).unwrap();
     assert_eq!((reason, warning), ("NotSelected", false));
     assert!(note.starts_with("2 copies are no longer selected and go: change the selection"), "{note}");
     assert_eq!(Trouble::of(&Settled { not_selected: 0, ..settled }), None);
@@ -48,6 +48,35 @@ fn one_event_per_change_and_none_for_counts() {
     assert_eq!((event.reason, event.warning), ("Synced", false));
     assert_eq!((announcer.next(at(40)), announcer.wake_at()), (None, None));
     assert!(announcer.subjects.is_empty() && announcer.due.is_empty(), "nothing is kept of what is well");
+}
+
+fn settled(wrong: &[(&str, &'static str)]) -> Settled {
+    let mut reasons = Counts::default();
+    let place = |(namespace, reason): &(&str, &'static str)| {
+        reasons.add(reason);
+        Place { namespace: (*namespace).to_owned(), reason, message: String::new(), todo: "" }
+    };
+    let places = wrong.iter().map(place).take(3).collect();
+    let refused = u32::try_from(wrong.len()).unwrap();
+    let (source, tally) = (key(), Tally { synced: 1, pending: 0, refused });
+    for (_, reason) in wrong.iter().skip(3) {
+        reasons.add(reason);
+    }
+    Settled { source, tally, reasons, places, not_selected: 0 }
+}
+
+#[test]
+fn each_reason_is_named_with_its_count_and_another_one_is_another_event() {
+    let mut announcer = Announcer::default();
+    let wrong = [("a", "Rejected"), ("b", "Rejected"), ("c", "Rejected"), ("d", "Rejected")];
+    announcer.place(at(0), &key(), uid(), "", Trouble::of(&settled(&wrong)));
+    let note = announcer.next(at(0)).unwrap().note;
+    assert!(note.starts_with("4 of 5 copies are not in place (4 Rejected): a: Rejected; b: Rejected; "), "{note}");
+    // At a place that is not named.
+    announcer.place(at(20), &key(), uid(), "", Trouble::of(&settled(&[&wrong[..], &[("e", "Contested")]].concat())));
+    let event = announcer.next(at(20)).unwrap();
+    assert_eq!(event.reason, "Rejected", "the most frequent one");
+    assert!(event.note.starts_with("5 of 6 copies are not in place (4 Rejected, 1 Contested): a: "), "{}", event.note);
 }
 
 #[test]
@@ -81,7 +110,7 @@ fn what_is_wrong_with_the_source_comes_first_and_clusters_are_counted() {
     let mut announcer = Announcer::default();
     announcer.place(at(0), &key(), uid(), "eu", trouble("Rejected", "quota"));
     announcer.place(at(0), &key(), uid(), "us", trouble("Rejected", "quota"));
-    assert_eq!(announcer.next(at(0)).unwrap().note, "cluster eu: quota (and in 1 more clusters)");
+    assert_eq!(announcer.next(at(0)).unwrap().note, "cluster eu: quota (and in 1 more clusters: 1 Rejected)");
     announcer.source(at(20), &key(), uid(), trouble("Frozen", "write yes"));
     assert_eq!(announcer.next(at(20)).unwrap().note, "write yes");
     announcer.source(at(40), &key(), uid(), None);

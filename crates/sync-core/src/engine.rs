@@ -4,14 +4,16 @@
 //! All input and output goes through the [`Connection`] that is handed in, all time through `tokio::time`, all
 //! randomness through the seed: a simulation runs the same code.
 
+mod desk;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use tokio::sync::mpsc;
 use tokio::sync::watch as state;
-use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
@@ -23,9 +25,9 @@ use crate::cluster::watch::{News, watch};
 use crate::cluster::{wire, write};
 use crate::contract::object::{Kind, SourceKey};
 use crate::contract::rules::Rules;
-use crate::core::{Core, Input, NameNews, NameWatch, Place, Scope, Settled, Standings, Tally};
+use crate::core::{Core, Input, NameNews, NameWatch, NamespaceNews, Place, Scope, Settled, Tally};
 use crate::fault::Fault;
-use crate::index::feed::{Labels, Moment};
+use crate::index::feed::{Feed, Labels, Moment};
 use crate::leadership::Leading;
 use crate::mutants::{self, Mutant};
 use crate::ops::metrics::Metrics;
@@ -34,6 +36,8 @@ use crate::ops::shutdown::Shutdown;
 use crate::order::{Order, Reply};
 use crate::source_feed::Subscription;
 use crate::watches::{Told, Troubles};
+
+pub use desk::{Desk, Inquiries};
 
 /// How much the watches may be ahead of the core, in events: enough to keep both busy, and a bound on memory when a
 /// list is long.
@@ -77,29 +81,6 @@ pub struct EngineState {
     pub places: Vec<Place>,
     /// Another number when [`Core::standings`] may say something else although nothing above has changed.
     pub changes: u64,
-}
-
-/// Where to ask an engine how all its sources stand.
-#[derive(Clone, Debug)]
-pub struct Inquiries(mpsc::Sender<oneshot::Sender<Standings>>);
-
-/// The engine's end of [`Inquiries`].
-#[derive(Debug)]
-pub struct Desk(mpsc::Receiver<oneshot::Sender<Standings>>);
-
-impl Inquiries {
-    /// Both ends.
-    pub fn new() -> (Self, Desk) {
-        let (sender, receiver) = mpsc::channel(1);
-        (Self(sender), Desk(receiver))
-    }
-
-    /// How all sources stand now; `None` when the engine has ended.
-    pub async fn standings(&self) -> Option<Standings> {
-        let (sender, answer) = oneshot::channel();
-        self.0.send(sender).await.ok()?;
-        answer.await.ok()
-    }
 }
 
 /// The time since this clock was made.
@@ -163,7 +144,7 @@ pub async fn run(
             return;
         }
     };
-    let (stats, mut questions) = config.metrics.engine(config.scope.cluster());
+    let stats = config.metrics.engine(config.scope.cluster(), desk.inquiries());
     let mut flights = FuturesUnordered::new();
     let mut reports = Reports::default();
     loop {
@@ -180,7 +161,7 @@ pub async fn run(
             biased;
             () = shutdown.begun() => break,
             () = leading.changed() => core.on(clock.now(), Input::Lead(leading.lead(&clock))),
-            Some(asked) = questions.recv() => drop(asked.send(core.snapshot())),
+            Some(question) = desk.question() => desk.answer(&core, question),
             Some((id, result)) = flights.next(), if !flights.is_empty() => core.on(clock.now(), Input::Done(id, result)),
             news = sources.next() => {
                 // Whoever holds the sources has ended: so do we.
@@ -189,18 +170,16 @@ pub async fn run(
             }
             Some(event) = events.recv() => {
                 let now = clock.now();
-                reports.take(&mut core, now, event);
+                reports.take(&mut core, &mut desk, now, event);
                 // What has come meanwhile belongs to the same look at the world.
                 while let Ok(event) = events.try_recv() {
-                    reports.take(&mut core, now, event);
+                    reports.take(&mut core, &mut desk, now, event);
                 }
             }
             Ok(()) = labels.changed() => {
                 let labels = labels.borrow_and_update().clone();
                 core.on(clock.now(), Input::Labels(labels));
             }
-            // If nobody is left who could ask, this waits for ever.
-            Some(asker) = desk.0.recv() => drop(asker.send(core.standings())),
             () = clock.reach(core.wake_at()) => {}
         }
     }
@@ -321,8 +300,13 @@ struct Reports {
 }
 
 impl Reports {
-    fn take(&mut self, core: &mut Core, now: Moment, told: Told<Input>) {
+    fn take(&mut self, core: &mut Core, desk: &mut Desk, now: Moment, told: Told<Input>) {
         match told {
+            Told::Input(Input::Dest(feed)) => {
+                let (news, listed) = (NamespaceNews::of(&feed), matches!(feed, Feed::InitDone(_)));
+                core.on(now, Input::Dest(feed));
+                desk.tell(|| if listed { core.namespaces() } else { news });
+            }
             Told::Input(input) => core.on(now, input),
             Told::Watch(watch, result) => self.troubles.note(watch, result),
         }
@@ -331,7 +315,7 @@ impl Reports {
     fn publish(&mut self, core: &mut Core, sources: &Subscription, cluster: &str, state: &state::Sender<EngineState>) {
         for settled in core.take_settled() {
             sources.report(settled.source.clone(), cluster, Trouble::of(&settled));
-            let Settled { source, tally: Tally { synced, pending, refused }, places, not_selected } = settled;
+            let Settled { source, tally: Tally { synced, pending, refused }, reasons, places, not_selected } = settled;
             match places.first() {
                 None if not_selected > 0 => info!(%source, synced, not_selected, "selected no more; they go"),
                 None if pending > 0 => debug!(%source, synced, pending, "not settled"),
@@ -339,7 +323,7 @@ impl Reports {
                 None => info!(%source, synced, "in place"),
                 Some(first) => warn!(
                     %source, synced, pending, refused, namespace = first.namespace, reason = first.reason,
-                    message = first.message, "not everywhere"
+                    message = first.message, %reasons, "not everywhere"
                 ),
             }
             if places.is_empty() {

@@ -46,6 +46,7 @@
 //! | How often may a source change? | [`index::pace`] |
 //! | How many at once? | [`core`] (`limit.rs`) |
 //! | When is a pair tried again, when does a whole cluster pause? | [`core`] (`done.rs`) |
+//! | Who else must know of namespaces, or how an engine stands? Nobody watches or counts a second time | [`engine`] (`desk.rs`) |
 //! | Which ServiceAccounts list a Secret, and what is ours there? Which news wait for that? | [`service_accounts`] |
 //! | What follows from a failed request? | [`fault`] (the kinds), [`cluster::answer`] (which answer is which) |
 //! | Which of several processes may write? | [`lease`] |
@@ -61,8 +62,8 @@
 //! import neither `kube` nor `tokio`: no input or output, no clock, no task. Time is a parameter ([`index::feed::Moment`]), chance comes from
 //! one seeded generator ([`rng`]), and nothing depends on the order of a hash map. So the same inputs in the same order
 //! give the same orders, and a test needs no server: it calls [`core::Core::on`] and [`core::Core::next`].
-//! Everything else drives them: [`engine`], [`source_feed`] and the agent's `service_accounts` each own one state machine,
-//! feed it and do what it says.
+//! Everything else drives them: [`engine`], [`source_feed`] and [`entries`] each own one state machine, feed it and do
+//! what it says.
 //!
 //! # How an input travels
 //!
@@ -153,6 +154,7 @@ pub mod cluster;
 pub mod contract;
 pub mod core;
 pub mod engine;
+pub mod entries;
 pub mod fault;
 pub mod index;
 pub mod leadership;

@@ -19,6 +19,14 @@ pub(crate) enum Mutant {
     RetryDropped,
     /// Copies that an earlier source namespace has made are orphans like any.
     IncarnationIgnored,
+    /// The note on entries is taken to be there still in another source namespace.
+    NoteTrusted,
+    /// What has been forgotten is asked for again if ServiceAccounts list it still.
+    AskedAgain,
+    /// While a `no` waits for entries to go, copies are made.
+    OffWithheld,
+    /// Entries of a source that cannot be understood stay in a namespace that opts out.
+    EntriesOutlast,
     /// A write begins although the Lease may have gone by the time it is done.
     LeaseOutlived,
     /// A Lease is taken from whoever holds it.

@@ -1,6 +1,8 @@
 //! The fixed list of reasons that a decision can have. The same words stand in Events, status, metrics and logs;
 //! reasons of failed requests are in [`crate::fault`].
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Why a pair is not simply in sync.
@@ -84,6 +86,44 @@ impl Reason {
             Self::SourceVanished => "wait for the master to restore it, or delete the copies by hand",
             Self::SourceNamespaceLeaving => "bring the source namespace back; until then nothing is deleted",
         }
+    }
+}
+
+/// How often each reason stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts(BTreeMap<&'static str, u32>);
+
+impl Counts {
+    /// Once more; whether that is the first time.
+    pub fn add(&mut self, reason: &'static str) -> bool {
+        let count = self.0.entry(reason).or_default();
+        *count += 1;
+        *count == 1
+    }
+
+    /// All reasons, by name.
+    pub fn reasons(&self) -> Vec<&'static str> {
+        self.0.keys().copied().collect()
+    }
+
+    /// The most frequent one; of several the first by name.
+    pub fn first(&self) -> Option<&'static str> {
+        self.sorted().first().map(|(reason, _)| *reason)
+    }
+
+    fn sorted(&self) -> Vec<(&'static str, u32)> {
+        let mut all: Vec<_> = self.0.iter().map(|(reason, count)| (*reason, *count)).collect();
+        all.sort_by_key(|(_, count)| Reverse(*count));
+        all
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (reason, count)) in self.sorted().iter().enumerate() {
+            write!(f, "{}{count} {reason}", if n == 0 { "" } else { ", " })?;
+        }
+        Ok(())
     }
 }
 

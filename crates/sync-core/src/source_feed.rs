@@ -329,7 +329,7 @@ fn remarked(announcer: &mut Announcer, now: Moment, remark: Remark, grace: Durat
     } else {
         info!(%source, %reason, "{note}");
     }
-    announcer.source(now, &source, uid, Some(Trouble { reason: reason.as_str(), note, warning }));
+    announcer.source(now, &source, uid, Some(Trouble::one(reason.as_str(), note, warning)));
 }
 
 async fn announce(config: &SourceFeedConfig, connection: &Connection, announcement: Announcement) {

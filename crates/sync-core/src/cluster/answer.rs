@@ -111,7 +111,7 @@ fn by_status(code: u16, retry_after: Option<u64>, status: Status) -> Refusal {
     let retry_after = retry_after.or(details.retry_after_seconds);
     let fault = match code {
         // Before all others: a webhook chooses the code of its denial.
-        400..=499 if denied(&text) => Fault::Rejected(denial(&text)),
+        400..=599 if denied(&text) => Fault::Rejected(denial(&text)),
         _ if terminating => Fault::NamespaceTerminating,
         _ if matches!(reason.as_str(), "Expired" | "Gone") || code == 410 => Fault::Expired,
         // The decoder's complaint quotes what it could not read.
@@ -126,7 +126,7 @@ fn by_status(code: u16, retry_after: Option<u64>, status: Status) -> Refusal {
         422 if !has_name => Fault::LostRace,
         429 => Fault::Throttled(delay(retry_after)),
         402..=499 => Fault::Rejected(message(&text)),
-        500..=599 => Fault::Unavailable { code, message: message(&text) },
+        500..=599 => Fault::Unavailable { code, message: uncalled(&text).unwrap_or_else(|| message(&text)) },
         _ => Fault::Odd(code),
     };
     let missing = match (code, details.kind, details.name) {
@@ -143,7 +143,25 @@ fn delay(seconds: Option<u64>) -> Option<Duration> {
 /// A denial by a webhook or a ValidatingAdmissionPolicy, in the API server's fixed words around theirs.
 fn denied(text: &str) -> bool {
     (text.contains("admission webhook \"") && text.contains("\" denied the request"))
-        || (text.contains("ValidatingAdmissionPolicy '") && text.contains(" denied request"))
+        || (text.contains("AdmissionPolicy '") && text.contains(" denied request"))
+}
+
+/// What kept the API server from an answer of a webhook, in words that are its own.
+const UNCALLED: [&str; 6] = [
+    "context deadline exceeded",
+    "connection refused",
+    "no such host",
+    "no endpoints available",
+    "certificate",
+    "invalid webhook response",
+];
+
+/// Which webhook it could not call. What that has answered instead of a review is quoted there, and it has seen the
+/// payload.
+fn uncalled(text: &str) -> Option<String> {
+    let (name, rest) = text.split_once("failed calling webhook \"")?.1.split_once('"')?;
+    let why = UNCALLED.iter().find(|words| rest.contains(**words)).unwrap_or(&"no review");
+    Some(message(&format!("failed calling webhook {name:?}: {why}")))
 }
 
 /// Which webhook or policy it was, and nothing of its own words: it has seen the payload and may quote it.

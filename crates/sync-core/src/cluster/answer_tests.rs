@@ -21,6 +21,10 @@ fn answers_of_an_api_server() {
         r#"secrets "a" is forbidden: exceeded quota: q, requested: secrets=1, used: secrets=1, limited: secrets=1"#;
     let webhook = r#"admission webhook "w.example" denied the request: hunter2"#;
     let policy = "secrets \"a\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: hunter2";
+    let broken = "Internal error occurred: failed calling webhook \"w.example\": failed to call webhook: \
+                  an error on the server (\"hunter2\") has prevented the request from succeeding";
+    let slow = "Internal error occurred: failed calling webhook \"w.example\": failed to call webhook: \
+                Post \"https://w.x.svc:443/?timeout=5s\": context deadline exceeded";
     let rejected = |text: &str| Fault::Rejected(text.to_owned());
     for (code, reason, text, details, fault) in [
         (400, "BadRequest", "json: cannot unmarshal hunter2", json!({}), rejected("the request was malformed (400)")),
@@ -32,6 +36,24 @@ fn answers_of_an_api_server() {
         (403, "", webhook, Value::Null, rejected(r#"admission webhook "w.example" denied the request"#)),
         (422, "Invalid", webhook, Value::Null, rejected(r#"admission webhook "w.example" denied the request"#)),
         (422, "Invalid", policy, secret.clone(), rejected(r#"ValidatingAdmissionPolicy "p" denied the request"#)),
+        (500, "", webhook, Value::Null, rejected(r#"admission webhook "w.example" denied the request"#)),
+        (
+            500,
+            "InternalError",
+            broken,
+            Value::Null,
+            Fault::Unavailable { code: 500, message: r#"failed calling webhook "w.example": no review"#.into() },
+        ),
+        (
+            500,
+            "InternalError",
+            slow,
+            Value::Null,
+            Fault::Unavailable {
+                code: 500,
+                message: r#"failed calling webhook "w.example": context deadline exceeded"#.into(),
+            },
+        ),
         (404, "NotFound", "", json!({ "name": "x", "kind": "namespaces" }), Fault::NamespaceMissing),
         (404, "NotFound", "", secret.clone(), Fault::NotFound),
         (409, "AlreadyExists", "", secret.clone(), Fault::AlreadyExists),

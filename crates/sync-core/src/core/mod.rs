@@ -13,6 +13,7 @@ mod limit;
 #[cfg(test)]
 mod model_tests;
 mod names;
+mod namespaces;
 #[cfg(test)]
 mod option_tests;
 pub(crate) mod rivals;
@@ -50,6 +51,7 @@ use crate::queue::{Lane, Queue};
 use crate::rng::Rng;
 
 pub use names::{NameNews, NameWatch};
+pub use namespaces::{NamespaceKnown, NamespaceNews};
 pub use scope::Scope;
 pub use snapshot::{Snapshot, Timing};
 pub use standing::{Asks, Standing, Standings};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Core, Fault, Outcome, Pair, SourceId};
 use crate::contract::object::SourceKey;
 use crate::index::feed::Moment;
-use crate::reason::Reason;
+use crate::reason::{Counts, Reason};
 
 /// How many places a report names.
 pub(crate) const PLACES: usize = 3;
@@ -41,7 +41,9 @@ pub struct Settled {
     pub source: SourceKey,
     /// How its pairs stand.
     pub tally: Tally,
-    /// The first few that are not as they should be.
+    /// Why some are not as they should be.
+    pub reasons: Counts,
+    /// The first few of these, the first of each reason before all others.
     pub places: Vec<Place>,
     /// How many copies are deleted soon because they are selected no more.
     pub not_selected: u32,
@@ -136,34 +138,41 @@ impl Core {
     pub(super) fn report(&self, id: SourceId) -> Option<Settled> {
         let source = self.sources.get(&id)?;
         let tally = source.tally.tally;
-        let (mut places, mut not_selected) = (Vec::new(), 0);
-        if tally.pending + tally.refused > 0 {
-            let wrong = self.pairs.range(Pair::all_of(id)).filter_map(|(pair, state)| {
-                let (reason, todo) = match state.outcome {
-                    Outcome::Nothing | Outcome::Synced | Outcome::Pending | Outcome::Held(Reason::Leaving) => {
-                        return None;
-                    }
-                    Outcome::Held(Reason::NotSelected) => {
-                        not_selected += 1;
-                        return None;
-                    }
-                    Outcome::Held(reason) | Outcome::Refused(reason) => (reason.as_str(), reason.what_to_do()),
-                    Outcome::Failed(reason) => (reason, ""),
-                };
-                let namespace = self.dests.get(&pair.dest)?.name.to_string();
+        let mut settled = Settled {
+            source: source.key.clone(),
+            tally,
+            reasons: Counts::default(),
+            places: Vec::new(),
+            not_selected: 0,
+        };
+        if tally.pending + tally.refused == 0 {
+            return Some(settled);
+        }
+        let mut more = Vec::new();
+        for (pair, state) in self.pairs.range(Pair::all_of(id)) {
+            let (reason, todo) = match state.outcome {
+                Outcome::Nothing | Outcome::Synced | Outcome::Pending | Outcome::Held(Reason::Leaving) => continue,
+                Outcome::Held(Reason::NotSelected) => {
+                    settled.not_selected += 1;
+                    continue;
+                }
+                Outcome::Held(reason) | Outcome::Refused(reason) => (reason.as_str(), reason.what_to_do()),
+                Outcome::Failed(reason) => (reason, ""),
+            };
+            let Some(dest) = self.dests.get(&pair.dest) else { continue };
+            let is_first = settled.reasons.add(reason);
+            let places = if is_first { &mut settled.places } else { &mut more };
+            if places.len() < PLACES {
                 let message = if reason == Reason::Contested.as_str() {
                     self.rivals.says(*pair)
                 } else {
                     source.tally.messages.get(reason).cloned().unwrap_or_default()
                 };
-                Some(Place { namespace, reason, message, todo })
-            });
-            for (n, place) in wrong.enumerate() {
-                if n < PLACES {
-                    places.push(place);
-                }
+                places.push(Place { namespace: dest.name.to_string(), reason, message, todo });
             }
         }
-        Some(Settled { source: source.key.clone(), tally, places, not_selected })
+        settled.places.extend(more);
+        settled.places.truncate(PLACES);
+        Some(settled)
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::Account;
-use super::{Accounts, Entry, Fault, Feed, Lane, Moment, Namespace, NamespaceSeen, Rv, SERVER_LIMIT, pair, report};
+use super::{Accounts, Entry, Fault, Feed, Lane, Moment, Namespace, NamespaceNews, Rv, SERVER_LIMIT, pair, report};
+use crate::core::NamespaceKnown;
 
 /// The list of ServiceAccounts that is under way or was last complete.
 #[derive(Debug, Default)]
@@ -27,30 +28,25 @@ impl Accounts {
         self.all_dirty();
     }
 
-    pub(super) fn on_namespace(&mut self, feed: Feed<NamespaceSeen>) {
-        match feed {
-            Feed::Init => self.namespaces_listed = Some(BTreeSet::new()),
-            Feed::Listed(namespace) => {
-                if let Some(listed) = &mut self.namespaces_listed {
-                    listed.insert(namespace.name.clone());
-                }
-                self.namespace_applied(namespace);
-            }
-            Feed::Applied(namespace) => self.namespace_applied(namespace),
-            // What is in it is gone, as the other watch tells.
-            Feed::Gone(namespace) => drop(self.namespaces.remove(&namespace.name)),
-            Feed::InitDone(_) => {
-                let listed = self.namespaces_listed.take().unwrap_or_default();
-                self.namespaces.retain(|name, _| listed.contains(name));
+    pub(super) fn on_namespaces(&mut self, news: NamespaceNews) {
+        match news {
+            NamespaceNews::All(all) => {
+                let each = all
+                    .into_iter()
+                    .map(|known| (known.name.to_string(), Namespace { state: known.state, labels: known.labels }));
+                self.namespaces = each.collect();
                 self.namespaces_complete = true;
-                self.is_well("namespaces");
                 self.touch_all(Lane::Changed);
             }
+            NamespaceNews::One(known) => self.namespace_applied(known),
+            // What is in it is gone, as the watch tells.
+            NamespaceNews::Gone(name) => drop(self.namespaces.remove(&*name)),
         }
     }
 
-    fn namespace_applied(&mut self, seen: NamespaceSeen) {
-        let NamespaceSeen { name, state, labels, .. } = seen;
+    fn namespace_applied(&mut self, known: NamespaceKnown) {
+        let NamespaceKnown { name, state, labels } = known;
+        let name = name.to_string();
         let old = self.namespaces.get(&name);
         if old.is_some_and(|old| old.state == state && old.labels == labels) {
             return;
@@ -59,7 +55,10 @@ impl Accounts {
         let first = (name.clone(), String::new());
         let inside = self.ids.range(first..).take_while(|((namespace, _), _)| *namespace == name);
         let ids: Vec<_> = inside.map(|(_, id)| *id).collect();
-        ids.into_iter().for_each(|id| self.touch(id, Lane::NewNamespace));
+        for id in ids {
+            self.wants_anew(id);
+            self.touch(id, Lane::NewNamespace);
+        }
     }
 
     pub(super) fn on_account(&mut self, feed: Feed<Account>) {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::{Accounts, Moment, SourceNews};
 use crate::contract::object::{Kind, SourceKey};
+use crate::mutants::{self, Mutant};
 use crate::plan::Want;
+use crate::reason::Reason;
 
 /// How long the news that a source is off are held at most: a ServiceAccount that cannot be written to is no reason to
 /// leave a Secret everywhere.
@@ -13,13 +15,21 @@ pub(super) const HOLD: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 pub(super) struct Gate {
-    held: BTreeMap<SourceKey, (Moment, SourceNews)>,
+    held: BTreeMap<SourceKey, Held>,
     passed: Vec<SourceNews>,
+}
+
+#[derive(Debug)]
+struct Held {
+    until: Moment,
+    news: SourceNews,
+    /// The engine has been told that its copies are leaving: none is made meanwhile, and none is deleted.
+    announced: bool,
 }
 
 impl Gate {
     pub(super) fn wake_at(&self) -> Option<Moment> {
-        self.held.values().map(|(until, _)| *until).min()
+        self.held.values().map(|held| held.until).min()
     }
 }
 
@@ -29,13 +39,14 @@ impl Accounts {
             SourceNews::Want(key, want) => {
                 let held = self.gate.held.remove(key);
                 if key.kind == Kind::Secret && matches!(want, Want::Off(_)) {
-                    let until = held.map_or_else(|| self.now.saturating_add(HOLD), |(until, _)| until);
-                    self.gate.held.insert(key.clone(), (until, news));
+                    let (until, announced) =
+                        held.map_or((self.now.saturating_add(HOLD), false), |held| (held.until, held.announced));
+                    self.gate.held.insert(key.clone(), Held { until, news, announced });
                     return;
                 }
             }
             SourceNews::Forgotten(key) => {
-                self.gate.passed.extend(self.gate.held.remove(key).map(|(_, news)| news));
+                self.gate.passed.extend(self.gate.held.remove(key).map(|held| held.news));
             }
             SourceNews::Version(..) | SourceNews::Namespace { .. } | SourceNews::Complete | SourceNews::Current(_) => {}
         }
@@ -47,11 +58,14 @@ impl Accounts {
         self.now = now;
         let keys: Vec<_> = self.gate.held.keys().cloned().collect();
         for key in keys {
-            let over = self.gate.held.get(&key).is_some_and(|(until, _)| *until <= now);
-            if (over || !self.may_be_listed(&key.name))
-                && let Some((_, news)) = self.gate.held.remove(&key)
+            let over = self.gate.held.get(&key).is_some_and(|held| held.until <= now);
+            if over || !self.may_be_listed(&key.name) {
+                self.gate.passed.extend(self.gate.held.remove(&key).map(|held| held.news));
+            } else if let Some(held) = self.gate.held.get_mut(&key).filter(|held| !held.announced)
+                && !mutants::has(Mutant::OffWithheld)
             {
-                self.gate.passed.push(news);
+                held.announced = true;
+                self.gate.passed.push(SourceNews::Want(key, Want::Leaving(Reason::Leaving)));
             }
         }
         std::mem::take(&mut self.gate.passed)

@@ -2,14 +2,20 @@
 //! away after the last, so that a restart knows, without a list, whether there is anything to look for.
 
 use super::{Accounts, Fault, Flight, Lane, Moment, Order, Reply, SERVER_LIMIT, Step};
+use crate::contract::object::Uid;
 use crate::core::{BACKOFF_CLUSTER, BACKOFF_FIRST};
 use crate::lease::{self, Lead};
+use crate::mutants::{self, Mutant};
 
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     /// Whether the note is there.
     noted: Option<bool>,
     under_way: bool,
+    /// What is under way was asked for when things stood otherwise: its result tells nothing.
+    outdated: bool,
+    /// The incarnation of the source namespace that it is in: it goes with that.
+    place: Option<Uid>,
     failures: u8,
     due: Option<Moment>,
 }
@@ -27,6 +33,19 @@ impl Memory {
 
     pub(super) fn wake_at(&self) -> Option<Moment> {
         self.due
+    }
+
+    /// Whether it is there is not known any more.
+    pub(super) fn forget(&mut self) {
+        (self.noted, self.outdated) = (None, self.under_way);
+    }
+
+    /// The source namespace is this one: with another one a note has gone.
+    pub(super) fn is_in(&mut self, place: Uid) {
+        if self.place.replace(place).is_some_and(|before| before != place) && !mutants::has(Mutant::NoteTrusted) {
+            self.forget();
+            (self.failures, self.due) = (0, None);
+        }
     }
 }
 
@@ -86,7 +105,7 @@ impl Accounts {
 
     /// From now on this process writes; the one that did before may have written the note, or taken it away.
     pub(super) fn begins_to_lead(&mut self) {
-        self.memory.noted = None;
+        self.memory.forget();
         self.touch_all(Lane::Changed);
     }
 
@@ -99,7 +118,8 @@ impl Accounts {
         let over = self.is_ready() && !self.is_asked() && !self.has_entries() && self.flights.is_empty();
         let (flight, step) = match self.memory.noted {
             None => (Flight::Recall, Step::Recall),
-            Some(false) if !self.unnoted.is_empty() => (Flight::Remember(true), Step::Remember(true)),
+            // Or it has gone, and what it tells of is there still.
+            Some(false) if self.is_to_be_noted() => (Flight::Remember(true), Step::Remember(true)),
             Some(true) if over => {
                 // From now on no entry may be written.
                 self.memory.noted = None;
@@ -107,13 +127,19 @@ impl Accounts {
             }
             Some(_) => return None,
         };
-        self.memory.under_way = true;
+        (self.memory.under_way, self.memory.outdated) = (true, false);
         Some(self.send(flight, step))
+    }
+
+    /// There is something to note, and where it is noted stands and stays.
+    fn is_to_be_noted(&self) -> bool {
+        !self.deletes_frozen && (!self.unnoted.is_empty() || (self.is_ready() && self.has_records()))
     }
 
     pub(super) fn note_done(&mut self, ordered: Option<bool>, result: Result<Reply, Fault>) {
         self.memory.under_way = false;
         match (result, ordered) {
+            (Ok(_), _) if self.memory.outdated => {}
             (Ok(Reply::Recalled(noted)), None) | (Ok(_), Some(noted)) => self.noted(noted),
             (result, _) => {
                 // Perhaps it was written all the same.

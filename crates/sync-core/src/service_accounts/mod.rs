@@ -19,6 +19,8 @@ mod memory;
 mod model_tests;
 pub mod plan;
 pub mod record;
+#[cfg(test)]
+mod recovery_tests;
 mod report;
 mod settle;
 #[cfg(test)]
@@ -39,9 +41,9 @@ use bytes::Bytes;
 use crate::contract::object::{Rv, SourceKey, Uid};
 use crate::contract::patterns::Patterns;
 use crate::contract::rules::Rules;
-use crate::core::rivals;
+use crate::core::{NamespaceNews, rivals};
 use crate::fault::Fault;
-use crate::index::feed::{Feed, Labels, Moment, NamespaceSeen};
+use crate::index::feed::{Feed, Labels, Moment};
 use crate::index::news::SourceNews;
 use crate::index::pairs::{DestId, Pair, SourceId};
 use crate::lease::{Lead, Licence};
@@ -66,7 +68,7 @@ pub enum Input {
     /// What the sources want; [`Accounts::take_news`] passes it on.
     Sources(SourceNews),
     /// The cluster's namespaces.
-    Namespace(Feed<NamespaceSeen>),
+    Namespaces(NamespaceNews),
     /// Its ServiceAccounts.
     Account(Feed<Account>),
     /// The watch of this name has failed, or works again.
@@ -202,9 +204,10 @@ pub struct Accounts {
     origin_uid: Option<Uid>,
     deletes_frozen: bool,
     asked: BTreeSet<Arc<str>>,
+    /// Off, and nothing more will be told of them.
+    forgotten: BTreeSet<Arc<str>>,
     asks: Vec<(SourceKey, bool)>,
     namespaces: BTreeMap<String, Namespace>,
-    namespaces_listed: Option<BTreeSet<String>>,
     namespaces_complete: bool,
     ids: BTreeMap<(String, String), u32>,
     entries: BTreeMap<u32, Entry>,
@@ -247,9 +250,9 @@ impl Accounts {
             origin_uid: None,
             deletes_frozen: true,
             asked: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
             asks: Vec::new(),
             namespaces: BTreeMap::new(),
-            namespaces_listed: None,
             namespaces_complete: false,
             ids: BTreeMap::new(),
             entries: BTreeMap::new(),
@@ -279,12 +282,13 @@ impl Accounts {
         self.now = now;
         match input {
             Input::Sources(news) => self.on_sources(news),
-            Input::Namespace(feed) => self.on_namespace(feed),
+            Input::Namespaces(news) => self.on_namespaces(news),
             Input::Account(feed) => self.on_account(feed),
             Input::Watch(watch, result) => self.on_watch(watch, result),
             Input::Done(id, result) => self.on_done(id, result),
             Input::Lead(lead) => self.on_lead(lead),
         }
+        self.drop_forgotten();
         self.decide_watch();
     }
 
@@ -366,7 +370,7 @@ impl Accounts {
         queue.into_iter().chain(others.into_iter().flatten()).min()
     }
 
-    /// The list and watch on ServiceAccounts and namespaces that is wanted. Another number asks for another list.
+    /// The list and watch on ServiceAccounts that is wanted. Another number asks for another list.
     pub const fn watching(&self) -> Option<u64> {
         self.watching
     }

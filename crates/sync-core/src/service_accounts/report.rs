@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Accounts, Fault};
 use crate::announce::Trouble;
 use crate::contract::object::{Kind, SourceKey};
-use crate::reason::Reason;
+use crate::reason::{Counts, Reason};
 
 /// How many places a report names.
 const PLACES: usize = 3;
@@ -70,38 +70,37 @@ impl Accounts {
     }
 
     fn of_some(&self, name: &Arc<str>) -> Option<Trouble> {
-        let mut wrong = self.entries.values().filter_map(|entry| {
+        let wrong = self.entries.values().filter_map(|entry| {
             let (why, sources) = entry.trouble.as_ref()?;
             sources.contains(name).then_some((&entry.account, why))
         });
-        let first = wrong.next()?;
-        let mut places = String::new();
-        let mut count = 1;
-        let mut before = String::new();
-        let mut tell = |(account, why): (&super::Account, &Why)| {
-            let text = why.text();
-            let separator = if places.is_empty() { "" } else { "; " };
-            let _never_fails = write!(places, "{separator}{}/{}: {}", account.namespace, account.name, why.reason());
-            // What is the same everywhere is said once.
-            if text != before {
-                let _never_fails = write!(places, ", {text}");
-            }
-            before = text;
-        };
-        tell(first);
-        for (n, place) in (1..).zip(wrong) {
+        let (mut reasons, mut firsts, mut more) = (Counts::default(), Vec::new(), Vec::new());
+        let mut count = 0;
+        for (account, why) in wrong {
             count += 1;
-            if n < PLACES {
-                tell(place);
+            let places = if reasons.add(why.reason()) { &mut firsts } else { &mut more };
+            if places.len() < PLACES {
+                places.push((account, why));
             }
         }
-        let note = format!("imagePullSecrets of {count} ServiceAccounts are not as they should be: {places}");
-        Some(Trouble { reason: first.1.reason(), note, warning: true })
+        let reason = reasons.first()?;
+        let mut note = format!("imagePullSecrets of {count} ServiceAccounts are not as they should be ({reasons}): ");
+        let mut before = String::new();
+        for (n, (account, why)) in firsts.into_iter().chain(more).take(PLACES).enumerate() {
+            let (separator, text) = (if n == 0 { "" } else { "; " }, why.text());
+            let _never_fails = write!(note, "{separator}{}/{}: {}", account.namespace, account.name, why.reason());
+            // What is the same everywhere is said once.
+            if text != before {
+                let _never_fails = write!(note, ", {text}");
+            }
+            before = text;
+        }
+        Some(Trouble { reason, reasons: reasons.reasons(), note, warning: true })
     }
 }
 
 fn of_all(fault: &Fault) -> Trouble {
     let todo = if matches!(fault, Fault::Forbidden(_)) { GRANT } else { fault.what_to_do() };
     let note = format!("it cannot be listed in imagePullSecrets of ServiceAccounts: {fault}; {todo}");
-    Trouble { reason: fault.reason(), note, warning: true }
+    Trouble::one(fault.reason(), note, true)
 }

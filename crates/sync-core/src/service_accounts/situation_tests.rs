@@ -1,7 +1,7 @@
 //! One situation each, by hand.
 
 use super::model_tests::{on, template};
-use super::stage::{OPTION, S, Stage, key, namespace};
+use super::stage::{OPTION, S, Stage, is_now, key, namespace};
 use super::tests_support::{read, stored, uid};
 use super::*;
 use crate::contract::keys;
@@ -143,8 +143,13 @@ fn nothing_moves_while_a_source_is_frozen_or_its_namespace_goes() {
     stage.want("a", Want::Off(None));
     assert!(stage.next().is_none());
     assert_eq!(stage.passed(), ["a"], "the engine knows that itself");
-    // Another incarnation of the namespace, in which the source never was.
+    // Another incarnation of the namespace, in which the source never was; the note has gone with the one before.
     stage.on(Input::Sources(SourceNews::Namespace { uid: Some(uid(8)), deletes_frozen: false }));
+    for (answer, step) in [(Reply::Recalled(false), "look for our note"), (Reply::Remembered, "note that")] {
+        let order = stage.next().unwrap();
+        assert!(order.step.to_string().starts_with(step), "{order:?}");
+        stage.on(Input::Done(order.id, Ok(answer)));
+    }
     assert!(stage.next().is_none());
     stage.want("a", Want::On(Arc::new(template("a", OPTION).desired(uid(8)))));
     stage.carry_out();
@@ -189,13 +194,13 @@ fn a_namespace_that_is_selected_no_more_keeps_them_for_most_of_the_grace() {
     stage.list();
     stage.carry_out();
     let (out, back) = (namespace(Destination::Open, &[("x", "")]), namespace(Destination::Open, &[]));
-    stage.on(Input::Namespace(Feed::Applied(out.clone())));
+    stage.on(is_now(out.clone()));
     stage.now += 19 * S;
     assert!(stage.next().is_none());
-    stage.on(Input::Namespace(Feed::Applied(back)));
+    stage.on(is_now(back));
     stage.now += 19 * S;
     assert!(stage.next().is_none(), "back in time costs nothing");
-    stage.on(Input::Namespace(Feed::Applied(out)));
+    stage.on(is_now(out));
     stage.now += 20 * S;
     assert_eq!(stage.machine.wake_at(), Some(stage.now));
     stage.fail(Fault::Rejected("policy".into()));
@@ -208,11 +213,11 @@ fn a_namespace_that_is_selected_no_more_keeps_them_for_most_of_the_grace() {
 #[test]
 fn a_namespace_that_opts_out_loses_them_at_once_and_one_that_ends_is_left_alone() {
     let mut stage = Stage::listed();
-    stage.on(Input::Namespace(Feed::Applied(namespace(Destination::Leaving, &[]))));
+    stage.on(is_now(namespace(Destination::Leaving, &[])));
     stage.want("a", Want::Off(None));
     assert!(stage.next().is_none());
     let mut stage = Stage::listed();
-    stage.on(Input::Namespace(Feed::Applied(namespace(Destination::Excluded, &[]))));
+    stage.on(is_now(namespace(Destination::Excluded, &[])));
     stage.carry_out();
     assert_eq!(stage.names(), ["theirs"]);
 }
@@ -258,7 +263,7 @@ fn what_fails_at_one_place_is_said() {
     let said = stage.said("a").unwrap();
     assert_eq!(
         said,
-        "Rejected: imagePullSecrets of 1 ServiceAccounts are not as they should be: app/default: Rejected, rejected: quota"
+        "Rejected: imagePullSecrets of 1 ServiceAccounts are not as they should be (1 Rejected): app/default: Rejected, rejected: quota"
     );
     stage.now += S;
     stage.carry_out();

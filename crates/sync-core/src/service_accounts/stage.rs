@@ -7,7 +7,9 @@ use super::tests_support::{PREFIX, patched, read, stored, uid};
 use super::*;
 use crate::contract::keys;
 use crate::contract::object::Kind;
+use crate::core::NamespaceKnown;
 use crate::plan::Want;
+use crate::reason::Reason;
 
 pub(super) const OPTION: &[(&str, &str)] = &[(keys::IMAGE_PULL_SECRET, "default")];
 pub(super) const S: Duration = Duration::from_secs(1);
@@ -23,9 +25,14 @@ pub(super) fn key(name: &str) -> SourceKey {
     SourceKey { kind: Kind::Secret, name: name.into() }
 }
 
-pub(super) fn namespace(state: Destination, labels: &[(&str, &str)]) -> NamespaceSeen {
+pub(super) fn namespace(state: Destination, labels: &[(&str, &str)]) -> NamespaceKnown {
     let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    NamespaceSeen { name: "app".into(), uid: uid(2), rv: Rv(1), state, labels }
+    NamespaceKnown { name: "app".into(), state, labels }
+}
+
+/// It is so from now on.
+pub(super) fn is_now(namespace: NamespaceKnown) -> Input {
+    Input::Namespaces(NamespaceNews::One(namespace))
 }
 
 impl Stage {
@@ -60,9 +67,7 @@ impl Stage {
 
     pub(super) fn list(&mut self) {
         assert!(self.machine.watching().is_some(), "nothing asks for a list");
-        self.on(Input::Namespace(Feed::Init));
-        self.on(Input::Namespace(Feed::Listed(namespace(Destination::Open, &[]))));
-        self.on(Input::Namespace(Feed::InitDone(Rv(self.version))));
+        self.on(Input::Namespaces(NamespaceNews::All(vec![namespace(Destination::Open, &[])])));
         self.on(Input::Account(Feed::Init));
         self.on(Input::Account(Feed::Listed(read(&self.account))));
         self.on(Input::Account(Feed::InitDone(Rv(self.version))));
@@ -113,11 +118,15 @@ impl Stage {
         Record::parse(PREFIX, read(&self.account).added.as_deref().unwrap_or_default()).get(name).is_some()
     }
 
+    /// What the engine is told of; but for that something leaves, which it is told first.
     pub(super) fn passed(&mut self) -> Vec<String> {
         let news = self.machine.take_news(self.now);
-        news.into_iter()
-            .filter_map(|news| if let SourceNews::Want(key, _) = news { Some(key.name.to_string()) } else { None })
-            .collect()
+        let wants = news.into_iter().filter_map(|news| match news {
+            SourceNews::Want(_, Want::Leaving(Reason::Leaving)) => None,
+            SourceNews::Want(key, _) => Some(key.name.to_string()),
+            _ => None,
+        });
+        wants.collect()
     }
 
     pub(super) fn said(&mut self, name: &str) -> Option<String> {

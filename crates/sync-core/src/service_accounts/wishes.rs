@@ -12,6 +12,7 @@ use crate::contract::object::{Kind, SourceKey};
 use crate::contract::options::{OnDelete, Options};
 use crate::contract::patterns::Patterns;
 use crate::index::news::SourceNews;
+use crate::mutants::{self, Mutant};
 use crate::plan::{Destination, Want};
 
 /// An entry that is not selected any more goes so long before the end of the grace, for the Secret goes then.
@@ -58,9 +59,18 @@ impl Accounts {
                 let lane = if matches!(standing, Standing::Off(_)) { Lane::Removed } else { Lane::Changed };
                 self.stands(&key.name, Some(standing), lane);
             }
-            SourceNews::Forgotten(key) if key.kind == Kind::Secret => self.stands(&key.name, None, Lane::Removed),
+            SourceNews::Forgotten(key) if key.kind == Kind::Secret => {
+                if mutants::has(Mutant::AskedAgain) {
+                    self.stands(&key.name, None, Lane::Removed);
+                } else {
+                    self.forgotten.insert(Arc::clone(&key.name));
+                }
+            }
             SourceNews::Namespace { uid, deletes_frozen } => {
                 (self.origin_uid, self.deletes_frozen) = (*uid, *deletes_frozen);
+                if let Some(uid) = *uid {
+                    self.memory.is_in(uid);
+                }
                 self.touch_all(Lane::Changed);
             }
             SourceNews::Complete => {
@@ -80,6 +90,7 @@ impl Accounts {
 
     fn stands(&mut self, name: &Arc<str>, standing: Option<Standing>, lane: Lane) {
         self.asked.remove(name);
+        self.forgotten.remove(name);
         let asks = |standing: Option<&Standing>| standing.is_some_and(|standing| standing.patterns().is_some());
         let mut matters = asks(standing.as_ref());
         let before = match standing {
@@ -93,11 +104,23 @@ impl Accounts {
         } else if !self.entries.values().any(|entry| entry.record.get(name).is_some()) {
             return;
         }
-        for entry in self.entries.values_mut() {
-            entry.mutated = false;
-            (entry.writes, entry.contests) = (Vec::new(), 0);
-        }
+        let ids: Vec<_> = self.entries.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.wants_anew(id));
         self.touch_all(lane);
+    }
+
+    /// Something else may be wanted of this ServiceAccount: what was written before is no sign of a war.
+    pub(super) fn wants_anew(&mut self, id: u32) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            (entry.mutated, entry.writes, entry.contests) = (false, Vec::new(), 0);
+        }
+    }
+
+    /// Nothing more will be told of these sources: they are forgotten here with their last entry.
+    pub(super) fn drop_forgotten(&mut self) {
+        let listed = |name: &Arc<str>| self.entries.values().any(|entry| entry.record.get(name).is_some());
+        let over: Vec<_> = self.forgotten.iter().filter(|name| !listed(name)).cloned().collect();
+        over.iter().for_each(|name| self.stands(name, None, Lane::Removed));
     }
 
     /// Which ServiceAccounts are kept in memory: all that were asked for since the watch began, so that a source that
@@ -185,16 +208,17 @@ impl Accounts {
         mark: &Mark,
         since: Option<Moment>,
     ) -> (Wish, Option<Moment>) {
+        // Opted out is an explicit `no`, whatever the source says.
+        let opted_out = !self.is_open(namespace);
+        if opted_out && !mutants::has(Mutant::EntriesOutlast) {
+            return (self.remove_entry(mark, None), None);
+        }
         let options = match standing {
             Standing::Kept => return (Wish::Keep, None),
             Standing::Off(how) => return (self.remove_entry(mark, *how), None),
             Standing::On(options, _) if self.is_chosen(namespace, name, options) => return (Wish::Keep, None),
             Standing::On(options, _) => options,
         };
-        if !self.is_open(namespace) {
-            // Opted out, which is an explicit `no`.
-            return (self.remove_entry(mark, None), None);
-        }
         let grace = self.rules.delete_grace;
         let until = since.unwrap_or_else(|| self.now.saturating_add(grace - AHEAD.min(grace / 3)));
         if self.now < until {
@@ -224,7 +248,12 @@ impl Accounts {
 
     /// Whether any entry of ours is recorded anywhere, or may be.
     pub(super) fn has_entries(&self) -> bool {
-        self.entries.values().any(|entry| entry.doubt.is_some() || !entry.record.has_none())
+        self.has_records() || self.entries.values().any(|entry| entry.doubt.is_some())
+    }
+
+    /// Whether any entry of ours is recorded anywhere.
+    pub(super) fn has_records(&self) -> bool {
+        self.entries.values().any(|entry| !entry.record.has_none())
     }
 
     /// Reads the record of an account.

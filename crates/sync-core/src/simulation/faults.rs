@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::Method;
 use tokio::time::Instant;
 
+use super::accounts;
 use super::api::Request;
 use super::stage::{NAMES, Scene};
 
@@ -18,6 +19,7 @@ pub(super) enum Watched {
     Secrets,
     ConfigMaps,
     Namespaces,
+    Accounts,
     /// All of a kind and name that are not ours.
     Name(&'static str, &'static str),
 }
@@ -29,6 +31,7 @@ impl Watched {
             Self::SourceSecrets | Self::Secrets => "secrets",
             Self::SourceConfigMaps | Self::ConfigMaps => "configmaps",
             Self::SourceNamespace | Self::Namespaces => "namespaces",
+            Self::Accounts => accounts::PLURAL,
             Self::Name(plural, _) => plural,
         }
     }
@@ -56,6 +59,7 @@ impl Slot {
             }
             ("namespaces", _, false) => Watched::SourceNamespace,
             ("namespaces", _, true) => Watched::Namespaces,
+            (accounts::PLURAL, true, true) => Watched::Accounts,
             _ => return None,
         };
         Some(Self { cluster, what })

@@ -10,7 +10,9 @@ use http::Method;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::accounts::{self, NOTE};
 use super::api::{Id, Object, Request, meta, version};
+use super::entries;
 use super::faults::{Slot, Watched};
 use super::known::{Known, id_of};
 use super::stage::{OPERATOR, Scene};
@@ -20,6 +22,8 @@ use crate::contract::rules::Role;
 
 /// Between two Events on one source.
 const EVENT_PAUSE: Duration = Duration::from_secs(10);
+/// Entries are written so many at once.
+const ENTRIES: usize = 8;
 /// After so many attempts to resume a watch that a server refuses there may be a list.
 const ATTEMPTS: u32 = 5;
 
@@ -122,7 +126,8 @@ impl Judge {
             listing.attempts += 1;
             let in_vain = listing.refused && listing.attempts > ATTEMPTS;
             // A watch on a name ends with what is in the way, and the next one is another.
-            let is_new = matches!(slot.what, Watched::Name(..));
+            // One on ServiceAccounts ends when no source asks for it, and is another for other names.
+            let is_new = matches!(slot.what, Watched::Name(..) | Watched::Accounts);
             if !is_new && request.is_list() && listing.enough && !in_vain {
                 return Err(format!("promise 4: {slot:?} is listed again for nothing"));
             }
@@ -132,6 +137,9 @@ impl Judge {
             return self.may_post(cluster, request);
         }
         let Some(id) = request.id() else { return Ok(()) };
+        if id.name == NOTE {
+            return self.may_note(cluster, request, &id);
+        }
         if request.is_write() {
             self.may_write(cluster, request, &id, truth)?;
         } else if !self.scene.is_destination(cluster, &id.namespace) {
@@ -143,13 +151,26 @@ impl Judge {
         Ok(())
     }
 
+    /// The one object of the source namespace that an agent writes: its own.
+    fn may_note(&self, cluster: usize, request: &Request, id: &Id) -> Result<(), String> {
+        let is_own = (cluster, id.plural, &*id.namespace, self.scene.role) == (0, "configmaps", OPERATOR, Role::Agent);
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let fine = body["data"].as_object().is_some_and(|data| data.keys().all(|key| key == "pull-secrets"));
+        if request.method == Method::GET || (is_own && request.apply && fine) {
+            return Ok(());
+        }
+        Err(format!("promise 7: what is no note of ours: {} {}", request.method, request.path))
+    }
+
     /// Promise 9, and that a pair is in flight once.
     fn is_modest(&self, cluster: usize, id: &Id) -> Result<(), String> {
-        let here: Vec<_> = self.under_way.values().filter(|other| other.cluster == cluster).collect();
+        let is_entry = |id: &Id| id.plural == accounts::PLURAL;
+        let here = self.under_way.values().filter(|other| other.cluster == cluster);
+        let here: Vec<_> = here.filter(|other| is_entry(&other.id) == is_entry(id)).collect();
         if here.iter().any(|other| other.id == *id) {
             return Err(format!("promise 4: {id:?} is asked for while another request for it is under way"));
         }
-        let slots = self.scene.max_in_flight;
+        let slots = if is_entry(id) { ENTRIES } else { self.scene.max_in_flight };
         let same = here.iter().filter(|other| other.id.namespace == id.namespace).count();
         if here.len() >= slots || (self.scene.role == Role::Agent && same >= (slots / 8).max(1)) {
             return Err(format!("promise 5: too much is under way at once as {id:?} is asked for"));
@@ -186,7 +207,11 @@ impl Judge {
         if id.plural == "namespaces" || !self.scene.is_destination(cluster, &id.namespace) {
             return Err(what("promise 7: where we write nothing".to_owned()));
         }
-        let own = if id.plural == "secrets" { Watched::Secrets } else { Watched::ConfigMaps };
+        let own = match id.plural {
+            "secrets" => Watched::Secrets,
+            accounts::PLURAL => Watched::Accounts,
+            _ => Watched::ConfigMaps,
+        };
         let complete = [Watched::SourceSecrets, Watched::SourceConfigMaps, Watched::SourceNamespace]
             .into_iter()
             .all(|what| self.has_listed(0, what))
@@ -194,6 +219,9 @@ impl Judge {
             && (self.scene.role == Role::Master || self.has_listed(cluster, Watched::Namespaces));
         if !complete {
             return Err(what("promise 2: before all lists have come".to_owned()));
+        }
+        if write.deed == Deed::List {
+            return entries::is_right(&self.scene, &self.known, request, id, truth).map_err(what);
         }
         write.is_right(&self.known).map_err(what)
     }
@@ -209,7 +237,7 @@ impl Judge {
         if let Some(slot) = Slot::of(cluster, request) {
             return self.of_list(slot, request, code, body);
         }
-        let Some(id) = request.id().filter(|id| id.plural != "events") else { return };
+        let Some(id) = request.id().filter(|id| id.plural != "events" && id.name != NOTE) else { return };
         let is_read = request.method == Method::GET;
         let found = (200..300).contains(&code);
         let missing = code == 404 && body["details"]["name"] == id.name && body["details"]["kind"] == id.plural;
@@ -253,11 +281,14 @@ impl Judge {
     pub(super) fn arrived(&self, number: Option<u64>, arrival: &Arrival<'_>) -> Result<(), String> {
         let Arrival { request, id, before: Some(before), after, code, changed } = arrival else { return Ok(()) };
         let deed = Deed::of(request);
+        if deed == Deed::Note {
+            return Ok(());
+        }
         let theirs = |object: &Object| meta(object, "labels", THEIRS).is_some();
         if *changed && theirs(before) && after.is_some_and(|after| !theirs(after)) {
             return Err(format!("promise 1: {deed:?} {id:?} takes away what somebody else has put there: {before}"));
         }
-        if *changed && deed != Deed::Adopt && !self.scene.is_marked(id, before) {
+        if *changed && !matches!(deed, Deed::Adopt | Deed::List) && !self.scene.is_marked(id, before) {
             return Err(format!("promise 1: {deed:?} {id:?}, which is not ours: {before}"));
         }
         let sent = number.and_then(|number| self.under_way.get(&number));

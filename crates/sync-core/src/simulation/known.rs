@@ -118,7 +118,9 @@ impl Known {
             Watched::SourceSecrets | Watched::SourceConfigMaps => self.source(id, Some(object)),
             Watched::SourceNamespace => self.operator.tell(Some(Namespace::of(object))),
             Watched::Namespaces => self.place(slot.cluster, &id.name, Some(Namespace::of(object))),
-            Watched::Secrets | Watched::ConfigMaps => self.knows(slot.cluster, id, version(object)),
+            Watched::Secrets | Watched::ConfigMaps | Watched::Accounts => {
+                self.knows(slot.cluster, id, version(object));
+            }
             // It follows what was looked at, and shows more.
             Watched::Name(..) => {
                 if let Some(known) = self.looked.get_mut(&(slot.cluster, id.clone())) {
@@ -135,7 +137,9 @@ impl Known {
             Watched::SourceNamespace => self.operator.tell(None),
             Watched::Namespaces => self.place(slot.cluster, &id.name, None),
             // What lost its label may stand there still, so that no version is known.
-            Watched::Secrets | Watched::ConfigMaps => drop(self.objects.remove(&(slot.cluster, id.clone()))),
+            Watched::Secrets | Watched::ConfigMaps | Watched::Accounts => {
+                self.objects.remove(&(slot.cluster, id.clone()));
+            }
             Watched::Name(..) => drop(self.looked.remove(&(slot.cluster, id.clone()))),
         }
     }
@@ -150,7 +154,7 @@ impl Known {
                 let here = self.looked.keys().filter(|(cluster, id)| *cluster == slot.cluster && id.name == name);
                 here.map(|(_, id)| id.clone()).collect()
             }
-            Watched::Secrets | Watched::ConfigMaps => {
+            Watched::Secrets | Watched::ConfigMaps | Watched::Accounts => {
                 let here = self.objects.keys().filter(|(cluster, _)| *cluster == slot.cluster);
                 here.map(|(_, id)| id.clone()).collect()
             }

@@ -13,13 +13,16 @@
 //! | [`users`], [`schedule`] | what happens, and when |
 //! | [`judge`], [`known`], [`told`], [`verdict`] | each request, by what the process has been told |
 //! | [`oracle`], [`wishes`] | the world in the end, from the users' objects alone |
+//! | [`accounts`], [`entries`] | ServiceAccounts: people and who wrote what; judge and oracle of our entries |
 //! | [`run`], [`seeds`], [`shrink`] | one run, many, and the shortest that fails |
 //! | [`leaders`] | several processes and one Lease, by themselves |
 //!
 //! `SIM_SEED=n` runs one seed, `SIM_SEEDS=n` so many.
 
+mod accounts;
 mod api;
 mod conformance_tests;
+mod entries;
 mod faults;
 mod judge;
 mod known;

@@ -11,7 +11,7 @@ const SEEDS: u64 = 3000;
 
 /// The mutants, each with the first seed that tells: where to look first, so that the test is quick. If what happens in
 /// a seed has changed since, all are tried.
-const MUTANTS: [(Mutant, u64); 20] = [
+const MUTANTS: [(Mutant, u64); 25] = [
     (Mutant::OnTheWire(Sabotage::UnguardedUpdate), 63),
     (Mutant::OnTheWire(Sabotage::UnguardedReplace), 53),
     (Mutant::OnTheWire(Sabotage::UnguardedDelete), 192),
@@ -32,6 +32,11 @@ const MUTANTS: [(Mutant, u64); 20] = [
     (Mutant::AdditionsIgnored, 0),
     (Mutant::RetryDropped, 4),
     (Mutant::IncarnationIgnored, 41),
+    (Mutant::OnTheWire(Sabotage::UnguardedEntries), 0),
+    (Mutant::NoteTrusted, 0),
+    (Mutant::AskedAgain, 0),
+    (Mutant::OffWithheld, 0),
+    (Mutant::EntriesOutlast, 0),
 ];
 
 #[test]

@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
+use super::accounts;
 use super::api::{Answer, Id, Request, status};
 use super::faults::{Boundary, Fate, Slot};
 use super::judge::Arrival;
@@ -162,6 +163,10 @@ impl Call {
             let arrival = Arrival { request, id, before: before.as_ref(), after: after.as_ref(), code, changed };
             let judgement = state.judge.arrived(number, &arrival);
             state.judged(judgement);
+            if let (accounts::PLURAL, Some(before), Some(after)) = (id.plural, &before, &after) {
+                let judgement = state.ledger.wrote(id, before, after);
+                state.judged(judgement);
+            }
         }
         if *process == state.process && state.faults.kills(request, Boundary::Done) {
             kill(state);

@@ -2,6 +2,7 @@
 //! and what users did to copies by hand.
 
 use super::api::{Id, Object, is_terminating, meta, uid};
+use super::entries;
 use super::stage::{FIRST_UID, NAMES, OPERATOR, State};
 use super::wishes::{Wish, differs, is_from_master, may_adopt, needs_recreate, selects, was_adopted, wish};
 use crate::contract::rules::Role;
@@ -28,6 +29,9 @@ pub(super) enum Look<'a> {
 pub(super) fn check(state: &State, look: Look<'_>) -> Result<Vec<Found>, String> {
     let operator = state.get(0, &Id::namespace(OPERATOR)).filter(|operator| !is_terminating(operator));
     let Some(operator) = operator else { return Ok(Vec::new()) };
+    if look == Look::AtRest {
+        entries::check(state, operator)?;
+    }
     state.scene.destinations().map(|cluster| check_cluster(state, cluster, operator, look)).collect()
 }
 

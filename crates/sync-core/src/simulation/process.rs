@@ -1,4 +1,5 @@
-//! One of our processes, the real thing: a source feed and an engine for each cluster that copies belong in.
+//! One of our processes, the real thing: a source feed and an engine for each cluster that copies belong in; an agent's
+//! entries of ServiceAccounts between them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,8 @@ use crate::contract::object::Uid;
 use crate::contract::rules::{Role, Rules};
 use crate::contract::strip::StripList;
 use crate::core::Scope;
-use crate::engine::{self, EngineConfig, EngineState};
+use crate::engine::{self, EngineConfig, EngineState, Inquiries};
+use crate::entries::{self, EntriesConfig};
 use crate::index::feed::Labels;
 use crate::leadership::Leading;
 use crate::ops::metrics::Metrics;
@@ -25,6 +27,7 @@ pub(super) struct Process {
     /// It is the present one while the stage says so.
     pub(super) number: u64,
     shutdown: Shutdown,
+    /// And an agent's entries.
     engines: Vec<JoinHandle<()>>,
     labelled: Vec<watch::Sender<Labels>>,
     /// How each cluster says it is doing.
@@ -62,6 +65,7 @@ impl Process {
         };
         let feed = SourceFeed::start(config, connection(stage, process, 0), shutdown.clone());
         let (mut engines, mut states, mut labelled) = (Vec::new(), Vec::new(), Vec::new());
+        let mut entries = None;
         for cluster in scene.destinations() {
             let scope = match scene.role {
                 Role::Agent => Scope::Namespaces,
@@ -80,16 +84,25 @@ impl Process {
             };
             let (sender, state) = watch::channel(EngineState::default());
             let connection = connection(stage, process, cluster);
-            engines.push(tokio::spawn(engine::run(
-                config,
-                connection,
-                feed.subscribe(),
-                sender,
-                engine::Inquiries::new().1,
-                shutdown.clone(),
-            )));
+            let (inquiries, desk) = Inquiries::new();
+            let mut sources = feed.subscribe();
+            if scene.role == Role::Agent {
+                let (news, passed) = sources.behind();
+                let config = EntriesConfig {
+                    rules: Arc::clone(&rules),
+                    leading: leading.clone(),
+                    metrics: Metrics::default(),
+                    inquiries,
+                    seed: config.seed,
+                };
+                let subscription = std::mem::replace(&mut sources, passed);
+                entries =
+                    Some(tokio::spawn(entries::run(config, connection.clone(), subscription, news, shutdown.clone())));
+            }
+            engines.push(tokio::spawn(engine::run(config, connection, sources, sender, desk, shutdown.clone())));
             states.push((cluster, state));
         }
+        engines.extend(entries);
         Self { number: process, shutdown, engines, states, labelled }
     }
 

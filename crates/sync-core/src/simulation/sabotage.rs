@@ -26,6 +26,8 @@ pub(crate) enum Sabotage {
     DeleteByUid,
     /// Adoptions and releases are not guarded by a version.
     UnguardedPatch,
+    /// Entries of ServiceAccounts are written to whatever list is there.
+    UnguardedEntries,
     /// A master does not switch off what it deletes.
     NotSwitchedOff,
     /// A vanished source is not confirmed to be gone.
@@ -64,6 +66,7 @@ pub(super) fn request(request: &mut Request) {
             }
             body["metadata"]["resourceVersion"] = Value::Null;
         }
+        Deed::List if has(Sabotage::UnguardedEntries) => drop_tests(&mut body),
         Deed::Update if has(Sabotage::UnguardedUpdate) => drop_tests(&mut body),
         Deed::Adopt | Deed::Release if has(Sabotage::UnguardedPatch) => drop_tests(&mut body),
         Deed::Delete if has(Sabotage::UnguardedDelete) => body["preconditions"] = Value::Null,
@@ -118,7 +121,11 @@ pub(super) fn is_deaf(slot: Slot, kind: &str, object: &Value) -> bool {
     match slot.what {
         Watched::Secrets | Watched::ConfigMaps => kind == "DELETED" && has(Sabotage::DeafToDeletions),
         Watched::Namespaces => (kind == "DELETED" || is_terminating(object)) && has(Sabotage::DeafToNamespaces),
-        Watched::SourceSecrets | Watched::SourceConfigMaps | Watched::SourceNamespace | Watched::Name(..) => false,
+        Watched::SourceSecrets
+        | Watched::SourceConfigMaps
+        | Watched::SourceNamespace
+        | Watched::Accounts
+        | Watched::Name(..) => false,
     }
 }
 

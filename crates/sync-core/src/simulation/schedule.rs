@@ -4,10 +4,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::accounts::{self, Account};
 use super::faults::{Boundary, Class, Closed, Cut, Fate, Slot, Watched};
 use super::stage::{NAMES, OPERATOR, Scene};
 use super::users::{Namespace, Replica, Source, Switch, User};
-use super::wishes::OPTIONS;
+use super::wishes::{OPTIONS, PULL_TYPE, PULLS};
 use crate::contract::rules::Role;
 use crate::rng::Rng;
 
@@ -76,6 +77,8 @@ struct Dice {
     places: usize,
     /// One of so many sources has any one option.
     plainness: usize,
+    /// Sources are to be listed in ServiceAccounts.
+    pulls: bool,
 }
 
 impl Schedule {
@@ -83,7 +86,8 @@ impl Schedule {
         let mut rng = Rng::new(seed);
         let role = if rng.below(3) == 0 { Role::Master } else { Role::Agent };
         let clusters = if role == Role::Master { 2 + usize::try_from(rng.below(2)).unwrap() } else { 1 };
-        let mut dice = Dice { rng, role, clusters, names: 1, places: 1, plainness: 4 };
+        let mut dice =
+            Dice { rng, role, clusters, names: 1, places: 1, plainness: 4, pulls: Rng::new(!seed).below(3) == 0 };
         (dice.names, dice.places) = (dice.of(&[1, 1, 2, 3]), dice.of(&[1, 1, 2, 4]));
         dice.plainness = dice.of(&[3, 8, 1000]);
         let millis = Duration::from_millis;
@@ -93,6 +97,7 @@ impl Schedule {
             clusters,
             allow_adopt: dice.one_in(2),
             take_over: dice.one_in(2),
+            pulls: dice.pulls,
             max_in_flight: dice.of(&[1, 4, 16]),
             latency: dice.of(&[millis(3), millis(3), millis(80), millis(1500)]),
             lag: dice.of(&[millis(0), millis(20), millis(20), millis(4000)]),
@@ -145,7 +150,7 @@ impl Dice {
     }
 
     fn plural(&mut self) -> &'static str {
-        PLURALS[usize::from(self.one_in(3))]
+        PLURALS[usize::from(self.one_in(if self.pulls { 6 } else { 3 }))]
     }
 
     /// The first sources and namespaces, and most of the source namespaces.
@@ -212,18 +217,18 @@ impl Dice {
                     acts.push((Duration::from_millis(self.rng.below(1000)), act));
                 }
             }
-            // Longer than it takes until a source that changes all the time is written.
-            acts.push((Duration::from_secs(15), Act::Check(cluster, place)));
+                acts.push((Duration::from_secs(15), Act::Check(cluster, place)));
         }
     }
 
     fn slot(&mut self) -> Slot {
         let source = [Watched::SourceSecrets, Watched::SourceConfigMaps, Watched::SourceNamespace];
-        let copies = [Watched::Secrets, Watched::ConfigMaps, Watched::Namespaces];
+        let copies = [Watched::Secrets, Watched::ConfigMaps, Watched::Namespaces, Watched::Accounts];
+        let copies = &copies[..3 + usize::from(self.pulls && self.role == Role::Agent)];
         if self.one_in(2) {
             Slot { cluster: 0, what: self.of(&source) }
         } else {
-            Slot { cluster: self.destination(), what: self.of(&copies) }
+            Slot { cluster: self.destination(), what: self.of(copies) }
         }
     }
 
@@ -288,9 +293,9 @@ impl Dice {
 
     /// Few sources have any.
     fn options(&mut self) -> Vec<(&'static str, &'static str)> {
-        let mut options = Vec::new();
-        for (key, values) in OPTIONS {
-            if self.one_in(self.plainness) {
+        let (mut options, pulls) = (Vec::new(), self.pulls);
+        for (key, values) in OPTIONS.into_iter().filter(|(key, _)| pulls || *key != PULLS) {
+            if self.one_in(if key == PULLS { 2 } else { self.plainness }) {
                 // What cannot be understood is rare: it hides everything else.
                 let good: Vec<_> = values.iter().filter(|(_, good)| *good).collect();
                 let value =
@@ -302,6 +307,9 @@ impl Dice {
     }
 
     fn kind_of_secret(&mut self) -> &'static str {
+        if self.pulls && !self.one_in(8) {
+            return PULL_TYPE;
+        }
         self.of(&["Opaque", "Opaque", "Opaque", "example.com/one", "example.com/two", "helm.sh/release.v1"])
     }
 
@@ -326,7 +334,24 @@ impl Dice {
         User::Source(plural, name, act)
     }
 
+    fn account(&mut self) -> User {
+        let name = if self.one_in(12) { "other" } else { NAMES[self.below(self.names)] };
+        let act = match self.below(12) {
+            0 => Account::Delete,
+            1..4 => Account::Create(self.one_in(2)),
+            4 | 5 => Account::List(name, self.one_in(2)),
+            6..8 => Account::Unlist(name),
+            8 => Account::TurnAround,
+            9 => Account::DropRecord,
+            _ => Account::Note(self.of(&["a", "b"])),
+        };
+        User::Account(self.place(), accounts::NAMES[usize::from(self.one_in(3))], act)
+    }
+
     fn user(&mut self) -> Act {
+        if self.pulls && self.role == Role::Agent && self.one_in(4) {
+            return Act::User(self.account());
+        }
         let user = match self.below(20) {
             0..10 => self.source(),
             10 if self.one_in(4) => {

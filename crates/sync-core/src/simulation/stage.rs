@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use super::accounts::Ledger;
 use super::api::{Id, Object, Server, meta};
 use super::faults::Faults;
 use super::judge::Judge;
@@ -34,6 +35,8 @@ pub(super) struct Scene {
     pub(super) allow_adopt: bool,
     /// `--take-over` of the first source namespace there is.
     pub(super) take_over: bool,
+    /// There are ServiceAccounts, and sources that are to be listed there.
+    pub(super) pulls: bool,
     /// Longest way of a request, and of an answer.
     pub(super) latency: Duration,
     /// How much watches are behind at most, each event by itself.
@@ -98,6 +101,7 @@ pub(super) struct State {
     pub(super) servers: Vec<Server>,
     pub(super) faults: Faults,
     pub(super) judge: Judge,
+    pub(super) ledger: Ledger,
     /// The label `env` of each RemoteCluster.
     pub(super) labels: Vec<&'static str>,
     /// Which process runs: one that was killed is heard no more, and hears nothing.
@@ -167,6 +171,7 @@ impl Stage {
             servers: (1..).take(scene.clusters).map(Server::new).collect(),
             faults: Faults::default(),
             judge: Judge::new(scene, &labels),
+            ledger: Ledger::default(),
             labels,
             process: 0,
             counts: Counts::default(),

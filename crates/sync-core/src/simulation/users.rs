@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use super::accounts::{self, Account, equip};
 use super::api::{Id, is_terminating, meta};
 use super::stage::{OPERATOR, Stage, State};
 use super::wishes::OPTIONS;
@@ -88,6 +89,7 @@ pub(super) enum User {
     Source(&'static str, &'static str, Source),
     Namespace(usize, &'static str, Namespace),
     Replica(usize, &'static str, &'static str, &'static str, Replica),
+    Account(&'static str, &'static str, Account),
 }
 
 fn put_all(object: &mut Value, map: &str, pairs: &[(&'static str, &'static str)]) {
@@ -135,6 +137,7 @@ impl User {
         let ended = stage.change(|state| {
             state.note(|| format!("user: {self:?}"));
             match self {
+                Self::Account(place, name, act) => act.act(state, &Id::new(accounts::PLURAL, place, name)),
                 Self::Source(plural, name, act) => on_source(state, &Id::new(plural, OPERATOR, name), act),
                 Self::Namespace(cluster, name, act) => return on_namespace(state, *cluster, name, *act),
                 Self::Replica(cluster, plural, namespace, name, act) => {
@@ -145,6 +148,11 @@ impl User {
         });
         if let Some((cluster, name)) = ended {
             tokio::spawn(terminate(stage.clone(), cluster, name));
+        }
+        if let Self::Namespace(0, name, Namespace::Create) = self
+            && stage.lock().scene.pulls
+        {
+            tokio::spawn(equip(stage.clone(), (*name).to_owned()));
         }
     }
 }

@@ -4,6 +4,7 @@ use http::Method;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::accounts;
 use super::api::{Id, Object, Request, meta, uid, version};
 use super::known::{Known, View};
 use super::stage::{FIRST_UID, GRACE, Scene};
@@ -19,11 +20,17 @@ pub(super) enum Deed {
     SwitchOff,
     Release,
     Delete,
+    /// Of entries of a ServiceAccount.
+    List,
+    /// What the agent notes for itself.
+    Note,
 }
 
 impl Deed {
     pub(super) fn of(request: &Request) -> Self {
         match request.method {
+            _ if request.target.as_ref().is_some_and(|target| target.plural == accounts::PLURAL) => return Self::List,
+            Method::PATCH if request.apply => return Self::Note,
             Method::PATCH => {}
             Method::PUT => return Self::Update,
             Method::DELETE => return Self::Delete,
@@ -46,7 +53,7 @@ impl Deed {
 }
 
 /// Whether a request's guards let it through.
-fn hits(request: &Request, object: &Object) -> bool {
+pub(super) fn hits(request: &Request, object: &Object) -> bool {
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     if matches!(request.method, Method::DELETE | Method::PUT) {
         let guards = if request.method == Method::PUT { &body["metadata"] } else { &body["preconditions"] };

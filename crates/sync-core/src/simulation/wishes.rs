@@ -27,8 +27,13 @@ fn option<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
     meta(object, "annotations", &format!("mw-sync.io/{key}"))
 }
 
+/// The option that asks for entries of ServiceAccounts.
+pub(super) const PULLS: &str = "image-pull-secret";
+/// The type of Secrets that can ask so.
+pub(super) const PULL_TYPE: &str = "kubernetes.io/dockerconfigjson";
+
 /// The options that users give their sources here, with whether they can be understood.
-pub(super) const OPTIONS: [(&str, &[(&str, bool)]); 7] = [
+pub(super) const OPTIONS: [(&str, &[(&str, bool)]); 8] = [
     ("on-delete", &[("retain", true), ("delete", true), ("maybe", false)]),
     ("on-conflict", &[("adopt", true), ("adopt-equal", true), ("refuse", true), ("seize", false)]),
     ("namespaces", &[("n0", true), ("!n1", true), ("n*,!n0", true), ("n0,,", false)]),
@@ -36,12 +41,15 @@ pub(super) const OPTIONS: [(&str, &[(&str, bool)]); 7] = [
     ("clusters", &[("cluster-1", true), ("!cluster-1", true), ("", false)]),
     ("cluster-selector", &[("env=a", true), ("env!=a", true)]),
     ("copy-annotations", &[("note", true), ("mw-sync", false)]),
+    (PULLS, &[("default", true), ("*", true), ("*,!default", true), ("default,,", false)]),
 ];
 
 fn cannot_be_understood(object: &Value) -> bool {
-    OPTIONS.iter().any(|(key, values)| {
-        option(object, key).is_some_and(|value| values.iter().any(|(known, good)| *known == value && !good))
-    })
+    let cannot_pull = option(object, PULLS).is_some() && object["type"] != PULL_TYPE;
+    cannot_pull
+        || OPTIONS.iter().any(|(key, values)| {
+            option(object, key).is_some_and(|value| values.iter().any(|(known, good)| *known == value && !good))
+        })
 }
 
 pub(super) fn wish(scene: &Scene, id: &Id, object: &Value) -> Wish {
@@ -87,6 +95,16 @@ pub(super) fn selects(scene: &Scene, source: &Value, cluster: usize, namespace: 
         _ => true,
     };
     by_name && by_label
+}
+
+/// Whether a source asks for an entry in ServiceAccounts of this name.
+pub(super) fn asks(source: &Value, account: &str) -> bool {
+    match option(source, PULLS) {
+        Some("default") => account == "default",
+        Some("*") => true,
+        Some("*,!default") => account != "default",
+        _ => false,
+    }
 }
 
 /// Whether it says, as a source or as a copy that remembers it, that copies which are wanted no more stay.
@@ -197,8 +215,10 @@ fn annotations(scene: &Scene, source: &Value, name: &str, namespace_uid: &str) -
             let upstream = copied("mw-sync.io/origin").filter(|_| is_from_master(source));
             wanted.push(("mw-sync.io/upstream", upstream));
             wanted.push(("mw-sync.io/on-delete", retains(source).then(|| "retain".to_owned())));
-            wanted
-                .extend(["mw-sync.io/sync", "mw-sync.io/on-conflict", "mw-sync.io/namespaces"].map(|key| (key, None)));
+            wanted.extend(
+                ["mw-sync.io/sync", "mw-sync.io/on-conflict", "mw-sync.io/namespaces", "mw-sync.io/image-pull-secret"]
+                    .map(|key| (key, None)),
+            );
         }
         // The agent there reads them; what cannot be understood goes on as it stands.
         Role::Master => {
@@ -213,6 +233,7 @@ fn annotations(scene: &Scene, source: &Value, name: &str, namespace_uid: &str) -
                 "mw-sync.io/namespaces",
                 "mw-sync.io/namespace-selector",
                 "mw-sync.io/copy-annotations",
+                "mw-sync.io/image-pull-secret",
             ];
             wanted.extend(options.map(|key| (key, copied(key))));
         }

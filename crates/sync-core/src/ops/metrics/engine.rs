@@ -3,20 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use tokio::sync::{mpsc, oneshot};
-
 use super::text::{Histogram, Page};
 use super::{families, lock};
 use crate::contract::object::Kind;
-use crate::core::{Snapshot, Timing};
+use crate::core::Timing;
+use crate::engine::Inquiries;
 use crate::fault::Fault;
 use crate::order::{Order, Reply, Step};
 
-/// Who asks how the engine stands; it answers between two other things.
-pub type Questions = mpsc::Receiver<oneshot::Sender<Snapshot>>;
-
-/// Several may ask at once.
-const ASKED: usize = 4;
 /// The outcome of what was not in vain.
 const DONE: &str = "done";
 
@@ -27,20 +21,19 @@ pub struct EngineStats {
     requests: Mutex<BTreeMap<(&'static str, Kind, &'static str), u64>>,
     fanout: Mutex<Histogram>,
     new_namespace: Mutex<Histogram>,
-    ask: mpsc::Sender<oneshot::Sender<Snapshot>>,
+    /// Where to ask how it stands.
+    pub(super) inquiries: Inquiries,
 }
 
 impl EngineStats {
-    pub(super) fn new(cluster: &str) -> (Self, Questions) {
-        let (ask, questions) = mpsc::channel(ASKED);
-        let stats = Self {
+    pub(super) fn new(cluster: &str, inquiries: Inquiries) -> Self {
+        Self {
             cluster: cluster.to_owned(),
             requests: Mutex::default(),
             fanout: Mutex::default(),
             new_namespace: Mutex::default(),
-            ask,
-        };
-        (stats, questions)
+            inquiries,
+        }
     }
 
     pub(super) fn cluster(&self) -> &str {
@@ -63,13 +56,6 @@ impl EngineStats {
             Timing::Fanout(time) => lock(&self.fanout).observe(time),
             Timing::NewNamespace(time) => lock(&self.new_namespace).observe(time),
         }
-    }
-
-    /// How the engine stands; `None` if it has ended, or is asked by too many.
-    pub(super) async fn ask(&self) -> Option<Snapshot> {
-        let (answer, answered) = oneshot::channel();
-        self.ask.try_send(answer).ok()?;
-        answered.await.ok()
     }
 
     pub(super) fn tell(&self, page: &mut Page) {

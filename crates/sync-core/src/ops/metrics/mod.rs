@@ -15,8 +15,9 @@ use tokio::time::Instant;
 
 use crate::contract::object::SourceKey;
 use crate::core::{Snapshot, Tally};
+use crate::engine::Inquiries;
 use crate::leadership::Leading;
-use engine::{EngineStats, Questions};
+use engine::EngineStats;
 use text::Page;
 
 /// Sources with a label of their own; the others are `other`.
@@ -71,13 +72,12 @@ impl Heard {
 
 impl Metrics {
     /// Those of an engine that begins, for this remote cluster; an agent's has none.
-    pub fn engine(&self, cluster: &str) -> (Arc<EngineStats>, Questions) {
-        let (stats, questions) = EngineStats::new(cluster);
-        let stats = Arc::new(stats);
+    pub fn engine(&self, cluster: &str, inquiries: Inquiries) -> Arc<EngineStats> {
+        let stats = Arc::new(EngineStats::new(cluster, inquiries));
         let mut engines = lock(&self.0.engines);
         engines.retain(|engine| engine.strong_count() > 0);
         engines.push(Arc::downgrade(&stats));
-        (stats, questions)
+        stats
     }
 
     /// Those of a watch that begins.
@@ -103,7 +103,8 @@ impl Metrics {
     pub async fn render(&self) -> String {
         let mut page = Page::default();
         let engines: Vec<_> = lock(&self.0.engines).iter().filter_map(Weak::upgrade).collect();
-        let snapshots = join_all(engines.iter().map(|engine| tokio::time::timeout(PATIENCE, engine.ask()))).await;
+        let snapshots =
+            join_all(engines.iter().map(|engine| tokio::time::timeout(PATIENCE, engine.inquiries.snapshot()))).await;
         let mut sources = std::collections::BTreeMap::new();
         for (engine, snapshot) in engines.iter().zip(snapshots) {
             engine.tell(&mut page);

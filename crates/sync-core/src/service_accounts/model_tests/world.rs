@@ -8,6 +8,7 @@ use super::{Act, NAMES, NAMESPACES, Outcome, SOURCES, on, rules, template};
 use crate::contract::keys;
 use crate::contract::object::Kind;
 use crate::contract::options::OnDelete;
+use crate::core::NamespaceKnown;
 use crate::plan::Want;
 use crate::reason::Reason;
 
@@ -37,7 +38,7 @@ pub(super) fn recorded(account: &Account) -> Record {
 #[derive(Clone)]
 enum Event {
     Account(Feed<Account>),
-    Namespace(Feed<NamespaceSeen>),
+    Namespaces(NamespaceNews),
 }
 
 impl World {
@@ -109,19 +110,16 @@ impl World {
 
     pub(super) fn list(&mut self) {
         let version = Rv(self.rv);
-        self.events.push(Event::Namespace(Feed::Init));
-        let namespaces: Vec<_> =
-            self.namespaces.keys().map(|name| Event::Namespace(Feed::Listed(self.seen(name)))).collect();
-        self.events.extend(namespaces);
-        self.events.push(Event::Namespace(Feed::InitDone(version)));
+        let all = self.namespaces.keys().map(|name| self.seen(name)).collect();
+        self.events.push(Event::Namespaces(NamespaceNews::All(all)));
         self.events.push(Event::Account(Feed::Init));
         self.events.extend(self.accounts.values().map(|account| Event::Account(Feed::Listed(read(account)))));
         self.events.push(Event::Account(Feed::InitDone(version)));
     }
 
-    pub(super) fn seen(&self, name: &str) -> NamespaceSeen {
+    pub(super) fn seen(&self, name: &str) -> NamespaceKnown {
         let (state, labels) = self.namespaces[name].clone();
-        NamespaceSeen { name: name.to_owned(), uid: uid(1), rv: Rv(self.rv), state, labels }
+        NamespaceKnown { name: name.into(), state, labels }
     }
 
     fn event(&mut self, event: Event) {
@@ -277,13 +275,13 @@ impl World {
                 let state = if *how == 1 { Destination::Excluded } else { Destination::Open };
                 self.rv += 1;
                 self.namespaces.insert(NAMESPACES[*ns], (state, labels));
-                self.event(Event::Namespace(Feed::Applied(self.seen(NAMESPACES[*ns]))));
+                self.event(Event::Namespaces(NamespaceNews::One(self.seen(NAMESPACES[*ns]))));
             }
             Act::Deliver => {
                 if !self.events.is_empty() {
                     let input = match self.events.remove(0) {
                         Event::Account(feed) => Input::Account(feed),
-                        Event::Namespace(feed) => Input::Namespace(feed),
+                        Event::Namespaces(news) => Input::Namespaces(news),
                     };
                     self.input(input);
                 }

@@ -1,10 +1,12 @@
-//! An API server in memory: what a controller of Secrets, ConfigMaps and Namespaces can see of a real one.
+//! An API server in memory: what a controller of Secrets, ConfigMaps, ServiceAccounts and Namespaces can see of a real
+//! one.
 //!
 //! It is a state machine: [`Server::handle`] takes a request and the time and answers at once; delays, losses and the
 //! streams of watches are the network's business. What it answers is held to be what a real server answers by the
 //! cases in `tests/conformance`, which run against both.
 
-mod patch;
+mod apply;
+pub(super) mod patch;
 pub(super) mod select;
 pub(super) mod status;
 pub(super) mod store;

@@ -16,6 +16,8 @@ pub(in super::super) struct Request {
     pub(in super::super) query: BTreeMap<String, String>,
     /// The client wants metadata alone.
     pub(in super::super) metadata: bool,
+    /// A PATCH is server-side apply.
+    pub(in super::super) apply: bool,
     pub(in super::super) body: Bytes,
     /// What it is about; `None` for a path that is not served.
     pub(in super::super) target: Option<Target>,
@@ -31,7 +33,8 @@ pub(in super::super) struct Target {
 
 impl Target {
     fn of(path: &str) -> Option<Self> {
-        let known = |plural: &str| ["secrets", "configmaps"].into_iter().find(|known| *known == plural);
+        let known =
+            |plural: &str| ["secrets", "configmaps", "serviceaccounts"].into_iter().find(|known| *known == plural);
         let parts: Vec<_> = path.trim_matches('/').split('/').collect();
         let (plural, namespace, name) = match *parts.as_slice() {
             ["api", "v1", "namespaces"] => ("namespaces", None, None),
@@ -58,12 +61,13 @@ impl Request {
         let query = pairs.map(|(key, value)| (key.to_owned(), decode(value))).collect();
         let metadata = accept.contains("as=PartialObjectMetadata");
         let target = Target::of(path);
-        Self { method, path: path.to_owned(), query, metadata, body, target }
+        Self { method, path: path.to_owned(), query, metadata, apply: false, body, target }
     }
 
     pub(in super::super) fn from_http(head: &http::request::Parts, body: Bytes) -> Self {
-        let accept = head.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        Self::new(head.method.clone(), &head.uri.to_string(), accept, body)
+        let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let apply = header(header::CONTENT_TYPE).starts_with("application/apply-patch");
+        Self { apply, ..Self::new(head.method.clone(), &head.uri.to_string(), header(header::ACCEPT), body) }
     }
 
     pub(in super::super) fn is_watch(&self) -> bool {

@@ -18,7 +18,11 @@ fn of(id: &Id) -> Value {
 }
 
 fn kind(id: &Id) -> &'static str {
-    if id.plural == "secrets" { "Secret" } else { "ConfigMap" }
+    match id.plural {
+        "secrets" => "Secret",
+        "serviceaccounts" => "ServiceAccount",
+        _ => "ConfigMap",
+    }
 }
 
 pub(in super::super) fn not_found(id: &Id) -> Refusal {

@@ -7,16 +7,20 @@ use super::status::{Refusal, invalid};
 
 /// As the server writes it: what is empty or null is left out, and a Secret has a type.
 pub(super) fn normalise(id: &Id, object: &mut Value) {
-    let is_empty = |value: &Value| value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
+    let is_empty = |value: &Value| match value {
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        value => value.is_null(),
+    };
     if let Some(fields) = object.as_object_mut() {
-        for field in ["data", "binaryData", "immutable"] {
+        for field in ["data", "binaryData", "immutable", "imagePullSecrets"] {
             if fields.get(field).is_some_and(is_empty) {
                 fields.remove(field);
             }
         }
     }
     if let Some(metadata) = object["metadata"].as_object_mut() {
-        for field in ["labels", "annotations"] {
+        for field in ["labels", "annotations", "managedFields"] {
             if metadata.get(field).is_some_and(is_empty) {
                 metadata.remove(field);
             }
@@ -36,6 +40,7 @@ pub(super) fn normalise(id: &Id, object: &mut Value) {
     object["kind"] = match id.plural {
         "secrets" => "Secret",
         "configmaps" => "ConfigMap",
+        "serviceaccounts" => "ServiceAccount",
         _ => "Namespace",
     }
     .into();

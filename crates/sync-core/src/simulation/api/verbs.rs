@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::status::{self, Refusal, not_found};
-use super::{Change, Id, Object, Request, Selector, Store, is_terminating, patch, uid, valid, version};
+use super::{Change, Id, Object, Request, Selector, Store, apply, is_terminating, patch, uid, valid, version};
 
 /// An API server and its etcd.
 #[derive(Debug)]
@@ -66,6 +66,7 @@ impl Server {
             (&Method::POST, None) if target.plural == "events" => self.post_event(request),
             (&Method::POST, None) => self.post(now, request).map(|object| (201, shown(request, &object))),
             (&Method::PUT, Some(_)) => self.put(now, request).map(|object| (200, shown(request, &object))),
+            (&Method::PATCH, Some(_)) if request.apply => self.apply(now, request),
             (&Method::PATCH, Some(_)) => self.patch(now, request).map(|object| (200, shown(request, &object))),
             (&Method::DELETE, Some(_)) => self.delete(now, request).map(|status| (200, status)),
             _ => Err(status::failure(405, "MethodNotAllowed", "the server does not allow this", &json!({}))),
@@ -123,6 +124,21 @@ impl Server {
         let mut new = (*old).clone();
         patch::apply(&mut new, &patch).ok_or_else(status::unprocessable)?;
         self.replace(now, &id, new)
+    }
+
+    /// What is not there is made.
+    fn apply(&mut self, now: Instant, request: &Request) -> Result<(u16, Value), Refusal> {
+        let id = request.id().ok_or_else(|| status::bad_request("no name"))?;
+        let manager = request.query.get("fieldManager").filter(|manager| !manager.is_empty());
+        let manager = manager.ok_or_else(|| status::bad_request("fieldManager is required for apply patch"))?;
+        let applied: Value = serde_json::from_slice(&request.body).map_err(|_| status::bad_request("no JSON"))?;
+        let old = self.store.get(&id).cloned();
+        let new = apply::apply(old.as_deref().unwrap_or(&json!({ "metadata": {} })), &applied, manager);
+        let (code, object) = match old {
+            Some(_) => (200, self.replace(now, &id, new)?),
+            None => (201, self.create(now, &id, new)?),
+        };
+        Ok((code, shown(request, &object)))
     }
 
     /// A uid and a version in the body are for exactly that one, or it is a conflict.
@@ -203,6 +219,7 @@ impl Server {
             (_, true) => ("PartialObjectMetadataList", "meta.k8s.io/v1"),
             ("secrets", _) => ("SecretList", "v1"),
             ("configmaps", _) => ("ConfigMapList", "v1"),
+            ("serviceaccounts", _) => ("ServiceAccountList", "v1"),
             _ => ("NamespaceList", "v1"),
         };
         Ok(json!({ "kind": kind, "apiVersion": version, "metadata": metadata, "items": items }))
@@ -261,6 +278,7 @@ impl Opened {
             (_, true) => ("PartialObjectMetadata", "meta.k8s.io/v1"),
             ("secrets", _) => ("Secret", "v1"),
             ("configmaps", _) => ("ConfigMap", "v1"),
+            ("serviceaccounts", _) => ("ServiceAccount", "v1"),
             _ => ("Namespace", "v1"),
         };
         let mut metadata = json!({ "resourceVersion": rv.to_string(), "creationTimestamp": null });

@@ -1,63 +1,67 @@
 //! Drives [`Accounts`]: the `imagePullSecrets` of ServiceAccounts, for the sources that ask for it.
 //!
 //! One task, between the sources and the engine: all news pass through it, for a Secret is deleted after the entries
-//! that name it. ServiceAccounts and namespaces are watched only while that is asked for.
+//! that name it. ServiceAccounts are watched only while that is asked for, and then the engine is asked to tell of
+//! namespaces.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use sync_core::announce::{ENTRIES, Trouble};
-use sync_core::cluster::connection::Connection;
-use sync_core::cluster::query::Query;
-use sync_core::cluster::watch::watch;
-use sync_core::cluster::{service_accounts, wire};
-use sync_core::contract::rules::Rules;
-use sync_core::engine::{Clock, drain};
-use sync_core::fault::Fault;
-use sync_core::index::news::SourceNews;
-use sync_core::leadership::Leading;
-use sync_core::ops::metrics::Metrics;
-use sync_core::ops::shutdown::Shutdown;
-use sync_core::service_accounts::{Accounts, Input, Order, Reply};
-use sync_core::source_feed::Subscription;
-use sync_core::watches::{Told, Troubles};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
-/// How much the watches may be ahead, in events.
+use crate::announce::{ENTRIES, Trouble};
+use crate::cluster::connection::Connection;
+use crate::cluster::query::Query;
+use crate::cluster::watch::watch;
+use crate::cluster::{service_accounts, wire};
+use crate::contract::rules::Rules;
+use crate::core::NamespaceNews;
+use crate::engine::{Clock, Inquiries, drain};
+use crate::fault::Fault;
+use crate::index::news::SourceNews;
+use crate::leadership::Leading;
+use crate::ops::metrics::Metrics;
+use crate::ops::shutdown::Shutdown;
+use crate::service_accounts::{Accounts, Input, Order, Reply};
+use crate::source_feed::Subscription;
+use crate::watches::{Told, Troubles};
+
+/// How much the watch may be ahead, in events.
 const AHEAD: usize = 64;
 
 /// What it needs.
 #[derive(Debug)]
-pub struct Driver {
+pub struct EntriesConfig {
     /// Who we are.
     pub rules: Arc<Rules>,
-    /// Seed of the jitter.
-    pub seed: u64,
-    /// The way to the cluster.
-    pub connection: Connection,
     /// Whether this process may write.
     pub leading: Leading,
-    /// Where its watches note that they have heard something.
+    /// Where its watch notes that it has heard something.
     pub metrics: Metrics,
+    /// Where the engine tells of namespaces.
+    pub inquiries: Inquiries,
+    /// Seed of the jitter.
+    pub seed: u64,
 }
 
 /// Runs until it is told to stop, or one of the two at its ends is gone.
 pub async fn run(
-    driver: Driver,
+    config: EntriesConfig,
+    connection: Connection,
     mut sources: Subscription,
     engine: mpsc::UnboundedSender<SourceNews>,
     shutdown: Shutdown,
 ) {
-    let Driver { rules, seed, connection, mut leading, metrics } = driver;
+    let EntriesConfig { rules, mut leading, metrics, inquiries, seed } = config;
     let clock = Clock::start();
     let mut accounts = Accounts::new(Arc::clone(&rules), seed);
     accounts.on(clock.now(), Input::Lead(leading.lead(&clock)));
     let mut flights = FuturesUnordered::new();
-    let mut watches = Watches::new(seed);
+    let mut views = Views::new(seed, inquiries);
     let mut troubles = Troubles::default();
     loop {
         while let Some(order) = accounts.next(clock.now()) {
@@ -77,7 +81,7 @@ pub async fn run(
             }
             sources.report(key, ENTRIES, trouble);
         }
-        if watches.follow(accounts.watching(), &connection, &metrics) {
+        if views.follow(accounts.watching(), &connection, &metrics).await {
             troubles = Troubles::default();
         }
         tokio::select! {
@@ -92,7 +96,7 @@ pub async fn run(
                 let Some(news) = news else { break };
                 accounts.on(clock.now(), Input::Sources(news));
             }
-            told = watches.next() => match told {
+            told = views.next() => match told {
                 Told::Input(input) => accounts.on(clock.now(), input),
                 Told::Watch(watch, result) => {
                     troubles.note(watch, result.clone());
@@ -120,51 +124,62 @@ async fn carry_out(
     (id, result)
 }
 
-/// The watches that are wanted, if any are.
-struct Watches {
+/// What is watched, if anything is.
+struct Views {
     seed: u64,
-    /// Their number, see [`Accounts::watching`].
+    inquiries: Inquiries,
+    /// The number of the watch, see [`Accounts::watching`].
     current: Option<u64>,
-    told: Option<mpsc::Receiver<Told<Input>>>,
-    tasks: JoinSet<()>,
+    accounts: Option<mpsc::Receiver<Told<Input>>>,
+    task: JoinSet<()>,
+    namespaces: Option<mpsc::UnboundedReceiver<NamespaceNews>>,
 }
 
-impl Watches {
-    fn new(seed: u64) -> Self {
-        Self { seed, current: None, told: None, tasks: JoinSet::new() }
+impl Views {
+    fn new(seed: u64, inquiries: Inquiries) -> Self {
+        Self { seed, inquiries, current: None, accounts: None, task: JoinSet::new(), namespaces: None }
     }
 
     /// Begins, ends or begins anew; `false` if all is as it was.
-    fn follow(&mut self, wanted: Option<u64>, connection: &Connection, metrics: &Metrics) -> bool {
+    async fn follow(&mut self, wanted: Option<u64>, connection: &Connection, metrics: &Metrics) -> bool {
         if self.current == wanted {
             return false;
         }
-        // The old ones end, and what they had to say still is not heard.
-        (self.current, self.told, self.tasks) = (wanted, None, JoinSet::new());
+        // The old one ends, and what it had to say still is not heard.
+        (self.current, self.accounts, self.task) = (wanted, None, JoinSet::new());
         let Some(number) = wanted else {
             info!("ServiceAccounts are not watched any more: no source asks for it, and no entry is left");
+            self.namespaces = None;
             return true;
         };
         info!("watching ServiceAccounts, for image-pull-secret");
         let (sender, told) = mpsc::channel(AHEAD);
-        self.told = Some(told);
-        let (client, seed) = (&connection.watch, self.seed.wrapping_add(number));
-        let wrap = |news| Told::of("namespaces", news, Input::Namespace);
-        self.tasks.spawn(watch(client.clone(), Query::namespaces(), seed, wire::namespace, wrap, sender.clone()));
+        self.accounts = Some(told);
         let wrap = |news| Told::of("serviceaccounts", news, Input::Account);
         let query = Query { heard: metrics.watch("serviceaccounts", ""), ..Query::service_accounts() };
-        self.tasks.spawn(watch(client.clone(), query, !seed, wire::service_account, wrap, sender));
+        let (client, seed) = (connection.watch.clone(), !self.seed.wrapping_add(number));
+        self.task.spawn(watch(client, query, seed, wire::service_account, wrap, sender));
+        if self.namespaces.is_none() {
+            // If the engine has ended, so does all this.
+            self.namespaces = self.inquiries.namespaces().await;
+        }
         true
     }
 
     async fn next(&mut self) -> Told<Input> {
-        let told = match &mut self.told {
-            Some(told) => told.recv().await,
-            None => None,
-        };
-        match told {
-            Some(told) => told,
-            None => std::future::pending().await,
+        tokio::select! {
+            biased;
+            Some(news) = of_namespaces(&mut self.namespaces) => Told::Input(Input::Namespaces(news)),
+            Some(told) = of_accounts(&mut self.accounts) => told,
+            else => std::future::pending().await,
         }
     }
+}
+
+async fn of_namespaces(namespaces: &mut Option<mpsc::UnboundedReceiver<NamespaceNews>>) -> Option<NamespaceNews> {
+    namespaces.as_mut()?.recv().await
+}
+
+async fn of_accounts(accounts: &mut Option<mpsc::Receiver<Told<Input>>>) -> Option<Told<Input>> {
+    accounts.as_mut()?.recv().await
 }

@@ -1,0 +1,90 @@
+//! What goes away and comes back, or is not to come back.
+
+use super::model_tests::{on, template};
+use super::stage::{OPTION, Stage, is_now, key, namespace};
+use super::tests_support::{read, stored, uid};
+use super::*;
+use crate::contract::keys;
+use crate::contract::options::OnDelete;
+use crate::plan::Want;
+use crate::reason::Reason;
+
+#[test]
+fn a_note_that_went_with_the_source_namespace_is_written_again() {
+    let mut stage = Stage::listed();
+    stage.on(Input::Sources(SourceNews::Namespace { uid: None, deletes_frozen: true }));
+    assert!(stage.next().is_none());
+    stage.on(Input::Sources(SourceNews::Namespace { uid: Some(uid(8)), deletes_frozen: false }));
+    let Some(Order { id, step: Step::Recall }) = stage.next() else { panic!("is it there?") };
+    stage.on(Input::Done(id, Ok(Reply::Recalled(false))));
+    let Some(Order { id, step: Step::Remember(true) }) = stage.next() else { panic!("there are entries") };
+    stage.on(Input::Done(id, Ok(Reply::Remembered)));
+    assert!(stage.next().is_none());
+}
+
+#[test]
+fn what_was_under_way_as_the_source_namespace_went_says_nothing_of_the_next_one() {
+    let mut stage = Stage::new(&[("a", on("a", OPTION))], false);
+    stage.list();
+    let Some(Order { id, step: Step::Remember(true) }) = stage.next() else { panic!() };
+    stage.on(Input::Sources(SourceNews::Namespace { uid: Some(uid(8)), deletes_frozen: false }));
+    stage.on(Input::Done(id, Ok(Reply::Remembered)));
+    assert!(matches!(stage.next(), Some(Order { step: Step::Recall, .. })));
+}
+
+#[test]
+fn a_stranded_entry_is_asked_about_once() {
+    let mut stage = Stage::new(&[], true);
+    let added = format!("operator/a:{}", uid(7));
+    stage.account = stored(&["a"], &[(keys::ADDED_PULL_SECRETS, &added)]);
+    stage.list();
+    assert_eq!(stage.machine.take_asks(), [(key("a"), false)]);
+    stage.want("a", Want::Off(None));
+    stage.on(Input::Sources(SourceNews::Forgotten(key("a"))));
+    assert!(stage.next().is_none(), "another incarnation has made it");
+    assert_eq!(stage.machine.take_asks(), []);
+    // With the entry what is known of the source goes.
+    stage.account = stored(&["a"], &[]);
+    stage.account["metadata"]["resourceVersion"] = "8".into();
+    let edited = read(&stage.account);
+    stage.shown(edited);
+    assert!(stage.machine.sources.is_empty() && stage.machine.forgotten.is_empty());
+}
+
+#[test]
+fn while_a_no_is_held_no_copy_is_made() {
+    let mut stage = Stage::listed();
+    stage.want("a", Want::Off(Some(OnDelete::Delete)));
+    let told = |stage: &mut Stage| stage.machine.take_news(stage.now);
+    let news = told(&mut stage);
+    assert!(matches!(&news[..], [SourceNews::Want(_, Want::Leaving(Reason::Leaving))]), "{news:?}");
+    assert_eq!(told(&mut stage).len(), 0, "once");
+    stage.carry_out();
+    assert!(matches!(&told(&mut stage)[..], [SourceNews::Want(_, Want::Off(Some(OnDelete::Delete)))]));
+}
+
+#[test]
+fn a_namespace_that_opts_out_loses_them_whatever_the_source_says() {
+    for want in [Want::Frozen(Arc::new(template("a", OPTION).desired(uid(9)))), Want::Never] {
+        let mut stage = Stage::listed();
+        stage.want("a", want);
+        stage.on(is_now(namespace(Destination::Excluded, &[])));
+        stage.carry_out();
+        assert_eq!(stage.names(), ["theirs"]);
+    }
+}
+
+#[test]
+fn a_namespace_that_opts_out_and_in_again_is_no_war() {
+    let mut stage = Stage::listed();
+    for round in 0..2 * RESTORATIONS {
+        let (state, names) = if round % 2 == 0 {
+            (Destination::Excluded, &["theirs"][..])
+        } else {
+            (Destination::Open, &["theirs", "a"][..])
+        };
+        stage.on(is_now(namespace(state, &[])));
+        stage.carry_out();
+        assert_eq!(stage.names(), names, "round {round}");
+    }
+}
