@@ -86,6 +86,7 @@ mod proxy;
 mod reaper;
 mod scratch;
 mod shared;
+mod webhook;
 
 pub use audit::{AuditLog, Entry, Mark, Requests, Stage};
 pub use aws::{AccessEntry, Aws, AwsCall, AwsFault, CallMark, EksCluster, FaultId, Review, Role};
@@ -101,3 +102,4 @@ pub use kubeconfig::Kubeconfig;
 pub use process::Process;
 pub use proxy::{FaultProxy, Mode};
 pub use shared::{SharedCluster, shared, shared_with};
+pub use webhook::{Rejection, TalkativeWebhook};

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use anyhow::{Result, ensure};
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
-use testbed::{Binaries, Process, eventually};
+use testbed::{Binaries, Process, Rejection, TalkativeWebhook, eventually};
 
 use crate::support::{Kind, SOON, annotated, shared_agent, spawn};
 
@@ -106,6 +106,13 @@ async fn no_payload_is_in_a_log_at_trace_nor_in_an_event() -> Result<()> {
         Ok(())
     })
     .await;
+    // Who has it rejected is told, and all that is the matter.
+    let said = world.until_said(Kind::Secret, "secrecy", "Rejected", &["Rejected, ", "1 ForeignObject"]).await;
+    assert!(["exceeded quota", "ValidatingAdmissionPolicy"].iter().any(|words| said.note.contains(words)), "{said:?}");
+    let summary = cluster.kubectl(&["-n", "operator", "get", "configmap", "mw-sync-agent", "-o", "json"]).await?;
+    for marker in [&first, &theirs] {
+        marker.assert_not_in(&summary, "the summary");
+    }
     // Update, drift with another's payload, recreation.
     world.merge(Kind::Secret, "operator", "secrecy", &json!({"data": {"password": second.base64}})).await?;
     world.merge(Kind::ConfigMap, "operator", "secrecy", &json!({"data": {"password": second.plain}})).await?;
@@ -135,6 +142,67 @@ async fn no_payload_is_in_a_log_at_trace_nor_in_an_event() -> Result<()> {
     for marker in [&first, &second, &theirs] {
         marker.assert_not_in(&log, "the log");
         marker.assert_not_in(&events, "the Events");
+    }
+    Ok(())
+}
+
+/// Promises 5, 6 and 10: people read which webhook has rejected a copy, and nothing of what it says of the payload.
+#[tokio::test]
+async fn a_webhook_that_quotes_what_it_rejects_is_named_and_not_quoted() -> Result<()> {
+    let shared = shared_agent().await?;
+    let (cluster, world) = (&shared.cluster, &shared.world);
+    let (webhook, marker) = (TalkativeWebhook::start().await?, Marker::new()?);
+    let name = |rejection: Rejection| format!("talk-{}", rejection.name());
+    for rejection in Rejection::ALL {
+        let (name, (url, ca)) = (name(rejection), webhook.url(rejection));
+        world.namespace(&name).await?;
+        let ca = serde_json::to_value(ByteString(ca.as_bytes().to_vec()))?;
+        let configuration = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": name},
+            "webhooks": [{
+                "name": format!("{name}.example.com"), "admissionReviewVersions": ["v1"], "sideEffects": "None",
+                "failurePolicy": "Fail", "timeoutSeconds": 5, "clientConfig": {"url": url, "caBundle": ca},
+                "rules": [{
+                    "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
+                    "resources": ["secrets"]
+                }],
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}
+            }]
+        });
+        cluster.kubectl_stdin(&["apply", "-f", "-"], configuration.to_string()).await?;
+        eventually(SOON, format!("{name} rejects, and says why"), async || {
+            let create =
+                ["-n", &*name, "create", "secret", "generic", "x", "--from-literal=a=quoted", "--dry-run=server"];
+            let error = cluster.kubectl(&create).await.err().map(|error| error.to_string()).unwrap_or_default();
+            ensure!(error.contains("cXVvdGVk"), "{error}");
+            Ok(())
+        })
+        .await;
+    }
+    world.create(&annotated(Kind::Secret, "talkative", &json!({"password": marker.base64}))).await?;
+    for rejection in Rejection::ALL {
+        let words = format!("webhook \"{}.example.com\"", name(rejection));
+        eventually(SOON, format!("the log names {words}"), async || {
+            let log = shared.agent.stderr().replace('\\', "");
+            ensure!(log.contains(&words), "nothing of it");
+            Ok(())
+        })
+        .await;
+    }
+    world.until_there(Kind::Secret, "default", "talkative").await;
+    let words = ["Rejected, ", "1 ServerUnavailable", "failed calling webhook \"talk-failure.example.com\""];
+    world.until_said(Kind::Secret, "talkative", "Rejected", &words).await;
+    for rejection in Rejection::ALL {
+        cluster.kubectl(&["delete", "validatingwebhookconfiguration", &name(rejection)]).await?;
+    }
+    // Mended without a restart, though later and later.
+    world.until_there(Kind::Secret, &name(Rejection::Denial), "talkative").await;
+    let (log, events) =
+        (shared.agent.stderr(), cluster.kubectl(&["get", "events.events.k8s.io", "-A", "-o", "json"]).await?);
+    let summary = cluster.kubectl(&["-n", "operator", "get", "configmap", "mw-sync-agent", "-o", "json"]).await?;
+    for (text, what) in [(&log, "the log"), (&events, "the Events"), (&summary, "the summary")] {
+        marker.assert_not_in(text, what);
     }
     Ok(())
 }

@@ -109,9 +109,11 @@ impl History {
     fn wrong(&self, manager: Manager, names: &[&str], entry: &Entry) -> Option<&'static str> {
         let place = place_of(entry);
         let name = &*place.name;
-        // What the agent says of itself: two keys of its own ConfigMap, by a field manager of their own.
-        let summary =
-            entry.request_uri.contains("/operator/configmaps/mw-sync-agent?fieldManager=mw-sync-agent-summary");
+        // What the agent says and notes of itself: keys of its own ConfigMap, by field managers of their own.
+        let of = |manager| {
+            entry.request_uri.contains(&format!("/operator/configmaps/mw-sync-agent?fieldManager={manager}&"))
+        };
+        let summary = of("mw-sync-agent-summary") || of("mw-sync-agent-pull-secrets");
         if summary && manager == Manager::Agent && entry.verb == "patch" {
             return None;
         }
@@ -216,8 +218,9 @@ pub(super) fn needless_lists(requests: &Requests, life: &Life) -> Vec<String> {
         let (path, query) = entry.request_uri.split_once('?').unwrap_or((&entry.request_uri, ""));
         let parameters: Vec<_> = query.split('&').collect();
         let selector: Vec<_> = parameters.iter().filter(|parameter| parameter.contains("Selector=")).collect();
-        if selector.len() > 1 {
-            // On one name, for as long as something is in the way: it comes and goes.
+        if selector.len() > 1 || path.ends_with("/serviceaccounts") {
+            // On one name, for as long as something is in the way: it comes and goes. So does the other, with what sources
+            // ask for.
             continue;
         }
         let resumed = resumed.entry(format!("{path}{selector:?}")).or_default();

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use super::dice::Dice;
-use super::options::{KEPT, options};
+use super::options::{KEPT, PULL, options};
 use crate::support::Kind;
 
 /// Where an object is.
@@ -123,7 +123,8 @@ pub(super) fn labels(dice: &mut Dice) -> Value {
 pub(super) fn source(dice: &mut Dice, place: &Place) -> Value {
     let mut object = payload(dice, place.kind);
     let switch = if dice.chance(60) { json!({"mw-sync": "yes"}) } else { switch(dice) };
-    let mut annotations = if dice.chance(40) { options(dice, &place.name) } else { json!({}) };
+    let mut annotations =
+        if dice.chance(40) || place.name == PULL { options(dice, place.kind, &place.name) } else { json!({}) };
     for (key, value) in switch.as_object().into_iter().flatten() {
         annotations[key] = value.clone();
     }
@@ -168,6 +169,11 @@ fn typed(object: &mut Value, dice: &mut Dice, place: &Place) {
     let fixed = place.name == KEPT;
     if place.kind == Kind::Secret {
         object["type"] = if fixed { "Opaque" } else { secret_type }.into();
+    }
+    let is_source = place.namespace == "operator" && place.name == PULL;
+    if is_source && place.kind == Kind::Secret {
+        object["type"] = "kubernetes.io/dockerconfigjson".into();
+        object["data"][".dockerconfigjson"] = "e30=".into();
     }
     if immutable && !fixed {
         object["immutable"] = true.into();

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::dice::Dice;
+use crate::support::Kind;
 
 /// Never switched off, and nothing of it changes that an update cannot change: no copy of it is ever deleted where the
 /// namespace does not opt out.
@@ -13,6 +14,9 @@ pub(super) const KEPT: &str = "kept";
 pub(super) const ADOPT: &str = "adopt";
 /// Takes over what is in its way and equal, at times.
 pub(super) const EQUAL: &str = "equal";
+
+/// Asks for entries in ServiceAccounts, if it is a Secret.
+pub(super) const PULL: &str = "pull";
 
 /// Whether people's objects of this name may become copies.
 pub(super) fn is_lent(name: &str) -> bool {
@@ -51,8 +55,20 @@ const LABELS: [Option<&str>; 11] = [
 ];
 const CLUSTERS: [Option<&str>; 8] = [None, None, None, None, Some("far"), Some("f*,!near"), Some("!far"), Some("near")];
 
-/// The options of a source of this name, as a merge patch of its annotations.
-pub(super) fn options(dice: &mut Dice, name: &str) -> Value {
+/// Whether the value of `image-pull-secret` names a ServiceAccount.
+pub(super) fn asks(option: &Value, name: &str) -> bool {
+    match option.as_str() {
+        None => false,
+        Some("default") => name == "default",
+        Some("*, !default") => name != "default",
+        Some("pull-*") => name.starts_with("pull-"),
+        Some(other) => panic!("{other} is no value of these people"),
+    }
+}
+
+/// The options of a source, as a merge patch of its annotations.
+pub(super) fn options(dice: &mut Dice, kind: Kind, name: &str) -> Value {
+    let pull = dice.one_of(&[Some("default"), Some("default"), Some("*, !default"), Some("pull-*"), None]);
     let (names, labels) = (dice.one_of(&NAMES), dice.one_of(&LABELS));
     let (clusters, cluster_labels) = (dice.one_of(&CLUSTERS), dice.one_of(&[None, None, None, Some("tier=gold")]));
     let everywhere = name == STEADY;
@@ -71,6 +87,7 @@ pub(super) fn options(dice: &mut Dice, name: &str) -> Value {
         "mw-sync.io/namespaces": unless_steady(names), "mw-sync.io/namespace-selector": unless_steady(labels),
         "mw-sync.io/clusters": unless_steady(clusters), "mw-sync.io/cluster-selector": unless_steady(cluster_labels),
         "mw-sync.io/on-conflict": conflict, "mw-sync.io/on-delete": end,
+        "mw-sync.io/image-pull-secret": pull.filter(|_| name == PULL && kind == Kind::Secret),
         "mw-sync.io/copy-annotations": dice.one_of(&[None, Some("example.com/stage")]),
         "example.com/stage": dice.one_of(&[None, Some("a"), Some("b")])
     })

@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
+use super::accounts::{Accounts, is_asked};
 use super::controller::REMOTE;
 use super::objects::{Manager, Place};
-use super::options::{self, is_lent, may_have_been_theirs};
+use super::options::{self, PULL, is_lent, may_have_been_theirs};
 use crate::support::{Kind, World, uid};
 
 /// What stands in a cluster.
 pub(super) struct Snapshot {
     namespaces: Vec<Value>,
+    accounts: Vec<Value>,
     pub(super) objects: BTreeMap<Place, Value>,
 }
 
@@ -22,7 +24,8 @@ impl Snapshot {
         for kind in [Kind::Secret, Kind::ConfigMap] {
             objects.extend(world.all(kind).await?.into_iter().map(|object| (Place::of(kind, &object), object)));
         }
-        Ok(Self { namespaces: world.all(Kind::Namespace).await?, objects })
+        let accounts = world.all(Kind::ServiceAccount).await?;
+        Ok(Self { namespaces: world.all(Kind::Namespace).await?, accounts, objects })
     }
 
     fn namespace(&self, name: &str) -> Option<&Value> {
@@ -127,6 +130,30 @@ impl Sync<'_> {
             }
         }
         Ok(differences)
+    }
+
+    /// Entries of ServiceAccounts that are not as they must be.
+    pub(super) fn entries(&self, accounts: &Accounts) -> Result<Vec<String>> {
+        let operator = self.sources.namespace("operator").context("the source namespace is there")?;
+        let source = self.sources.objects.get(&Place::new(Kind::Secret, "operator", PULL));
+        let wants = |place: &Place| {
+            let namespace = self.copies.namespace(&place.namespace)?;
+            let (name, labels) = (&*place.namespace, &namespace["metadata"]["labels"]);
+            if name == "operator" || !namespace["metadata"]["deletionTimestamp"].is_null() {
+                return None;
+            }
+            let out = switches(namespace).contains(&Some(false));
+            match (wish(source), source) {
+                _ if out => Some(false),
+                (Wish::Copies, Some(source)) => {
+                    let destination = Destination { name, labels, out, system: false };
+                    Some(is_asked(source, place) && self.selects(source, &destination))
+                }
+                (Wish::None, _) => Some(false),
+                _ => None,
+            }
+        };
+        Ok(accounts.differences(&self.copies.accounts, uid(operator), wants))
     }
 
     fn marked(&self, place: &Place, object: &Value) -> bool {

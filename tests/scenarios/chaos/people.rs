@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
+use super::accounts::Accounts;
 use super::controller::REMOTE;
 use super::dice::Dice;
 use super::hands::{Hands, harmless};
@@ -35,6 +36,7 @@ pub(super) struct People {
     pub(super) copies: &'static [&'static str],
     /// Names of what a master copies to here.
     pub(super) pushed: &'static [&'static str],
+    pub(super) accounts: Accounts,
     due: Vec<(Instant, Due)>,
 }
 
@@ -45,7 +47,14 @@ impl People {
         copies: &'static [&'static str],
         pushed: &'static [&'static str],
     ) -> Self {
-        Self { hands: Hands::new(world, sources), sources, copies, pushed, due: Vec::new() }
+        Self {
+            hands: Hands::new(world, sources),
+            sources,
+            copies,
+            pushed,
+            accounts: Accounts::default(),
+            due: Vec::new(),
+        }
     }
 
     /// What is there from the beginning.
@@ -76,6 +85,7 @@ impl People {
         match dice.below(100) {
             0..45 if !self.sources.is_empty() => self.at_a_source(dice).await,
             0..60 if !self.copies.is_empty() => self.at_a_namespace(dice).await,
+            60..70 if !self.copies.is_empty() => self.accounts.act(&mut self.hands, dice).await,
             _ if !self.copies.is_empty() => self.at_a_copy(dice).await,
             95.. => {
                 let labels = json!({"metadata": {"labels": place_labels(dice)}});
@@ -109,7 +119,11 @@ impl People {
             2..5 => self.hands.change(&place, json!({"metadata": {"annotations": objects::switch(dice)}})).await,
             5..9 => self.hands.change(&place, objects::payload(dice, place.kind)).await,
             9..11 => self.hands.change(&place, json!({"metadata": {"labels": objects::labels(dice)}})).await,
-            11 => self.hands.change(&place, json!({"metadata": {"annotations": options(dice, &place.name)}})).await,
+            11 => {
+                self.hands
+                    .change(&place, json!({"metadata": {"annotations": options(dice, place.kind, &place.name)}}))
+                    .await
+            }
             // What no copy carries.
             12 => {
                 let note = dice.one_of(&["a", "b", "c"]);

@@ -7,6 +7,7 @@ use serde_json::json;
 use testbed::{Cluster, Mark, Requests, eventually};
 use tokio::time::{Instant, sleep};
 
+use super::accounts;
 use super::controller::{Controller, REMOTE};
 use super::dice::Dice;
 use super::faults::Faults;
@@ -142,6 +143,8 @@ impl<'c> Run<'c> {
         let none = serde_json::Value::Null;
         let agent = Sync { manager: Manager::Agent, sources: last, copies: last, remote_labels: &none };
         differences.extend(agent.differences(theirs)?);
+        let people = &self.sides.last().expect("a side or two").people;
+        differences.extend(agent.entries(&people.accounts)?);
         if self.sides.len() == 2 {
             let world = &self.sides[0].people.hands.world;
             let remote = world.get(Kind::RemoteCluster, "operator", REMOTE).await?;
@@ -214,6 +217,7 @@ impl<'c> Run<'c> {
             let of_writer = requests.clone().user(user);
             let writes = writes.clone().user(user);
             wrong.extend(history.judge(*manager, &names, &writes));
+            wrong.extend(accounts::judge(&of_writer.clone().writes().resource("serviceaccounts")));
             println!("{user}: {:?}", of_writer.counts());
             let codes = writes.each().fold(std::collections::BTreeMap::new(), |mut codes, entry| {
                 *codes.entry((&*entry.verb, entry.code)).or_insert(0) += 1;

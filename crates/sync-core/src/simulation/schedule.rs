@@ -217,7 +217,7 @@ impl Dice {
                     acts.push((Duration::from_millis(self.rng.below(1000)), act));
                 }
             }
-                acts.push((Duration::from_secs(15), Act::Check(cluster, place)));
+            acts.push((Duration::from_secs(15), Act::Check(cluster, place)));
         }
     }
 

@@ -130,7 +130,7 @@ impl Server {
     fn apply(&mut self, now: Instant, request: &Request) -> Result<(u16, Value), Refusal> {
         let id = request.id().ok_or_else(|| status::bad_request("no name"))?;
         let manager = request.query.get("fieldManager").filter(|manager| !manager.is_empty());
-        let manager = manager.ok_or_else(|| status::bad_request("fieldManager is required for apply patch"))?;
+        let manager = manager.ok_or_else(status::unprocessable)?;
         let applied: Value = serde_json::from_slice(&request.body).map_err(|_| status::bad_request("no JSON"))?;
         let old = self.store.get(&id).cloned();
         let new = apply::apply(old.as_deref().unwrap_or(&json!({ "metadata": {} })), &applied, manager);
