@@ -22,7 +22,7 @@ rules:
 - level: Metadata
 ";
 
-/// The same, with the bodies of what changes Secrets and ConfigMaps: who wrote which version of what.
+/// The same, with the bodies of what changes Secrets, ConfigMaps and ServiceAccounts: who wrote which version of what.
 pub(crate) const POLICY_WITH_BODIES: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -32,7 +32,7 @@ rules:
 - level: RequestResponse
   verbs: [create, update, patch, delete, deletecollection]
   resources:
-  - resources: [secrets, configmaps]
+  - resources: [secrets, configmaps, serviceaccounts]
 - level: Metadata
 ";
 

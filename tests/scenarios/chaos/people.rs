@@ -11,7 +11,7 @@ use super::controller::REMOTE;
 use super::dice::Dice;
 use super::hands::{Hands, harmless};
 use super::objects::{self, Place};
-use super::options::{KEPT, STEADY, options, place_labels};
+use super::options::{KEPT, PULL, STEADY, options, place_labels};
 use crate::support::{Kind, World};
 
 /// A namespace that stays and does not opt out. Those that every cluster has are like that, too.
@@ -96,7 +96,11 @@ impl People {
     }
 
     async fn at_a_source(&mut self, dice: &mut Dice) -> Result<()> {
-        let place = Place::new(dice.kind(), "operator", dice.one_of(self.sources));
+        let mut place = Place::new(dice.kind(), "operator", dice.one_of(self.sources));
+        // Few others have anything to do with ServiceAccounts.
+        if dice.chance(15) && self.sources.contains(&PULL) {
+            place = Place::new(Kind::Secret, "operator", PULL);
+        }
         let what = match &*place.name {
             STEADY => 5 + dice.below(8),
             KEPT => dice.below(13),

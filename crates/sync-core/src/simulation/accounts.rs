@@ -8,6 +8,8 @@ use tokio::time::{Instant, sleep};
 
 use super::api::{Id, meta};
 use super::stage::{OPERATOR, Stage, State};
+use super::users::{Source, User};
+use super::wishes::{PULL_TYPE, PULLS};
 
 pub(super) const PLURAL: &str = "serviceaccounts";
 /// What they are called. The first one the controller manager makes in every namespace.
@@ -174,6 +176,13 @@ impl Account {
         account["imagePullSecrets"] = names.iter().map(|name| json!({ "name": name })).collect();
         drop(store.replace(now, id, account));
     }
+}
+
+/// So that there is something to do from the beginning: a ServiceAccount in this namespace, and a source that asks.
+pub(super) fn opening(namespace: &'static str) -> [User; 2] {
+    let (switch, options) = (Some(("mw-sync", "yes")), vec![(PULLS, "*")]);
+    let source = Source::Make { labels: Vec::new(), switch, options, data: "0x", of: PULL_TYPE, fixed: false };
+    [User::Account(namespace, NAMES[1], Account::Create(true)), User::Source("secrets", "s0", source)]
 }
 
 /// The controller manager: a namespace that is new has a ServiceAccount soon.

@@ -88,8 +88,8 @@ impl Schedule {
         let clusters = if role == Role::Master { 2 + usize::try_from(rng.below(2)).unwrap() } else { 1 };
         let mut dice =
             Dice { rng, role, clusters, names: 1, places: 1, plainness: 4, pulls: Rng::new(!seed).below(3) == 0 };
-        (dice.names, dice.places) = (dice.of(&[1, 1, 2, 3]), dice.of(&[1, 1, 2, 4]));
-        dice.plainness = dice.of(&[3, 8, 1000]);
+        (dice.names, dice.places, dice.plainness) =
+            (dice.of(&[1, 1, 2, 3]), dice.of(&[1, 1, 2, 4]), dice.of(&[3, 8, 1000]));
         let millis = Duration::from_millis;
         let mut scene = Scene {
             seed,
@@ -159,6 +159,8 @@ impl Dice {
         let mut acts: Vec<_> = (0..self.clusters).map(|cluster| create(cluster, OPERATOR)).collect();
         if self.role == Role::Agent {
             acts.extend(PLACES[..self.places].iter().map(|name| create(0, *name)));
+            let pulls = if self.pulls { self.places } else { 0 };
+            acts.extend(PLACES[..pulls].iter().flat_map(|name| accounts::opening(name)).map(Act::User));
         }
         for _ in 0..4 {
             acts.push(Act::User(self.source()));
@@ -168,8 +170,7 @@ impl Dice {
 
     /// Anything at all.
     fn trouble(&mut self, acts: &mut Vec<(Duration, Act)>) {
-        let faults = self.of(&[0, 2, 4, 10]);
-        let pace = self.of(&[10, 300, 300, 3000]);
+        let (faults, pace) = (self.of(&[0, 2, 4, 10]), self.of(&[10, 300, 300, 3000]));
         for _ in 0..self.of(&[30, 60, 100]) {
             let pause = match self.below(12) {
                 0..5 => Duration::ZERO,
@@ -291,7 +292,6 @@ impl Dice {
         }
     }
 
-    /// Few sources have any.
     fn options(&mut self) -> Vec<(&'static str, &'static str)> {
         let (mut options, pulls) = (Vec::new(), self.pulls);
         for (key, values) in OPTIONS.into_iter().filter(|(key, _)| pulls || *key != PULLS) {
