@@ -88,3 +88,19 @@ fn a_namespace_that_opts_out_and_in_again_is_no_war() {
         assert_eq!(stage.names(), names, "round {round}");
     }
 }
+
+#[test]
+fn a_late_event_does_not_bring_back_what_we_have_taken_out() {
+    let mut stage = Stage::new(&[("a", Want::Off(None)), ("b", Want::Leaving(Reason::Leaving))], true);
+    let added = format!("operator/a:{0},operator/b:{0}", uid(9));
+    stage.account = stored(&["a", "b"], &[(keys::ADDED_PULL_SECRETS, &added)]);
+    stage.list();
+    stage.carry_out();
+    let late = read(&stage.account);
+    stage.want("b", Want::Off(None));
+    stage.carry_out();
+    stage.shown(late);
+    assert!(matches!(stage.next(), Some(Order { step: Step::Remember(false), .. })), "nothing more is to be taken out");
+    stage.shown(read(&stage.account.clone()));
+    assert!(stage.machine.entries.is_empty(), "it is nobody's business any more");
+}

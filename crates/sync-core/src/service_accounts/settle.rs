@@ -93,7 +93,9 @@ impl Accounts {
     /// Forgets a ServiceAccount that is nobody's business any more.
     pub(super) fn tidy(&mut self, id: u32) {
         let Some(entry) = self.entries.get(&id) else { return };
-        let of_interest = entry.doubt.is_some() || self.is_of_interest(&entry.account.name, &entry.record);
+        // Until the event of our own write has come, an older one would bring it back as it was.
+        let awaited = entry.doubt.is_some() || entry.echo.is_some();
+        let of_interest = awaited || self.is_of_interest(&entry.account.name, &entry.record);
         if !of_interest && !self.queue.contains(entry.pair) {
             self.remove(id);
         }

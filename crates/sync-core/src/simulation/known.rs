@@ -70,6 +70,8 @@ pub(super) struct Known {
     unwanted: BTreeMap<(usize, Id), Instant>,
     /// Since when a copy is selected no more.
     unselected: BTreeMap<(usize, Id), Instant>,
+    /// The same of one that is so no more, and when that was told: at that very moment it may not have been looked at.
+    reselected: BTreeMap<(usize, Id), (Instant, Instant)>,
     /// The last read of the source namespace has found what its watch had shown.
     namespace_confirmed: bool,
 }
@@ -96,6 +98,7 @@ impl Known {
             looked: BTreeMap::new(),
             unwanted: BTreeMap::new(),
             unselected: BTreeMap::new(),
+            reselected: BTreeMap::new(),
             namespace_confirmed: false,
         };
         for (cluster, env) in labels.iter().enumerate() {
@@ -237,7 +240,13 @@ impl Known {
                 }
             }
         }
-        self.unselected = unselected;
+        let now = Instant::now();
+        self.reselected.retain(|_, (_, until)| *until == now);
+        for (key, since) in std::mem::replace(&mut self.unselected, unselected) {
+            if !self.unselected.contains_key(&key) {
+                self.reselected.entry(key).or_insert((since, now));
+            }
+        }
         let over: Vec<_> = self.looked.keys().filter(|(cluster, id)| !self.wants(*cluster, id)).cloned().collect();
         for key in over {
             self.looked.remove(&key);
@@ -258,7 +267,9 @@ impl Known {
 
     /// Since when a copy is selected no more, if it is not.
     pub(super) fn unselected_since(&self, cluster: usize, id: &Id) -> Option<Instant> {
-        self.unselected.get(&(cluster, id.clone())).copied()
+        let key = (cluster, id.clone());
+        let until_now = self.reselected.get(&key).filter(|(_, until)| *until == Instant::now());
+        until_now.map(|(since, _)| *since).or_else(|| self.unselected.get(&key).copied())
     }
 
     /// The answer to a read of the source namespace, the first of the two that confirm the absence of a source.
@@ -303,5 +314,32 @@ impl Known {
             }
         }
         first.map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::simulation::schedule::Schedule;
+
+    #[tokio::test(start_paused = true)]
+    async fn at_the_moment_of_news_what_was_before_may_be_believed() {
+        let scene = Scene { role: Role::Master, clusters: 2, ..Schedule::new(0).scene };
+        let mut known = Known::new(scene, &["", ""]);
+        let (slot, id) = (Slot { cluster: 0, what: Watched::SourceSecrets }, Id::new("secrets", OPERATOR, "s0"));
+        let annotations = json!({ "mw-sync": "yes", "mw-sync.io/clusters": "!cluster-1" });
+        known.seen(slot, &id, &json!({ "metadata": { "annotations": annotations } }));
+        let since = Some(Instant::now());
+        advance(Duration::from_secs(40)).await;
+        assert_eq!(known.unselected_since(1, &id), since);
+        known.gone(slot, &id);
+        assert_eq!(known.unselected_since(1, &id), since);
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(known.unselected_since(1, &id), None);
     }
 }
