@@ -82,7 +82,13 @@ fn may_go(
         Wish::On if is_chosen(scene, view, id) => return Err("promise 2: an entry goes that is wanted".to_owned()),
         // The Secret stays.
         Wish::On if selected => Some(false),
-        Wish::On if unselected.is_some_and(|since| since + GRACE * 2 / 3 <= now) => own().map(|()| said)?,
+        // Or its time has run since the ServiceAccount was named no more.
+        Wish::On
+            if unselected.is_some_and(|since| since + GRACE * 2 / 3 <= now)
+                || source.object.as_ref().is_some_and(|object| !asks(object, &id.name)) =>
+        {
+            own().map(|()| said)?
+        }
         Wish::On => return Err("promise 8: an entry goes within the grace".to_owned()),
         Wish::Off => own().map(|()| said)?,
         Wish::Frozen | Wish::Never => {
