@@ -6,6 +6,7 @@
 mod agent;
 mod chaos;
 mod cluster_client;
+mod cluster_discovery_rules;
 mod conformance;
 mod eks;
 mod empty_root;

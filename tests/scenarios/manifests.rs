@@ -11,7 +11,7 @@ use crate::support::Deployed;
 
 const SOON: Duration = Duration::from_secs(60);
 /// In the order in which a person applies them. All on one cluster, so that no two want one name.
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "deploy/namespace.yaml",
     "deploy/crds.yaml",
     "deploy/annotation-policy.yaml",
@@ -22,6 +22,7 @@ const FILES: [&str; 12] = [
     "deploy/hardening.yaml",
     "deploy/examples/regcred.yaml",
     "deploy/examples/agent-only.yaml",
+    "deploy/examples/cluster-discovery.yaml",
     "deploy/examples/remote-cluster-eks.yaml",
     "deploy/examples/remote-cluster-kubeconfig.yaml",
 ];
@@ -34,8 +35,7 @@ pub(crate) async fn installed() -> Result<SharedCluster> {
         for file in FILES {
             cluster.kubectl(&["apply", "-f", file]).await?;
             if file == "deploy/crds.yaml" {
-                let wait = ["wait", "--for=condition=Established", "crd/remoteclusters.mw-sync.io", "--timeout=60s"];
-                cluster.kubectl(&wait).await?;
+                cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await?;
             }
         }
         anyhow::Ok(cluster)
@@ -282,7 +282,14 @@ async fn the_master_may_read_its_namespace_and_nothing_elsewhere() -> Result<()>
             ("get remoteclusters.mw-sync.io -n operator", true),
             ("patch remoteclusters.mw-sync.io --subresource=status -n operator", true),
             ("patch remoteclusters.mw-sync.io -n operator", true),
-            ("delete remoteclusters.mw-sync.io -n operator", false),
+            ("create remoteclusters.mw-sync.io -n operator", true),
+            ("delete remoteclusters.mw-sync.io -n operator", true),
+            ("update remoteclusters.mw-sync.io -n operator", false),
+            ("delete remoteclusters.mw-sync.io -n default", false),
+            ("watch clusterdiscoveries.mw-sync.io -n operator", true),
+            ("patch clusterdiscoveries.mw-sync.io --subresource=status -n operator", true),
+            ("patch clusterdiscoveries.mw-sync.io -n operator", false),
+            ("create clusterdiscoveries.mw-sync.io -n operator", false),
             ("get customresourcedefinitions.apiextensions.k8s.io/remoteclusters.mw-sync.io", true),
             ("list customresourcedefinitions.apiextensions.k8s.io", false),
             ("create events.events.k8s.io -n operator", true),

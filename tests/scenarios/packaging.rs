@@ -13,10 +13,11 @@ const MANIFEST: &str = include_str!("../../Cargo.toml");
 const IMAGES: [(&str, &str); 2] =
     [("master", include_str!("../../Dockerfile.master")), ("agent", include_str!("../../Dockerfile.agent"))];
 /// Where reasons are spelled, each as `=> "Word"`, and some that must be found.
-const REASONS: [(&str, &[&str]); 5] = [
+const REASONS: [(&str, &[&str]); 6] = [
     (include_str!("../../crates/sync-core/src/reason.rs"), &["ForeignObject", "SourceNamespaceLeaving"]),
     (include_str!("../../crates/sync-core/src/fault.rs"), &["Unreachable", "OddAnswer"]),
     (include_str!("../../crates/master/src/remote/status.rs"), &["Connected", "SourceNamespaceMissing"]),
+    (include_str!("../../crates/master/src/discovery/status.rs"), &["Listed", "ListShrunk"]),
     (include_str!("../../crates/master/src/eks/error.rs"), &["AssumeRoleDenied", "AwsRefused"]),
     (include_str!("../../crates/master/src/remote/secret.rs"), &["SecretMissing", "SecretKeyMissing"]),
 ];

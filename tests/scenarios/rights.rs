@@ -41,8 +41,7 @@ impl Fleet {
         let options = || ClusterOptions::default().api_server_arg("--feature-gates=WatchList=false");
         let (management, remote) = tokio::try_join!(Cluster::start(options()), Cluster::start(options()))?;
         management.kubectl(&["apply", "-f", "deploy/namespace.yaml", "-f", "deploy/crds.yaml"]).await?;
-        let established = ["wait", "--for=condition=Established", "crd/remoteclusters.mw-sync.io", "--timeout=60s"];
-        management.kubectl(&established).await?;
+        management.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await?;
         Ok(Self { management, remote })
     }
 
@@ -111,6 +110,15 @@ async fn whole_life(fleet: &Fleet, stage: &Stage<'_>, access: &Kubeconfig) -> Re
     }
     let pulls = |account: &Value| account["imagePullSecrets"][0]["name"] == "copied";
     remote.until((Kind::ServiceAccount, "app", "default"), "pulls with the copy", pulls).await;
+
+    // Clusters that are discovered, and one that a person has made, which takes the place of one of these.
+    stage.discovery("found", &json!({ "kubeconfig": { "secretName": "remote" } })).await?;
+    stage.discovers("found", "Listed", 1).await;
+    stage.clusters_are(&["remote", &access.name]).await;
+    let kubeconfig = json!({ "secretName": "remote", "context": access.name });
+    stage.remote_cluster_by("mine", &json!({ "kubeconfig": kubeconfig })).await?;
+    stage.clusters_are(&["remote", "mine"]).await;
+    fleet.management.kubectl(&["-n", "operator", "delete", "cld/found", "rcl/mine"]).await?;
 
     // Deleted: the copies go after a last look at the source and its namespace.
     for kind in KINDS {

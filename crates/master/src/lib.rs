@@ -2,6 +2,8 @@
 
 pub mod args;
 pub mod cli;
+pub mod crds;
+pub mod discovery;
 pub mod eks;
 pub mod remote;
 
@@ -15,6 +17,7 @@ use eks::roles::Bounded;
 use eks::sdk::SdkAws;
 use remote::fleet::{self, Shared};
 use remote::gauges::Gauges;
+use remote::objects::Known;
 use remote::teller::TURNS;
 use sync_core::ops::begin::{BeginError, Begun};
 use sync_core::ops::shutdown::Shutdown;
@@ -63,9 +66,11 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), BeginEr
         gauges,
         turns: Arc::new(Semaphore::new(TURNS)),
         listed,
+        known: Known::default(),
         seed,
     };
-    fleet::run(shared, shutdown).await;
+    let shared = Arc::new(shared);
+    tokio::join!(fleet::run(Arc::clone(&shared), shutdown.clone()), discovery::run(shared, shutdown));
     sources.ended().await;
     leadership.end().await;
     tracing::info!("stopped");

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use master::args::Order;
 use master::cli::look::Looker;
 use master::cli::{status, wait};
-use master::remote::crd;
+use master::crds;
 use sync_core::ops::flags::Common;
 use sync_core::ops::shutdown::Shutdown;
 use sync_core::ops::{self, telemetry};
@@ -15,7 +15,7 @@ use sync_core::ops::{self, telemetry};
 async fn main() -> anyhow::Result<ExitCode> {
     match Order::parse(std::env::args_os()).unwrap_or_else(|error| error.exit()) {
         Order::Crd => {
-            std::io::stdout().write_all(crd::yaml()?.as_bytes())?;
+            std::io::stdout().write_all(crds::yaml()?.as_bytes())?;
             Ok(ExitCode::SUCCESS)
         }
         Order::Wait(common, source, timeout) => Ok(match Looker::new(*common).await {

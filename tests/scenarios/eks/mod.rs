@@ -3,6 +3,7 @@
 //! One stand-in for AWS and two API servers are shared; each scenario has EKS clusters, roles and a namespace of its own
 //! name. The login itself is judged by aws-iam-authenticator's verifier and by real signatures.
 
+mod discovery;
 mod login;
 mod patient;
 mod places;

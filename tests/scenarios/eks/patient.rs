@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result};
 use futures::future::LocalBoxFuture;
 
-use super::{places, refusals, safety, tokens};
+use super::{discovery, places, refusals, safety, tokens};
 
 /// Runs all of them at once, and says which one has failed.
 async fn together<const N: usize>(all: [(&str, LocalBoxFuture<'_, Result<()>>); N]) -> Result<()> {
@@ -19,6 +19,20 @@ async fn tokens_end_clusters_answer_nonsense_and_nothing_is_lost() -> Result<()>
         ("an ended token", Box::pin(tokens::a_token_that_has_ended_costs_one_retry_and_is_no_failure())),
         ("refusals", Box::pin(safety::no_refusal_of_a_cluster_or_of_aws_takes_anything_away())),
         ("nonsense", Box::pin(safety::no_nonsense_takes_anything_away())),
+    ])
+    .await
+}
+
+#[tokio::test]
+async fn clusters_are_found_and_lost() -> Result<()> {
+    together([
+        ("found", Box::pin(discovery::clusters_with_a_tag_are_served_and_selected_by_their_tags())),
+        ("pages", Box::pin(discovery::all_pages_of_a_list_are_read_and_new_ones_wait_for_approval())),
+        ("lost", Box::pin(discovery::what_is_not_listed_goes_after_a_day_and_never_by_a_list_that_fails())),
+        (
+            "by hand",
+            Box::pin(discovery::a_hand_made_remote_cluster_wins_and_a_discovery_that_goes_takes_nothing_along()),
+        ),
     ])
     .await
 }

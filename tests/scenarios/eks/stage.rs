@@ -131,6 +131,12 @@ impl<'c> EksStage<'c> {
         Ok(target)
     }
 
+    /// Defines a role, one of this scenario's.
+    pub(crate) async fn role(&self, role: &Role) -> Result<()> {
+        self.roles.lock().unwrap().push(role.arn.clone());
+        self.aws.role(role).await
+    }
+
     /// Lets the target's role in; tokens that were signed before `not_before` have ended.
     pub(crate) async fn let_in(&self, target: &Target, not_before: i64) -> Result<()> {
         self.aws.let_in(target.server, &target.eks, std::slice::from_ref(&target.entry), not_before).await
@@ -201,7 +207,8 @@ impl<'c> EksStage<'c> {
 
     /// Promise 6: nothing of a token, a session or a presigned URL is in the log at `trace`, in an Event, in a condition.
     pub(crate) async fn no_secret_was_said(&self, master: &Process) -> Result<()> {
-        let objects = ["-n", self.name, "get", "remoteclusters,events.events.k8s.io", "-o", "json"];
+        let kinds = "remoteclusters,clusterdiscoveries,events.events.k8s.io";
+        let objects = ["-n", self.name, "get", kinds, "-o", "json"];
         let said = [master.stdout(), master.stderr(), self.management.kubectl(&objects).await?];
         ensure!(said.iter().any(|text| text.contains("master: started")), "nothing was logged");
         let roles = self.roles.lock().unwrap().clone();

@@ -20,6 +20,12 @@ pub(crate) fn remote_cluster(namespace: &str, name: &str) -> String {
     format!("/apis/mw-sync.io/v1alpha1/namespaces/{namespace}/remoteclusters/{name}").trim_end_matches('/').to_owned()
 }
 
+/// Path of the ClusterDiscoveries of a namespace, or of one.
+pub(crate) fn discovery(namespace: &str, name: &str) -> String {
+    let path = format!("/apis/mw-sync.io/v1alpha1/namespaces/{namespace}/clusterdiscoveries/{name}");
+    path.trim_end_matches('/').to_owned()
+}
+
 async fn send(cluster: &Cluster, method: &str, path: &str, content: &str, body: &Value) -> Result<Option<Value>> {
     let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
     let request = Request::builder().method(method).uri(path).header("content-type", content).body(body)?;

@@ -22,6 +22,13 @@ async fn roles_that_are_not_allowed_are_not_asked_for() -> Result<()> {
         let message = stage.is(name, "RoleNotAllowed").await;
         assert!(message.contains("add it to --allow-roles"), "{message}");
     }
+    // Nor for a listing.
+    for (name, role, reason) in [("finds", "mw-sync", "NoCredentials"), ("may-not", "admin", "RoleNotAllowed")] {
+        let role = format!("arn:aws:iam::111122223333:role/{role}");
+        stage.discovery(name, &json!({ "eks": { "roleArn": role, "regions": ["eu-west-1"] } })).await?;
+        let message = stage.discovers(name, reason, 0).await;
+        assert!(message.starts_with("eu-west-1: "), "{message}");
+    }
     for name in ["good", "in-team", "as-itself"] {
         stage.is(name, "NoCredentials").await;
     }

@@ -7,6 +7,7 @@ mod bounds;
 mod carried;
 mod conditions;
 mod copies;
+mod discovery;
 mod events;
 mod fleet;
 mod hostile;

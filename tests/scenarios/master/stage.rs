@@ -1,6 +1,8 @@
 //! One scenario's part of the shared clusters.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -50,7 +52,7 @@ impl<'c> Stage<'c> {
         static DEFINED: OnceCell<()> = OnceCell::const_new();
         let define = async || {
             apply(management, "crds.yaml", "operator").await?;
-            let wait = ["wait", "--for=condition=Established", "crd/remoteclusters.mw-sync.io", "--timeout=60s"];
+            let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
             management.kubectl(&wait).await.map(drop)
         };
         DEFINED.get_or_try_init(define).await?;
@@ -180,6 +182,54 @@ impl<'c> Stage<'c> {
         self.remote_cluster(name).await?;
         self.is(name, "Connected").await;
         Ok(())
+    }
+
+    /// A ClusterDiscovery as it is told.
+    pub(crate) async fn discovery(&self, name: &str, spec: &Value) -> Result<()> {
+        let object = json!({
+            "apiVersion": "mw-sync.io/v1alpha1", "kind": "ClusterDiscovery", "metadata": { "name": name }, "spec": spec,
+        });
+        api::create(self.management, &api::discovery(self.name, ""), &object).await
+    }
+
+    /// Has a ClusterDiscovery look now, as a person does: by a change of its annotations.
+    pub(crate) async fn look(&self, name: &str) -> Result<()> {
+        static LOOKS: AtomicU32 = AtomicU32::new(0);
+        let look = LOOKS.fetch_add(1, Ordering::Relaxed).to_string();
+        let patch = json!({ "metadata": { "annotations": { "example.com/look": look } } });
+        api::merge(self.management, &api::discovery(self.name, name), &patch).await
+    }
+
+    /// Waits until a ClusterDiscovery is `Ready` or not for this reason, and has found so many; returns its message.
+    pub(crate) async fn discovers(&self, name: &str, reason: &str, found: i64) -> String {
+        let path = api::discovery(self.name, name);
+        eventually(SOON, format!("{name} is {reason} and has found {found}"), async || {
+            let object = api::get(self.management, &path).await?.context("there is no such ClusterDiscovery")?;
+            let (ready, clusters) = (&object["status"]["conditions"][0], &object["status"]["clusters"]);
+            let current = ready["observedGeneration"] == object["metadata"]["generation"];
+            ensure!(current && ready["reason"] == reason, "{ready}");
+            ensure!(clusters["found"].as_i64().unwrap_or_default() == found, "{clusters}");
+            Ok(ready["message"].as_str().unwrap_or_default().to_owned())
+        })
+        .await
+    }
+
+    /// All RemoteClusters, by name.
+    pub(crate) async fn all_clusters(&self) -> Result<BTreeMap<String, Value>> {
+        let list = api::get(self.management, &api::remote_cluster(self.name, "")).await?.context("no list")?;
+        let name = |item: &Value| item["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        Ok(list["items"].as_array().into_iter().flatten().map(|item| (name(item), item.clone())).collect())
+    }
+
+    /// Waits until the RemoteClusters have these names and no others.
+    pub(crate) async fn clusters_are(&self, names: &[&str]) {
+        let names: Vec<_> = names.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        eventually(SOON, format!("the RemoteClusters are {names:?}"), async || {
+            let all = self.all_clusters().await?;
+            ensure!(all.keys().eq(&names), "{:?}", all.keys());
+            Ok(())
+        })
+        .await;
     }
 
     /// Sets labels of a RemoteCluster; null takes one away.

@@ -58,7 +58,7 @@ use session::Session;
 use shelf::Shelf;
 
 /// DescribeCluster has a budget per account and region, which others need too: 150 nodes that start at once use it up.
-const DESCRIBES: usize = 5;
+pub(crate) const DESCRIBES: usize = 5;
 /// For one description, the SDK's own repetitions included.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// For a list with all its pages.

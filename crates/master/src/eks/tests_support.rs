@@ -72,7 +72,7 @@ impl FakeAws {
     }
 
     /// When something of this kind was asked.
-    pub(super) fn asked(&self, what: &str) -> Vec<Instant> {
+    pub(crate) fn asked(&self, what: &str) -> Vec<Instant> {
         let log = self.log.lock().unwrap();
         log.iter().filter(|(_, asked)| asked.starts_with(what)).map(|(at, _)| *at).collect()
     }
@@ -82,7 +82,7 @@ impl FakeAws {
     }
 
     /// Most requests that were under way at once.
-    pub(super) fn most_at_once(&self) -> usize {
+    pub(crate) fn most_at_once(&self) -> usize {
         self.under_way.lock().unwrap().1
     }
 

@@ -1,4 +1,5 @@
-//! Whose a destination is where several RemoteClusters lead to it: the oldest one's. Nothing here talks to a cluster.
+//! Whose a destination is where several RemoteClusters lead to it: the oldest one's of those that people have made, and
+//! else of those that were discovered. Nothing here talks to a cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,6 +11,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 /// Who comes first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
+    /// A ClusterDiscovery has made it.
+    pub(super) discovered: bool,
     /// `metadata.creationTimestamp` of the RemoteCluster, in whole seconds.
     pub(super) created: Option<Timestamp>,
     /// Its name.
@@ -153,7 +156,7 @@ mod tests {
     }
 
     fn rank(created: i64, name: &str) -> Rank {
-        Rank { created: Timestamp::from_second(created).ok(), name: name.to_owned() }
+        Rank { discovered: false, created: Timestamp::from_second(created).ok(), name: name.to_owned() }
     }
 
     async fn waits_for(claim: &Claim) -> String {
@@ -185,6 +188,20 @@ mod tests {
         let _seat = timeout(SHORT, a.first(|_| ())).await.unwrap();
         assert!(timeout(SHORT, a.lost()).await.is_err());
         assert_eq!(waits_for(&b).await, "a");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_person_has_made_comes_before_what_was_discovered() {
+        let claims = Arc::new(Claims::default());
+        let found = claims.claim(Rank { discovered: true, ..rank(1, "a") });
+        let by_hand = claims.claim(rank(2, "b"));
+        found.put(Some(uid(1)));
+        let seat = found.first(|_| panic!("nobody is before it")).await;
+        by_hand.put(Some(uid(1)));
+        timeout(SHORT, found.lost()).await.unwrap();
+        drop(seat);
+        let _seat = by_hand.first(|_| panic!("nobody is before it")).await;
+        assert_eq!(waits_for(&found).await, "b");
     }
 
     #[tokio::test(start_paused = true)]

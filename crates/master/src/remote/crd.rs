@@ -1,19 +1,14 @@
-//! `RemoteCluster`, and the manifest that its types write.
+//! `RemoteCluster`.
 
 // KubeSchema repeats the types inside of functions.
 #![allow(unreachable_pub)]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{CustomResource, CustomResourceExt as _, KubeSchema};
+use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::receipt::{AgentStatus, CopyStatus};
-
-/// First lines of `deploy/crds.yaml`.
-const HEADER: &str = "\
-# Written by `master crd`; do not edit. No other manifest deletes it: with the definition all RemoteClusters would go.
-";
 
 /// What a RemoteCluster is told: how to reach a cluster, and which namespace there is filled.
 // Two columns may well be of one type.
@@ -209,16 +204,16 @@ pub struct Sources {
     pub refused: i64,
 }
 
-fn operator() -> String {
+pub(crate) fn operator() -> String {
     "operator".to_owned()
 }
 
-fn kubeconfig() -> String {
+pub(crate) fn kubeconfig() -> String {
     "kubeconfig".to_owned()
 }
 
 /// `metav1.Condition`, as every API server defines it.
-fn conditions(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "items": {
@@ -241,25 +236,9 @@ fn conditions(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// `deploy/crds.yaml`
-///
-/// # Errors
-/// None in practice: the types can be written as YAML.
-pub fn yaml() -> Result<String, serde_yaml::Error> {
-    Ok(format!("{HEADER}{}", serde_yaml::to_string(&RemoteCluster::crd())?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_manifest_is_what_the_types_write() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/crds.yaml");
-        let file = std::fs::read_to_string(path).unwrap();
-        let same = file == yaml().unwrap();
-        assert!(same, "deploy/crds.yaml is out of date: cargo run -p master -- crd > deploy/crds.yaml");
-    }
 
     #[test]
     fn defaults() {

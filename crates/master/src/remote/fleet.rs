@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
-use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 use sync_core::cluster::addresses::AddressRules;
 use sync_core::cluster::connection::Connection;
 use sync_core::cluster::query::Query;
@@ -30,12 +28,14 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::claims::{Claim, Claims, Rank};
-use super::crd::{EksCluster, KubeconfigRef, RemoteCluster, RemoteClusterSpec, RemoteClusterStatus};
+use super::crd::{EksCluster, KubeconfigRef, RemoteCluster, RemoteClusterStatus};
 use super::gauges::Gauges;
+use super::objects::{Known, Objects, decode};
 use super::removal::{self, End};
-use super::secret::{SecretError, SecretRef, kubeconfig_of};
+use super::secret::{SecretRef, kubeconfig_in};
 use super::serve::{self, Plan, Start, What};
 use super::status::Outcome;
+use crate::discovery;
 use crate::eks::Eks;
 use crate::eks::error::EksError;
 use crate::eks::target::Target;
@@ -71,18 +71,25 @@ pub struct Shared {
     pub turns: Arc<Semaphore>,
     /// The lists of RemoteClusters and of kubeconfigs have come.
     pub listed: state::Sender<bool>,
+    /// RemoteClusters and kubeconfigs that there are.
+    pub known: Known,
     /// Seed of the jitter.
     pub seed: u64,
 }
 
 impl Shared {
+    /// Path of all RemoteClusters.
+    pub(crate) fn remote_clusters(&self) -> String {
+        format!("/apis/mw-sync.io/v1alpha1/namespaces/{}/remoteclusters", self.rules.source_namespace)
+    }
+
     /// Path of the RemoteCluster of this name.
-    pub(super) fn path_of(&self, name: &str) -> String {
-        format!("{}/{name}", remote_clusters(&self.rules.source_namespace))
+    pub(crate) fn path_of(&self, name: &str) -> String {
+        format!("{}/{name}", self.remote_clusters())
     }
 
     /// Seed of the jitter of one remote cluster: with the same, all that an outage has cut off would come back in step.
-    pub(super) fn seed_of(&self, name: &str) -> u64 {
+    pub(crate) fn seed_of(&self, name: &str) -> u64 {
         rng::seed_of(self.seed, name)
     }
 }
@@ -105,29 +112,18 @@ struct Running {
     task: JoinHandle<Option<RemoteClusterStatus>>,
 }
 
-/// Objects of one kind in the source namespace, by name.
-struct Objects<T> {
-    by_name: BTreeMap<String, T>,
-    listed: Option<Vec<String>>,
-    complete: bool,
-}
-
 enum Input {
     Cluster(Box<Feed<RemoteCluster>>),
     Secret(Box<Feed<Secret>>),
 }
 
-fn remote_clusters(namespace: &str) -> String {
-    format!("/apis/mw-sync.io/v1alpha1/namespaces/{namespace}/remoteclusters")
-}
-
 /// Keeps a task for each RemoteCluster until told to stop, and then ends them all.
-pub async fn run(shared: Shared, shutdown: Shutdown) {
+pub async fn run(shared: Arc<Shared>, shutdown: Shutdown) {
     let (sender, mut events) = mpsc::channel(AHEAD);
     let namespace = shared.rules.source_namespace.clone();
     let client = shared.connection.watch.clone();
     let heard = shared.metrics.watch("remoteclusters", "");
-    let clusters = Query { heard, ..Query::all(remote_clusters(&namespace)) };
+    let clusters = Query { heard, ..Query::all(shared.remote_clusters()) };
     let secrets = Query::all(format!("/api/v1/namespaces/{namespace}/secrets"));
     let heard = shared.metrics.watch("kubeconfigs", "");
     let secrets = Query { fields: Some(format!("type={KUBECONFIG_TYPE}")), heard, ..secrets };
@@ -138,9 +134,9 @@ pub async fn run(shared: Shared, shutdown: Shutdown) {
     watches.spawn(watch(client, secrets, shared.seed.wrapping_add(1), decode::<Secret>, wrap, sender));
 
     let mut fleet = Fleet {
-        shared: Arc::new(shared),
-        clusters: Objects::default(),
-        secrets: Objects::default(),
+        clusters: Objects::of(&shared.known.clusters),
+        secrets: Objects::of(&shared.known.secrets),
+        shared,
         claims: Arc::default(),
         running: BTreeMap::new(),
     };
@@ -160,63 +156,17 @@ pub async fn run(shared: Shared, shutdown: Shutdown) {
                 }
             },
         }
-        let listed = fleet.clusters.complete && fleet.secrets.complete;
+        let listed = fleet.listed();
         fleet.shared.listed.send_if_modified(|known| std::mem::replace(known, listed) != listed);
     }
     fleet.stop().await;
 }
 
-/// Objects are shown in full; nothing of one that cannot be read is.
-fn decode<T: DeserializeOwned>(json: &RawValue) -> Option<T> {
-    let object = serde_json::from_str(json.get()).ok();
-    if object.is_none() {
-        warn!(kind = std::any::type_name::<T>(), "an object cannot be understood and is passed over");
-    }
-    object
-}
-
-impl<T> Default for Objects<T> {
-    fn default() -> Self {
-        Self { by_name: BTreeMap::new(), listed: None, complete: false }
-    }
-}
-
-impl<T: kube::Resource> Objects<T> {
-    /// Takes in a step, and returns the names of what has changed.
-    fn take(&mut self, feed: Feed<T>) -> Vec<String> {
-        match feed {
-            Feed::Init => {
-                self.listed = Some(Vec::new());
-                Vec::new()
-            }
-            Feed::Listed(object) => {
-                let name = object.name_any();
-                self.by_name.insert(name.clone(), object);
-                self.listed.get_or_insert_default().push(name.clone());
-                vec![name]
-            }
-            Feed::Applied(object) => {
-                let name = object.name_any();
-                self.by_name.insert(name.clone(), object);
-                vec![name]
-            }
-            Feed::Gone(object) => {
-                let name = object.name_any();
-                self.by_name.remove(&name);
-                vec![name]
-            }
-            Feed::InitDone(_) => {
-                let listed = self.listed.take().unwrap_or_default();
-                let first = !std::mem::replace(&mut self.complete, true);
-                let all: Vec<_> = self.by_name.keys().cloned().collect();
-                self.by_name.retain(|name, _| listed.contains(name));
-                if first { all } else { all.into_iter().filter(|name| !listed.contains(name)).collect() }
-            }
-        }
-    }
-}
-
 impl Fleet {
+    fn listed(&self) -> bool {
+        self.clusters.is_complete() && self.secrets.is_complete()
+    }
+
     fn clusters(&mut self, feed: Feed<RemoteCluster>) {
         for name in self.clusters.take(feed) {
             self.look_at(&name);
@@ -226,29 +176,27 @@ impl Fleet {
     fn secrets(&mut self, feed: Feed<Secret>) {
         let done = matches!(feed, Feed::InitDone(_));
         let changed = self.secrets.take(feed);
-        let names =
-            |spec: &RemoteClusterSpec| spec.kubeconfig.as_ref().map(|kubeconfig| kubeconfig.secret_name.clone());
-        let uses = |cluster: &RemoteCluster| names(&cluster.spec).is_some_and(|name| changed.contains(&name));
-        let affected = self.clusters.by_name.iter().filter(|(_, cluster)| done || uses(cluster));
-        for name in affected.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+        let secret = |cluster: &RemoteCluster| cluster.spec.kubeconfig.as_ref().map(|from| from.secret_name.clone());
+        let uses = |cluster: &RemoteCluster| secret(cluster).is_some_and(|name| changed.contains(&name));
+        for name in self.clusters.names(|cluster| done || uses(cluster)) {
             self.look_at(&name);
         }
     }
 
     /// Makes the task of this name what its RemoteCluster says.
     fn look_at(&mut self, name: &str) {
-        // Before the lists have come, absent and unknown are not told apart.
-        if !self.clusters.complete || !self.secrets.complete {
+        if !self.listed() {
             return;
         }
-        let known = self.clusters.by_name.get(name).and_then(|cluster| Some((cluster, End::of(cluster)?)));
-        let Some((cluster, end)) = known else {
+        let known = self.clusters.get(name).and_then(|cluster| Some((End::of(&cluster)?, cluster)));
+        let Some((end, cluster)) = known else {
             if let Some(old) = self.running.remove(name) {
                 info!(cluster = name, "no longer a remote cluster");
                 old.stop.begin();
             }
             return;
         };
+        let cluster = &*cluster;
         let (plan, uid) = (self.plan(cluster, end), cluster.metadata.uid.clone());
         let labels = cluster.metadata.labels.clone().unwrap_or_default();
         let old = match self.running.remove(name) {
@@ -284,7 +232,7 @@ impl Fleet {
     /// fastest is not the oldest.
     fn claim(&self, cluster: &RemoteCluster, plan: &Plan) -> Claim {
         let created = cluster.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        let claim = self.claims.claim(Rank { created, name: cluster.name_any() });
+        let claim = self.claims.claim(Rank { discovered: discovery::made(cluster), created, name: cluster.name_any() });
         let led = cluster.status.as_ref().and_then(|status| Uid::parse(status.identity.as_deref()?));
         claim.put(led.filter(|_| !matches!(plan.what, What::Only(_))));
         claim
@@ -307,9 +255,7 @@ impl Fleet {
         let KubeconfigRef { secret_name, key, context } = kubeconfig;
         let namespace = self.shared.rules.source_namespace.clone();
         let place = SecretRef { namespace, name: secret_name.clone(), key: key.clone() };
-        // The watch shows Secrets of our type only, so one of another type is missing here.
-        let secret = self.secrets.by_name.get(secret_name).ok_or(SecretError::Missing(place));
-        match secret.and_then(|secret| kubeconfig_of(secret, key)) {
+        match kubeconfig_in(self.secrets.get(secret_name).as_deref(), place) {
             Ok(bytes) => What::Connect { kubeconfig: bytes.to_vec(), context: context.clone() },
             Err(error) => What::Only(Outcome::Secret(error)),
         }

@@ -1,11 +1,13 @@
 //! Remote clusters: the object that names one, the Secret that opens it, and what is reported of it.
 
 mod claims;
+pub mod condition;
 pub mod crd;
 pub mod fleet;
 mod follow;
 pub mod gauges;
 mod identity;
+pub mod objects;
 mod reach;
 pub mod receipt;
 pub mod removal;

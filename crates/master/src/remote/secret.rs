@@ -3,7 +3,9 @@
 use std::fmt;
 
 use k8s_openapi::api::core::v1::Secret;
+use sync_core::cluster::read;
 use sync_core::contract::keys::KUBECONFIG_TYPE;
+use sync_core::contract::object::Kind;
 use sync_core::fault::message;
 
 /// Where a kubeconfig should be.
@@ -76,6 +78,29 @@ pub fn kubeconfig_of<'s>(secret: &'s Secret, key: &str) -> Result<&'s [u8], Secr
     }
     let bytes = secret.data.as_ref().and_then(|data| data.get(key)).filter(|bytes| !bytes.0.is_empty());
     bytes.map(|bytes| bytes.0.as_slice()).ok_or_else(|| SecretError::KeyMissing(place()))
+}
+
+/// The same of a Secret that the watch shows, or does not show: it shows those of our type only, so one of another type is
+/// missing here.
+///
+/// # Errors
+/// As [`kubeconfig_of`], and if there is none.
+pub fn kubeconfig_in(secret: Option<&Secret>, place: SecretRef) -> Result<&[u8], SecretError> {
+    match secret {
+        Some(secret) => kubeconfig_of(secret, &place.key),
+        None => Err(SecretError::Missing(place)),
+    }
+}
+
+/// A Secret that the watch does not show may be there, of another type.
+pub(crate) async fn explain(client: &kube::Client, error: SecretError) -> SecretError {
+    let SecretError::Missing(place) = &error else { return error };
+    let found = read::get_object(client, Kind::Secret, &place.namespace, &place.name).await;
+    let other = found.ok().flatten().and_then(|secret| secret.content.secret_type).filter(|of| of != KUBECONFIG_TYPE);
+    match other {
+        Some(other) => SecretError::WrongType(place.clone(), message(&other)),
+        None => error,
+    }
 }
 
 #[cfg(test)]

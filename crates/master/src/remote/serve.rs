@@ -7,12 +7,9 @@ use std::time::Duration;
 
 use sync_core::cluster::access::Access;
 use sync_core::cluster::connection::Connection;
-use sync_core::cluster::read;
-use sync_core::contract::keys::KUBECONFIG_TYPE;
-use sync_core::contract::object::Kind;
 use sync_core::core::{Scope, Tally};
 use sync_core::engine::{self, EngineConfig, EngineState, Inquiries};
-use sync_core::fault::{Fault, message};
+use sync_core::fault::Fault;
 use sync_core::index::feed::Labels;
 use sync_core::ops::shutdown::Shutdown;
 use sync_core::rng::Rng;
@@ -29,7 +26,7 @@ use super::identity::{self, Identity, Unknown};
 use super::reach::Reach;
 use super::receipt::Receipts;
 use super::removal::{self, End, Removal};
-use super::secret::SecretError;
+use super::secret;
 use super::status::{Outcome, Report};
 use super::teller::Teller;
 use super::way::Way;
@@ -187,7 +184,11 @@ async fn work(work: Work<'_>, what: What, end: End, kept: bool, stop: &Shutdown)
 /// Goes to the cluster, and does there what is to be done.
 pub(super) async fn work_on(work: &Work<'_>, what: What, stop: &Shutdown) {
     match what {
-        What::Only(outcome) => work.say_until(explain(work.shared, outcome).await, stop).await,
+        What::Only(Outcome::Secret(error)) => {
+            let error = secret::explain(&work.shared.connection.write, error).await;
+            work.say_until(Outcome::Secret(error), stop).await;
+        }
+        What::Only(outcome) => work.say_until(outcome, stop).await,
         What::Eks(target) => follow::follow(work, &target, stop).await,
         What::Connect { kubeconfig, context } => {
             let way = Way::read(&kubeconfig, context.as_deref(), &work.shared.addresses);
@@ -202,17 +203,6 @@ pub(super) async fn work_on(work: &Work<'_>, what: What, stop: &Shutdown) {
                 Err(outcome) => work.say_until(*outcome, stop).await,
             }
         }
-    }
-}
-
-/// The watch shows Secrets of our type only: one that it does not show may be there, of another type.
-async fn explain(shared: &Shared, outcome: Outcome) -> Outcome {
-    let Outcome::Secret(SecretError::Missing(place)) = &outcome else { return outcome };
-    let found = read::get_object(&shared.connection.write, Kind::Secret, &place.namespace, &place.name).await;
-    let other = found.ok().flatten().and_then(|secret| secret.content.secret_type).filter(|of| of != KUBECONFIG_TYPE);
-    match other {
-        Some(other) => Outcome::Secret(SecretError::WrongType(place.clone(), message(&other))),
-        None => outcome,
     }
 }
 

@@ -3,16 +3,14 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use sync_core::fault::{Fault, message};
 
+use super::condition::{self, Ready, whole_seconds};
 use super::crd::{RemoteClusterStatus, Sources};
 use super::receipt::{CopyStatus, Receipt};
 use super::secret::SecretError;
 use crate::eks::error::EksError;
-
-/// Type of the one condition.
-pub const READY: &str = "Ready";
 
 /// How a remote cluster fares.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +37,7 @@ pub enum Outcome {
     Unidentified,
     /// It is the management cluster.
     SelfReference,
-    /// The RemoteCluster of this name, which is older, has the same destination.
+    /// The RemoteCluster of this name, which comes before it, has the same destination.
     Duplicate(String),
     /// Our finalizer cannot be set, or taken away.
     NotKept(Fault),
@@ -106,7 +104,7 @@ impl Outcome {
                  RemoteCluster (an agent here fills the namespaces of this cluster)"
                 .to_owned(),
             Self::Duplicate(older) => format!(
-                "RemoteCluster {older} is older and leads to namespace {destination} of the same cluster; nothing is written \
+                "RemoteCluster {older} is older, or made by a person, and leads to namespace {destination} of the same cluster; nothing is written \
                  by this one until that one is gone; delete one of the two"
             ),
             Self::NotKept(fault) => format!(
@@ -181,7 +179,7 @@ impl Report {
 impl RemoteClusterStatus {
     /// The condition `Ready`, once somebody has written it.
     pub fn ready(&self) -> Option<&Condition> {
-        self.conditions.iter().find(|condition| condition.type_ == READY)
+        condition::ready(&self.conditions)
     }
 }
 
@@ -209,7 +207,13 @@ pub fn next(old: Option<&RemoteClusterStatus>, report: &Report, now: Timestamp) 
         None => (None, Vec::new()),
     };
     let next = RemoteClusterStatus {
-        conditions: conditions(&before, report, now),
+        conditions: Ready {
+            is: report.outcome == Outcome::Ready,
+            reason: report.outcome.reason(),
+            message: report.message(),
+            generation: report.generation,
+        }
+        .among(&before.conditions, now),
         server,
         version,
         identity,
@@ -232,197 +236,6 @@ fn dated(copies: &[CopyStatus], before: &[CopyStatus], now: Timestamp) -> Vec<Co
     dated.collect()
 }
 
-fn conditions(before: &RemoteClusterStatus, report: &Report, now: Timestamp) -> Vec<Condition> {
-    let status = if report.outcome == Outcome::Ready { "True" } else { "False" };
-    let since = before.ready().filter(|old| old.status == status).map(|old| old.last_transition_time.clone());
-    let ready = Condition {
-        type_: READY.to_owned(),
-        status: status.to_owned(),
-        reason: report.outcome.reason().to_owned(),
-        message: report.message(),
-        // Kubernetes writes whole seconds; with more the object read back would differ from what was written.
-        last_transition_time: since.unwrap_or_else(|| Time(whole_seconds(now))),
-        observed_generation: report.generation,
-    };
-    let mut conditions = before.conditions.clone();
-    match conditions.iter_mut().find(|condition| condition.type_ == READY) {
-        Some(place) => *place = ready,
-        None => conditions.push(ready),
-    }
-    conditions
-}
-
-fn whole_seconds(time: Timestamp) -> Timestamp {
-    // Always within the range that a `Timestamp` has, for it comes from one.
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::remote::secret::SecretRef;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::new(second, 500_000_000).unwrap()
-    }
-
-    fn report(outcome: Outcome) -> Report {
-        Report { outcome, ..Report::new(Some(1), "operator".to_owned()) }
-    }
-
-    fn ready(status: &RemoteClusterStatus) -> &Condition {
-        status.ready().unwrap()
-    }
-
-    #[test]
-    fn every_outcome_has_its_reason_and_says_what_to_do() {
-        let place = || SecretRef { namespace: "operator".into(), name: "prod".into(), key: "kubeconfig".into() };
-        for (outcome, reason, text) in [
-            (Outcome::Ready, "Connected", "namespace operator"),
-            (Outcome::Connecting, "Connecting", "first time"),
-            (Outcome::Suspended, "Suspended", "set spec.suspend to false"),
-            (Outcome::Secret(SecretError::Missing(place())), "SecretMissing", "create secret generic prod"),
-            (
-                Outcome::Secret(SecretError::WrongType(place(), "Opaque".into())),
-                "SecretWrongType",
-                "--type=mw-sync.io/kubeconfig",
-            ),
-            (Outcome::Secret(SecretError::KeyMissing(place())), "SecretKeyMissing", "spec.kubeconfig.key"),
-            (Outcome::KubeconfigInvalid("no \u{1b}context".into()), "KubeconfigInvalid", "no \\u{1b}context"),
-            (Outcome::ProxyInvalid("a loopback".into()), "ProxyInvalid", "spec.proxyURL cannot be used: a loopback"),
-            (
-                Outcome::Eks(EksError::ClusterNotActive("CREATING".into())),
-                "ClusterNotActive",
-                "is CREATING; wait until",
-            ),
-            (Outcome::Fault(Fault::Connect("refused".into())), "Unreachable", "cannot connect: refused; check"),
-            (Outcome::Fault(Fault::Unauthorised), "Unauthorised", "renew the token"),
-            (Outcome::Fault(Fault::NamespaceMissing), "NamespaceMissing", "deploy/remote-access.yaml"),
-            (Outcome::Fault(Fault::NamespaceTerminating), "NamespaceTerminating", "wait until it is gone"),
-            (Outcome::SourceNamespaceMissing("ops".into()), "SourceNamespaceMissing", "namespace ops of this cluster"),
-            (Outcome::Unidentified, "NamespaceMissing", "deploy/remote-access.yaml"),
-            (Outcome::SelfReference, "SelfReference", "delete this RemoteCluster"),
-            (Outcome::Duplicate("old".into()), "Duplicate", "RemoteCluster old is older"),
-            (Outcome::NotKept(Fault::Forbidden("patch".into())), "Forbidden", "deploy/master.yaml"),
-            (Outcome::Removing(None), "Removing", "being deleted"),
-            (Outcome::Removing(Some("1 are left".into())), "Removing", "1 are left"),
-        ] {
-            let is_ready = outcome == Outcome::Ready;
-            let status = next(None, &report(outcome), at(0)).unwrap();
-            let condition = ready(&status);
-            assert_eq!((condition.reason.as_str(), condition.status == "True"), (reason, is_ready));
-            assert!(condition.message.contains(text), "{reason}: {}", condition.message);
-        }
-    }
-
-    #[test]
-    fn one_that_waits_for_its_end_says_how_to_end_that() {
-        for (outcome, says) in [
-            (Outcome::Fault(Fault::Connect("refused".into())), true),
-            (Outcome::Suspended, true),
-            (Outcome::Removing(Some("1 are left".into())), true),
-            (Outcome::Removing(None), false),
-            (Outcome::Connecting, false),
-        ] {
-            let status = next(None, &Report { going: true, ..report(outcome) }, at(0)).unwrap();
-            let message = &ready(&status).message;
-            assert_eq!(message.contains("mw-sync.io/abandon=yes"), says, "{message}");
-        }
-    }
-
-    #[test]
-    fn nothing_new_is_no_write_whatever_the_time() {
-        let report = Report { server: Some("https://a".into()), version: Some("v1".into()), ..report(Outcome::Ready) };
-        let status = next(None, &report, at(10)).unwrap();
-        assert_eq!(next(Some(&status), &report, at(99)), None);
-        // As it comes back from an API server.
-        let read: RemoteClusterStatus = serde_json::from_value(serde_json::to_value(&status).unwrap()).unwrap();
-        assert_eq!(next(Some(&read), &report, at(99)), None);
-    }
-
-    #[test]
-    fn how_long_a_copy_is_missing_is_told_whatever_the_version_and_reason() {
-        let mut status = None;
-        for (second, version, reason, since) in [
-            (10, "1", Some("pending"), Some("1970-01-01T00:00:10Z")),
-            (20, "1", Some("Forbidden"), Some("1970-01-01T00:00:10Z")),
-            (30, "2", Some("pending"), Some("1970-01-01T00:00:10Z")),
-            (40, "2", None, None),
-            (50, "3", Some("pending"), Some("1970-01-01T00:00:50Z")),
-        ] {
-            let copy = CopyStatus {
-                source: "Secret/a".to_owned(),
-                uid: "u".to_owned(),
-                resource_version: version.to_owned(),
-                everywhere: reason.is_none(),
-                reason: reason.map(str::to_owned),
-                since: None,
-            };
-            let receipt = Some(Receipt { copies: vec![copy], ..Receipt::default() });
-            let report = Report { receipt, ..report(Outcome::Ready) };
-            status = next(status.as_ref(), &report, at(second));
-            assert_eq!(status.as_ref().unwrap().copies[0].since.as_deref(), since, "{second}");
-            assert_eq!(next(status.as_ref(), &report, at(second + 5)), None, "no news");
-        }
-    }
-
-    #[test]
-    fn the_transition_time_moves_only_with_the_status() {
-        let mut status = next(None, &report(Outcome::Connecting), at(10)).unwrap();
-        for (outcome, second, since) in [
-            (Outcome::Suspended, 20, 10),
-            (Outcome::Ready, 30, 30),
-            (Outcome::Fault(Fault::Unauthorised), 40, 40),
-            (Outcome::Fault(Fault::NamespaceMissing), 50, 40),
-            (Outcome::Ready, 60, 60),
-        ] {
-            status = next(Some(&status), &report(outcome), at(second)).unwrap();
-            assert_eq!(ready(&status).last_transition_time.0, Timestamp::from_second(since).unwrap());
-        }
-    }
-
-    #[test]
-    fn server_and_version_stay_while_unknown_and_counts_do_not() {
-        let sources = Some(Sources { synced: 2, pending: 0, refused: 1 });
-        let [server, version, identity] = ["https://a", "v1.33.1", "0a1b"].map(|text| Some(text.to_owned()));
-        let first = Report { server: server.clone(), version: version.clone(), ..report(Outcome::Ready) };
-        let first = Report { identity: identity.clone(), sources, ..first };
-        let first = next(None, &first, at(0)).unwrap();
-        assert_eq!(first.sources, sources);
-        let second = next(Some(&first), &report(Outcome::Suspended), at(0)).unwrap();
-        assert_eq!((&second.server, &second.version, second.sources), (&server, &version, None));
-        assert_eq!(second.identity, identity);
-        let moved = Report { server: Some("https://b".into()), ..report(Outcome::Connecting) };
-        let moved = next(Some(&second), &moved, at(0)).unwrap();
-        assert_eq!((moved.version, moved.identity), (None, None));
-    }
-
-    #[test]
-    fn a_restart_of_the_master_takes_ready_away_from_nobody() {
-        let before = next(None, &report(Outcome::Ready), at(10)).unwrap();
-        assert_eq!(next(Some(&before), &report(Outcome::Connecting), at(20)), None);
-        let failed = next(Some(&before), &report(Outcome::Fault(Fault::Unauthorised)), at(30)).unwrap();
-        assert_eq!(next(Some(&failed), &report(Outcome::Connecting), at(40)).unwrap().conditions.len(), 1);
-        // Another spec may be another cluster.
-        let changed = Report { generation: Some(2), ..report(Outcome::Connecting) };
-        let changed = next(Some(&before), &changed, at(50)).unwrap();
-        assert_eq!(ready(&changed).reason, "Connecting");
-    }
-
-    #[test]
-    fn conditions_of_others_stay() {
-        let mut status = next(None, &report(Outcome::Connecting), at(0)).unwrap();
-        let other = Condition { type_: "Audited".to_owned(), ..ready(&status).clone() };
-        status.conditions.insert(0, other.clone());
-        let status = next(Some(&status), &Report { generation: Some(2), ..report(Outcome::Ready) }, at(1)).unwrap();
-        assert_eq!((status.conditions.len(), &status.conditions[0]), (2, &other));
-        assert_eq!((status.observed_generation, ready(&status).observed_generation), (Some(2), Some(2)));
-    }
-
-    #[test]
-    fn a_merge_patch_takes_out_what_is_not_known() {
-        let status = next(None, &report(Outcome::Suspended), at(0)).unwrap();
-        let patch = serde_json::to_value(status).unwrap();
-        assert!(patch["sources"].is_null() && patch.as_object().unwrap().contains_key("sources"), "{patch}");
-    }
-}
+#[path = "status_tests.rs"]
+mod tests;

@@ -1,15 +1,17 @@
-//! One object, read or patched: rare requests, each for a reason.
+//! One object, read, made, patched or deleted: rare requests, each for a reason.
 
 use bytes::Bytes;
 use http::{Method, Request, header};
 use kube::client::Body;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 
 use super::answer::Refusal;
 use super::path;
 use super::query::Query;
 use super::request::{self, Limits};
 use super::wire::{Item, Page};
+use super::write::{JSON, request};
 use crate::contract::object::{Kind, Object};
 use crate::fault::Fault;
 use crate::index::feed::SourceNamespace;
@@ -17,6 +19,8 @@ use crate::lease;
 
 /// Objects of a page: of 1 MiB each, a page fits into [`Limits::PAGE`].
 const PAGE: u32 = 20;
+/// No longer than any write under a Lease.
+const WRITE: Limits = Limits { deadline: lease::DEADLINE, ..Limits::METADATA };
 
 /// A whole Secret or ConfigMap; `None` only if the server says that this very object does not exist.
 ///
@@ -87,6 +91,27 @@ pub async fn patch<T: DeserializeOwned>(
     let request = request.header(header::CONTENT_TYPE, "application/merge-patch+json");
     let limits = Limits { deadline: lease::DEADLINE, ..Limits::OBJECT };
     parsed(&send(client, request, Body::from(patch), limits).await?)
+}
+
+/// Makes an object of those at a path, its namespace's.
+///
+/// # Errors
+/// Any answer but success; [`Fault::AlreadyExists`] if something of its name is there.
+pub async fn create(client: &kube::Client, path: &str, field_manager: &str, body: &Bytes) -> Result<(), Fault> {
+    let uri = format!("{path}?fieldManager={}", path::encode(field_manager));
+    request::send(client, request(Method::POST, &uri, JSON, body)?, WRITE).await.map(drop)
+}
+
+/// Deletes the object at a path, in exactly this version.
+///
+/// # Errors
+/// Any answer but success; [`Fault::Conflict`] if it is another object or version by now.
+pub async fn delete(client: &kube::Client, path: &str, uid: &str, version: &str) -> Result<(), Fault> {
+    let body = json!({
+        "kind": "DeleteOptions", "apiVersion": "v1", "preconditions": { "uid": uid, "resourceVersion": version },
+    });
+    let body = Bytes::from(body.to_string());
+    request::send(client, request(Method::DELETE, path, JSON, &body)?, WRITE).await.map(drop)
 }
 
 async fn get(client: &kube::Client, path: &str) -> Result<Bytes, Refusal> {

@@ -135,10 +135,13 @@ pub fn label_value(name: &str) -> String {
     if name.len() <= 63 {
         return name.to_owned();
     }
-    let hash = Sha256::digest(name.as_bytes());
-    let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let start: String = name.chars().take(54).collect();
-    format!("{start}-{hash}")
+    format!("{start}-{}", short_hash(name))
+}
+
+/// 8 hex digits of a text's SHA-256: for names that had to be changed or cut.
+pub fn short_hash(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

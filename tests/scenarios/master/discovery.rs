@@ -1,0 +1,91 @@
+//! A fleet that is one merged kubeconfig.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use testbed::{Kubeconfig, eventually, shared};
+
+use super::api;
+use super::stage::{Stage, end};
+
+/// Several accesses in one file, and contexts that cannot be used.
+fn merged(accesses: &[(&str, &Kubeconfig)], others: &[&str]) -> Result<String> {
+    let mut all = json!({ "apiVersion": "v1", "kind": "Config", "clusters": [], "users": [], "contexts": [] });
+    let mut add = |list: &str, entry: Value| all[list].as_array_mut().map(|list| list.push(entry));
+    for (name, access) in accesses {
+        let access = Kubeconfig { name: (*name).to_owned(), ..(*access).clone() };
+        let one: Value = serde_yaml::from_str(&access.to_yaml())?;
+        for list in ["clusters", "users", "contexts"] {
+            add(list, one[list][0].clone()).context("a list")?;
+        }
+    }
+    add("users", json!({ "name": "bad", "user": { "exec": { "command": "gcloud" } } }));
+    for name in others {
+        add("contexts", json!({ "name": name, "context": { "cluster": accesses[0].0, "user": "bad" } }));
+    }
+    Ok(all.to_string())
+}
+
+#[tokio::test]
+async fn each_context_of_a_merged_kubeconfig_is_served() -> Result<()> {
+    let management = shared("management").await?;
+    let (a, b) = (shared("remote-a").await?, shared("remote-b").await?);
+    let stage = Stage::new(&management, "m-contexts").await?;
+    let (at_a, at_b) = (stage.prepare(&a).await?, stage.prepare(&b).await?);
+    let master = stage.master(&[]).await?;
+    stage.source("one", "1").await?;
+    let spec = json!({ "kubeconfig": { "secretName": "all" }, "namespace": "m-contexts" });
+    stage.discovery("fleet", &spec).await?;
+    let message = stage.discovers("fleet", "SecretMissing", 0).await;
+    assert!(message.contains("create secret generic all --type=mw-sync.io/kubeconfig"), "{message}");
+
+    stage.kubeconfig("all", &merged(&[("at-a", &at_a), ("at_b", &at_b)], &["x", "y"])?).await?;
+    stage.discovers("fleet", "Listed", 4).await;
+    let all = stage.all_clusters().await?;
+    let [at_a_name, at_b_name, x, y] = &all.keys().map(String::as_str).collect::<Vec<_>>()[..] else {
+        panic!("{all:?}")
+    };
+    // What is no name for Kubernetes becomes one that is, and no other context's.
+    assert!(*at_a_name == "at-a" && at_b_name.starts_with("at-b-") && (*x, *y) == ("x", "y"), "{all:?}");
+    assert_eq!(all[*at_b_name]["spec"]["kubeconfig"]["context"], "at_b");
+    assert_eq!(all[*at_b_name]["metadata"]["labels"], json!({ "mw-sync.io/discovered-by": "fleet" }));
+    for name in [at_a_name, at_b_name] {
+        stage.is(name, "Connected").await;
+    }
+    for remote in [&a, &b] {
+        stage.copy_is(remote, "one", |_| true).await;
+    }
+    let message = stage.is("x", "KubeconfigInvalid").await;
+    assert!(message.contains("exec runs gcloud"), "{message}");
+
+    // A change of the Secret is noticed at once. One of four contexts is no longer there.
+    stage.kubeconfig("all", &merged(&[("at-a", &at_a), ("at_b", &at_b)], &["x"])?).await?;
+    stage.discovers("fleet", "Listed", 3).await;
+    let since = "mw-sync.io/not-listed-since";
+    let y = api::get(&management, &api::remote_cluster("m-contexts", "y")).await?.context("it stays for a day")?;
+    assert!(y["metadata"]["annotations"][since].is_string(), "{y}");
+    // A file that cannot be read, one that is gone, one that has lost too many: nothing goes.
+    stage.kubeconfig("all", "contexts: [").await?;
+    stage.discovers("fleet", "KubeconfigInvalid", 3).await;
+    api::delete(&management, &stage.path("all")).await?;
+    stage.discovers("fleet", "SecretMissing", 3).await;
+    stage.kubeconfig("all", &merged(&[("at-a", &at_a)], &[])?).await?;
+    let message = stage.discovers("fleet", "ListShrunk", 1).await;
+    assert!(message.contains("lacks 3 of 4 clusters") && message.contains("delete remotecluster at-b-"), "{message}");
+    assert!(stage.all_clusters().await?.keys().eq(all.keys()));
+    let b_stays = api::get(&b, &stage.path("one")).await?;
+    assert!(b_stays.is_some());
+
+    // All are back.
+    stage.kubeconfig("all", &merged(&[("at-a", &at_a), ("at_b", &at_b)], &["x", "y"])?).await?;
+    stage.discovers("fleet", "Listed", 4).await;
+    eventually(super::stage::SOON, "y is listed", async || {
+        let y = api::get(&management, &api::remote_cluster("m-contexts", "y")).await?.context("it is there")?;
+        ensure!(y["metadata"]["annotations"][since].is_null(), "{y}");
+        Ok(())
+    })
+    .await;
+    stage.is(at_b_name, "Connected").await;
+    stage.set("one", "2").await?;
+    stage.copy_is(&b, "one", |copy| super::stage::value(copy) == "2").await;
+    end(&master).await
+}
