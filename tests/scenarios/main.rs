@@ -13,6 +13,7 @@ mod empty_root;
 mod flags;
 mod fleet;
 mod hardening;
+mod iam;
 mod leaders;
 mod manifests;
 mod master;
