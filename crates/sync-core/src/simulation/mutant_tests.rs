@@ -32,7 +32,7 @@ const MUTANTS: [(Mutant, u64); 25] = [
     (Mutant::AdditionsIgnored, 111),
     (Mutant::RetryDropped, 4),
     (Mutant::IncarnationIgnored, 55),
-    (Mutant::OnTheWire(Sabotage::UnguardedEntries), 829),
+    (Mutant::OnTheWire(Sabotage::UnguardedEntries), 1263),
     (Mutant::NoteTrusted, 505),
     (Mutant::AskedAgain, 505),
     (Mutant::OffWithheld, 1177),
