@@ -25,7 +25,7 @@ impl Accounts {
     }
 
     fn answered(&mut self) {
-        (self.failures, self.paused_until) = (0, None);
+        (self.failures, self.paused_until, self.silent) = (0, None, None);
         if self.fault.take().is_some() {
             self.all_dirty();
         }
@@ -55,11 +55,16 @@ impl Accounts {
 
     fn failed(&mut self, patch: Patch, fault: Fault) {
         let Patch { account: id, pair, change, before } = patch;
-        let of_all = fault.is_of_the_cluster() || matches!(fault, Fault::Forbidden(_));
+        let mut of_all = fault.is_of_the_cluster() || matches!(fault, Fault::Forbidden(_));
+        if matches!(fault, Fault::NoAnswer(_)) {
+            // One namespace that does not answer is not the cluster: a webhook may hang there.
+            let before = self.silent.replace(before.namespace.clone());
+            of_all = before.is_some_and(|silent| self.silent.as_ref() != Some(&silent));
+        } else if !of_all {
+            self.answered();
+        }
         if of_all {
             self.all_failed(&fault);
-        } else {
-            self.answered();
         }
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.failures = entry.failures.saturating_add(1);

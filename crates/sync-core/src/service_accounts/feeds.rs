@@ -128,6 +128,11 @@ impl Accounts {
         }
     }
 
+    fn number(&mut self) -> u32 {
+        self.next_id = self.next_id.wrapping_add(1);
+        self.next_id
+    }
+
     fn known(&self, account: &Account) -> Option<u32> {
         self.ids.get(&(account.namespace.clone(), account.name.clone())).copied()
     }

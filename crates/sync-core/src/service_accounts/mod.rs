@@ -227,6 +227,8 @@ pub struct Accounts {
     paused_until: Option<Moment>,
     fault: Option<Fault>,
     failures: u8,
+    /// The namespace where the last write went unanswered, if none was answered since.
+    silent: Option<String>,
     /// Watches that fail.
     troubles: BTreeMap<&'static str, Fault>,
     /// How many ServiceAccounts something is to be done at, for each source.
@@ -269,6 +271,7 @@ impl Accounts {
             paused_until: None,
             fault: None,
             failures: 0,
+            silent: None,
             troubles: BTreeMap::new(),
             pending: BTreeMap::new(),
             gate: gate::Gate::default(),
@@ -383,11 +386,6 @@ impl Accounts {
 
     fn is_ready(&self) -> bool {
         self.watching.is_some() && self.sources_complete && self.namespaces_complete && self.listing.complete
-    }
-
-    fn number(&mut self) -> u32 {
-        self.next_id = self.next_id.wrapping_add(1);
-        self.next_id
     }
 }
 

@@ -6,6 +6,7 @@ use super::tests_support::{read, stored, uid};
 use super::*;
 use crate::contract::keys;
 use crate::contract::options::OnDelete;
+use crate::core::NamespaceKnown;
 use crate::plan::Want;
 use crate::reason::Reason;
 
@@ -103,4 +104,20 @@ fn a_late_event_does_not_bring_back_what_we_have_taken_out() {
     assert!(matches!(stage.next(), Some(Order { step: Step::Remember(false), .. })), "nothing more is to be taken out");
     stage.shown(read(&stage.account.clone()));
     assert!(stage.machine.entries.is_empty(), "it is nobody's business any more");
+}
+
+#[test]
+fn a_namespace_that_does_not_answer_delays_no_other_and_two_are_the_cluster() {
+    let mut stage = Stage::new(&[("a", on("a", OPTION))], true);
+    stage.list();
+    for (name, n) in [("other", 3), ("third", 4)] {
+        stage.on(is_now(NamespaceKnown { name: name.into(), ..namespace(Destination::Open, &[]) }));
+        let mut account = stored(&[], &[]);
+        (account["metadata"]["namespace"], account["metadata"]["uid"]) = (name.into(), uid(n).to_string().into());
+        stage.shown(read(&account));
+    }
+    stage.fail(Fault::NoAnswer("a webhook hangs".into()));
+    let second = stage.next().expect("another namespace is tried at once");
+    stage.on(Input::Done(second.id, Err(Fault::NoAnswer("there too".into()))));
+    assert!(stage.next().is_none(), "the cluster as a whole does not answer");
 }
