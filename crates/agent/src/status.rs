@@ -8,6 +8,9 @@ use sync_core::core::{Asks, Place, Standing, Standings, Tally};
 use sync_core::engine::Inquiries;
 use sync_core::ops::status::Shows;
 
+/// Namespaces that are named of each source; of the rest there are the counts.
+const PLACES: usize = 50;
+
 /// Asks the engine.
 #[derive(Debug)]
 pub struct Status(pub Inquiries);
@@ -15,7 +18,7 @@ pub struct Status(pub Inquiries);
 impl Shows for Status {
     fn show(&self) -> BoxFuture<'_, Result<Map<String, Value>, String>> {
         async move {
-            let standings = self.0.standings().await.ok_or("the agent is being stopped\n")?;
+            let standings = self.0.standings_with(PLACES).await.ok_or("the agent is being stopped\n")?;
             Ok(document(&standings, Timestamp::now()))
         }
         .boxed()

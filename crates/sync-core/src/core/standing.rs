@@ -55,10 +55,11 @@ pub struct Standings {
 }
 
 impl Core {
-    /// How all sources stand. It looks at every pair of those that are not in place: ask now and then.
-    pub fn standings(&self) -> Standings {
+    /// How all sources stand, each with so many places at most. It looks at every pair of those that are not in place: ask
+    /// now and then.
+    pub fn standings(&self, places: usize) -> Standings {
         let open = self.dests.values().filter(|dest| dest.state == Some(Destination::Open));
-        let sources = self.source_ids.values().filter_map(|id| self.standing(*id)).collect();
+        let sources = self.source_ids.values().filter_map(|id| self.standing(*id, places)).collect();
         Standings { ready: self.is_ready(), destinations: open.count(), sources }
     }
 
@@ -67,7 +68,7 @@ impl Core {
         self.changes
     }
 
-    fn standing(&self, id: SourceId) -> Option<Standing> {
+    fn standing(&self, id: SourceId, places: usize) -> Option<Standing> {
         let SourceState { key, want, version, tally, .. } = self.sources.get(&id)?;
         let asks = match want {
             Some(Want::On(_)) => Asks::Copies,
@@ -77,7 +78,7 @@ impl Core {
             Some(Want::Off(_)) => Asks::Nothing,
             None => Asks::Unknown,
         };
-        let settled = self.report(id)?;
+        let settled = self.report(id, places)?;
         let mut replica = None;
         if self.scope.namespace().is_some() {
             let known = self.pairs.range(Pair::all_of(id)).find_map(|(_, state)| state.replica());

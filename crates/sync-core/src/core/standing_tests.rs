@@ -13,7 +13,7 @@ fn told(core: &mut Core, rv: u64) {
 
 /// Synced, pending and refused, of the version that is acted on.
 fn stands(core: &Core) -> (Option<u64>, [u32; 3]) {
-    let standings = core.standings();
+    let standings = core.standings(PLACES);
     assert!(standings.ready);
     let [standing] = &standings.sources[..] else { panic!("{standings:?}") };
     let Tally { synced, pending, refused } = standing.tally;
@@ -53,5 +53,5 @@ fn a_version_that_asks_for_the_same_is_in_place_at_once() {
 #[test]
 fn before_the_lists_nothing_is_said_to_be_complete() {
     let core = Core::new(test_stage::rules(), Scope::Namespaces, 32, 1);
-    assert_eq!(core.standings(), Standings::default());
+    assert_eq!(core.standings(PLACES), Standings::default());
 }

@@ -119,7 +119,7 @@ impl Core {
             self.changes += 1;
             self.touched.remove(&id);
             self.fanout_ends(id);
-            settled.extend(self.report(id));
+            settled.extend(self.report(id, PLACES));
             if let Some(source) = self.sources.get_mut(&id) {
                 source.bodies = None;
                 if source.tally.tally.pending == 0 {
@@ -135,7 +135,8 @@ impl Core {
         self.tally
     }
 
-    pub(super) fn report(&self, id: SourceId) -> Option<Settled> {
+    /// With so many places at most.
+    pub(super) fn report(&self, id: SourceId, most: usize) -> Option<Settled> {
         let source = self.sources.get(&id)?;
         let tally = source.tally.tally;
         let mut settled = Settled {
@@ -162,7 +163,7 @@ impl Core {
             let Some(dest) = self.dests.get(&pair.dest) else { continue };
             let is_first = settled.reasons.add(reason);
             let places = if is_first { &mut settled.places } else { &mut more };
-            if places.len() < PLACES {
+            if places.len() < most {
                 let message = if reason == Reason::Contested.as_str() {
                     self.rivals.says(*pair)
                 } else {
@@ -172,7 +173,7 @@ impl Core {
             }
         }
         settled.places.extend(more);
-        settled.places.truncate(PLACES);
+        settled.places.truncate(most);
         Some(settled)
     }
 }

@@ -2,7 +2,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::core::{Core, NamespaceNews, Snapshot, Standings};
+use crate::core::{Core, NamespaceNews, PLACES, Snapshot, Standings};
 
 /// Questions that may wait: several ask now and then, and each is answered between two other things.
 const WAITING: usize = 8;
@@ -24,7 +24,7 @@ pub struct Desk {
 /// A question, with where the answer goes.
 #[derive(Debug)]
 pub(super) enum Question {
-    Standings(oneshot::Sender<Standings>),
+    Standings(usize, oneshot::Sender<Standings>),
     Snapshot(oneshot::Sender<Snapshot>),
     Namespaces(mpsc::UnboundedSender<NamespaceNews>),
 }
@@ -37,10 +37,16 @@ impl Inquiries {
         (inquiries.clone(), Desk { questions, inquiries, followers: Vec::new() })
     }
 
-    /// How all sources stand now; `None` when the engine has ended.
+    /// How all sources stand now, each with the first few places that are not as they should be; `None` when the engine
+    /// has ended.
     pub async fn standings(&self) -> Option<Standings> {
+        self.standings_with(PLACES).await
+    }
+
+    /// The same with so many places of each source at most.
+    pub async fn standings_with(&self, places: usize) -> Option<Standings> {
         let (sender, answer) = oneshot::channel();
-        self.0.send(Question::Standings(sender)).await.ok()?;
+        self.0.send(Question::Standings(places, sender)).await.ok()?;
         answer.await.ok()
     }
 
@@ -75,7 +81,7 @@ impl Desk {
     pub(super) fn answer(&mut self, core: &Core, question: Question) {
         // Whoever has asked may not wait any more.
         match question {
-            Question::Standings(asker) => drop(asker.send(core.standings())),
+            Question::Standings(places, asker) => drop(asker.send(core.standings(places))),
             Question::Snapshot(asker) => drop(asker.send(core.snapshot())),
             Question::Namespaces(asker) => {
                 let all = core.namespaces();

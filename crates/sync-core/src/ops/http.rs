@@ -1,4 +1,4 @@
-//! A small server for pages that are read: [probes](super::probes), and the [status](super::status).
+//! A small server for pages that are read: for probes, and the [status](super::status).
 //!
 //! Anybody in the cluster may reach a port of ours, so a request is small, quick, and one of few.
 
