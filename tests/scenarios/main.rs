@@ -5,8 +5,10 @@
 
 mod agent;
 mod chaos;
+mod check;
 mod cluster_client;
 mod cluster_discovery_rules;
+mod commands;
 mod conformance;
 mod eks;
 mod empty_root;

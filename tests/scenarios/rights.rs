@@ -7,9 +7,10 @@
 mod granted;
 
 use anyhow::{Result, ensure};
-use granted::{Right, granted, is_denied};
+use granted::{Right, granted, is_denied, listed};
 use http::Method;
 use serde_json::{Value, json};
+use sync_core::ops::rights;
 use testbed::{Cluster, ClusterOptions, Entry, Kubeconfig, Process, eventually};
 
 use crate::master::stage::{Stage, end};
@@ -154,6 +155,27 @@ async fn a_race_for_the_lease(cluster: &Cluster, user: &str, name: &str) {
     .await;
 }
 
+/// `check` asks for what the manifests grant, verb by verb, and for nothing else.
+#[test]
+fn what_check_asks_for_is_what_is_granted() -> Result<()> {
+    let master = "system:serviceaccount:operator:mw-sync-master";
+    let remote = "system:serviceaccount:operator:mw-sync-remote";
+    let lists = [
+        (AGENT, rights::AGENT),
+        (AGENT, rights::AGENT_SERVICE_ACCOUNTS),
+        (master, rights::MASTER),
+        (remote, rights::REMOTE),
+    ];
+    for (file, (user, list)) in FILES.into_iter().zip(lists) {
+        let mut granted: Vec<_> = granted(file)?.iter().map(Right::to_string).collect();
+        let mut listed = listed(user, list);
+        granted.sort();
+        listed.sort();
+        assert_eq!(listed, granted, "{file}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_is_granted_is_used_and_nothing_else_is_needed() -> Result<()> {
     let mut rights = Vec::new();
@@ -173,6 +195,9 @@ async fn what_is_granted_is_used_and_nothing_else_is_needed() -> Result<()> {
     for controller in &controllers {
         end(controller).await?;
     }
+    // What else the master's pod is asked to do.
+    let (code, told) = stage.ask(&["check"]).await?;
+    ensure!(code == Some(0), "{code:?} {told}");
 
     let requests = fleet.requests().await?;
     let ours = |entry: &&Entry| rights.iter().any(|right| right.user == entry.username);

@@ -1,6 +1,10 @@
 //! The agent: copies annotated objects of the source namespace into every namespace of its cluster.
 
 pub mod args;
+pub mod check;
+pub mod look;
+pub mod plan;
+pub mod purge;
 pub mod status;
 pub mod summary;
 

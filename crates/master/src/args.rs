@@ -4,13 +4,16 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 use sync_core::cluster::addresses::AddressRules;
 use sync_core::contract::object::Uid;
 use sync_core::contract::rules::Role;
 use sync_core::ops::flags::{self, Common, CommonArgs, dns_label, yes_or_no};
+use sync_core::ops::purge::PurgeArgs;
+use sync_core::ops::report;
+use sync_core::ops::source_name::SourceName;
 use sync_core::ops::version::version;
 
-use crate::cli::SourceName;
 use crate::cli::status::Format;
 use crate::eks::roles::RoleRules;
 
@@ -23,7 +26,7 @@ struct Args {
 
     /// Name of this cluster in the marks of copies; unique among masters that share remote clusters
     #[arg(long, env = "MW_SYNC_CLUSTER_NAME", value_name = "NAME", default_value = "management")]
-    #[arg(value_parser = dns_label)]
+    #[arg(value_parser = dns_label, global = true)]
     cluster_name: String,
 
     /// Take over replicas that an earlier incarnation of the source namespace made: its uid, as mw-sync.io/origin-uid on
@@ -33,7 +36,7 @@ struct Args {
 
     /// Where API servers are accepted although it is loopback, link-local or a metadata service: addresses, ranges such
     /// as 127.0.0.0/8 and host names, separated by commas
-    #[arg(long, env = "MW_SYNC_ALLOW_ADDRESSES", value_name = "ADDRESSES")]
+    #[arg(long, env = "MW_SYNC_ALLOW_ADDRESSES", value_name = "ADDRESSES", global = true)]
     allow_addresses: Option<AddressRules>,
 
     /// The only roles that are assumed: ARNs, in which * and ? stand for others, separated by commas; without it any
@@ -70,6 +73,42 @@ enum Command {
         #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
         output: Format,
     },
+    /// Check what the master needs, here and in each remote cluster, and name what is missing with the command that mends
+    /// it; writes nothing
+    ///
+    /// Give it the flags that the controller has. Status 0 when nothing has failed, 1 when something has, 2 when the
+    /// management cluster cannot be asked.
+    Check {
+        /// How to write it
+        #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
+        output: report::Format,
+    },
+    /// Show what would be written, by dry runs of all of it; nothing is written
+    ///
+    /// Give it the flags that the controller has. Status 0 when there is nothing to do, 1 when there is, 2 when something is
+    /// refused or cannot be told.
+    Plan {
+        /// How to write it
+        #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
+        output: report::Format,
+    },
+    /// Delete all copies in the remote clusters, those of sources that are gone included; the master must have been stopped
+    ///
+    /// The agents there delete theirs after that. Give it the flags that the controller has. Copies of sources with
+    /// on-delete: retain, and what was taken over with on-conflict: adopt, stay without our marks. Status 0 when nothing
+    /// is left, 1 when something is, 2 when nothing was begun.
+    Purge {
+        #[command(flatten)]
+        args: PurgeArgs,
+        /// Only in this RemoteCluster; may be repeated
+        #[arg(long = "cluster", value_name = "NAME")]
+        clusters: Vec<String>,
+    },
+    /// Print a script that completes this program's command lines
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
 }
 
 /// What the master is asked to do.
@@ -79,6 +118,14 @@ pub enum Order {
     Run(Box<Config>),
     /// Print the CustomResourceDefinitions.
     Crd,
+    /// Print this.
+    Print(String),
+    /// Check what it needs.
+    Check(Box<Config>, report::Format),
+    /// Show what would be written.
+    Plan(Box<Config>, report::Format),
+    /// Delete all copies, in these remote clusters or in all.
+    Purge(Box<Config>, Vec<String>, PurgeArgs),
     /// Wait for a source to be everywhere.
     Wait(Box<Common>, SourceName, Duration),
     /// Show where each source is.
@@ -105,19 +152,24 @@ impl Order {
     /// As [`flags::parse`].
     pub fn parse(line: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
         let args: Args = flags::parse(line)?;
-        if let Some(Command::Crd) = args.command {
-            return Ok(Self::Crd);
+        match args.command {
+            Some(Command::Crd) => return Ok(Self::Crd),
+            Some(Command::Completions { shell }) => return Ok(Self::Print(flags::completions::<Args>(shell))),
+            _ => {}
         }
         let mut common = args.common.check(Role::Master, Some(&args.cluster_name))?;
-        match args.command {
-            Some(Command::Wait { source, timeout }) => return Ok(Self::Wait(Box::new(common), source, timeout)),
-            Some(Command::Status { output }) => return Ok(Self::Status(Box::new(common), output)),
-            Some(Command::Crd) | None => {}
-        }
         common.rules.take_over = args.take_over;
         let (allow_addresses, allow_node_role) = (args.allow_addresses.unwrap_or_default(), args.allow_node_role);
         let allow_roles = args.allow_roles;
-        Ok(Self::Run(Box::new(Config { common, allow_addresses, allow_roles, allow_node_role })))
+        let config = Box::new(Config { common, allow_addresses, allow_roles, allow_node_role });
+        Ok(match args.command {
+            Some(Command::Wait { source, timeout }) => Self::Wait(Box::new(config.common), source, timeout),
+            Some(Command::Status { output }) => Self::Status(Box::new(config.common), output),
+            Some(Command::Check { output }) => Self::Check(config, output),
+            Some(Command::Plan { output }) => Self::Plan(config, output),
+            Some(Command::Purge { args, clusters }) => Self::Purge(config, clusters, args),
+            Some(Command::Crd | Command::Completions { .. }) | None => Self::Run(config),
+        })
     }
 }
 
@@ -195,8 +247,24 @@ mod tests {
     }
 
     #[test]
-    fn crd_is_a_command() {
-        assert!(matches!(Order::parse(["master", "crd"]), Ok(Order::Crd)));
+    fn other_commands() {
+        let order = |line: &[&str]| Order::parse(["master"].iter().chain(line));
+        assert!(matches!(order(&["crd"]), Ok(Order::Crd)));
+        let Ok(Order::Check(config, report::Format::Text)) = order(&["--cluster-name=eu", "check"]) else { panic!() };
+        assert_eq!(config.common.rules.cluster_name.as_deref(), Some("eu"));
+        // People name the place after the command.
+        let line = ["check", "--context=north", "--cluster-name=eu", "--source-namespace", "ops"];
+        let Ok(Order::Check(config, _)) = order(&line) else { panic!() };
+        assert_eq!(config.common.context.as_deref(), Some("north"));
+        assert_eq!(config.common.rules.origin_prefix(), "eu/ops/");
+        let Ok(Order::Purge(_, clusters, args)) = order(&["purge", "--cluster=a", "--dry-run"]) else { panic!() };
+        assert!(clusters == ["a"] && args.dry_run && !args.yes);
+        for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+            assert!(
+                matches!(order(&["completions", shell]), Ok(Order::Print(text)) if text.contains("status")),
+                "{shell}"
+            );
+        }
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! The master: copies annotated objects of the source namespace into one namespace of every remote cluster.
 
 pub mod args;
+pub mod check;
 pub mod cli;
 pub mod crds;
 pub mod discovery;
 pub mod eks;
+pub mod plan;
+pub mod purge;
 pub mod remote;
 
 use std::sync::Arc;

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use master::args::Order;
 use master::cli::look::Looker;
 use master::cli::{status, wait};
-use master::crds;
+use master::{check, crds, plan, purge};
 use sync_core::ops::flags::Common;
+use sync_core::ops::plan_told;
+use sync_core::ops::report::Report;
 use sync_core::ops::shutdown::Shutdown;
 use sync_core::ops::{self, telemetry};
 
@@ -17,6 +19,22 @@ async fn main() -> anyhow::Result<ExitCode> {
         Order::Crd => {
             std::io::stdout().write_all(crds::yaml()?.as_bytes())?;
             Ok(ExitCode::SUCCESS)
+        }
+        Order::Print(text) => {
+            std::io::stdout().write_all(text.as_bytes())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Order::Check(config, format) => {
+            let mut report = Report::on_stdout(format);
+            let asked = check::check(*config, &mut report).await?;
+            Ok(report.end(asked)?)
+        }
+        Order::Plan(config, format) => {
+            let planned = plan::plan(*config).await;
+            Ok(plan_told::write(format, &planned, &mut std::io::stdout())?)
+        }
+        Order::Purge(config, clusters, args) => {
+            Ok(purge::purge(*config, &clusters, &args, &mut std::io::stdout()).await?.into())
         }
         Order::Wait(common, source, timeout) => Ok(match Looker::new(*common).await {
             Ok(looker) => wait::wait(&looker, &source, timeout, &mut std::io::stdout()).await?.into(),

@@ -48,6 +48,8 @@
 //! | When is a pair tried again, when does a whole cluster pause? | [`core`] (`done.rs`) |
 //! | Who else must know of namespaces, or how an engine stands? Nobody watches or counts a second time | [`engine`] (`desk.rs`) |
 //! | Which ServiceAccounts list a Secret, and what is ours there? Which news wait for that? | [`service_accounts`] |
+//! | What would be written? (`plan`) | [`trial`], [`core`] (`verdicts.rs`) |
+//! | What do people ask on a command line, and which rights does who need? | [`ops`] (`preflight.rs`, `report.rs`, `rights.rs`, `purge/`) |
 //! | What follows from a failed request? | [`fault`] (the kinds), [`cluster::answer`] (which answer is which) |
 //! | Which of several processes may write? | [`lease`] |
 //! | What is said to people? | [`reason`], [`fault`] (words), [`core`] (`tally.rs`: counts), [`announce`] (Events) |
@@ -171,6 +173,7 @@ pub mod service_accounts;
 mod simulation;
 pub mod source_feed;
 pub mod summary;
+pub mod trial;
 pub mod watches;
 
 #[cfg(test)]

@@ -257,7 +257,11 @@ const fn sources_of(kind: Kind) -> &'static str {
 }
 
 /// One GET each of the source namespace and of the source; `None` if either is not answered as it should be.
-async fn confirm(rules: &Rules, connection: &Connection, key: SourceKey) -> (SourceKey, Option<Confirmation>) {
+pub(crate) async fn confirm(
+    rules: &Rules,
+    connection: &Connection,
+    key: SourceKey,
+) -> (SourceKey, Option<Confirmation>) {
     let ask = async || {
         let namespace = read::get_namespace(&connection.write, &rules.source_namespace).await?;
         let source = read::get_object(&connection.write, key.kind, &rules.source_namespace, &key.name).await?;

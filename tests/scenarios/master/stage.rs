@@ -1,7 +1,7 @@
 //! One scenario's part of the shared clusters.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -66,6 +66,11 @@ impl<'c> Stage<'c> {
         let account = if name == "operator" { "mw-sync-master".to_owned() } else { format!("mw-sync-master-{name}") };
         let kubeconfig = management.kubeconfig_for_service_account(name, &account).await?;
         Ok(Self { management, name, kubeconfig })
+    }
+
+    /// The kubeconfig of the master's ServiceAccount.
+    pub(crate) fn kubeconfig_file(&self) -> &Path {
+        &self.kubeconfig
     }
 
     /// The user that the master is in the management cluster.

@@ -6,6 +6,7 @@ use std::fmt;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde_json::Value;
+use sync_core::ops::rights;
 use testbed::Entry;
 
 /// One verb on one resource, granted to one user.
@@ -46,6 +47,29 @@ impl Right {
             && (&entry.resource, &entry.subresource) == (&self.resource, &self.subresource)
             && (self.names.is_empty() || self.names.contains(&entry.name))
     }
+}
+
+/// What the controllers' own list says, in the words of [`Right`].
+pub(crate) fn listed(user: &str, rights: &[rights::Right]) -> Vec<String> {
+    let one = |right: &rights::Right, verb: &str| {
+        let (resource, subresource) = right.resource.split_once('/').unwrap_or((right.resource, ""));
+        let names = match right.name {
+            rights::Name::Any => Vec::new(),
+            rights::Name::Is(name) => vec![name.to_owned()],
+            rights::Name::SourceNamespace => vec!["operator".to_owned()],
+        };
+        Right {
+            user: user.to_owned(),
+            namespace: (right.place == rights::Place::Namespace).then(|| "operator".to_owned()),
+            group: right.group.to_owned(),
+            resource: resource.to_owned(),
+            subresource: subresource.to_owned(),
+            verb: verb.to_owned(),
+            names,
+        }
+    };
+    let verbs = rights.iter().flat_map(|right| right.verbs.iter().map(move |verb| one(right, verb).to_string()));
+    verbs.collect()
 }
 
 /// Whether a request was refused for want of a right.

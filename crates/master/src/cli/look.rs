@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use sync_core::cluster::access::{Access, AccessError};
 use sync_core::cluster::connection::Connection;
+use sync_core::cluster::read;
 use sync_core::cluster::summary::{self, Stored};
-use sync_core::cluster::{path, read};
 use sync_core::contract::object::{Kind, SourceKey};
 use sync_core::contract::rules::Rules;
 use sync_core::contract::source::{Reading, Source};
@@ -20,17 +19,13 @@ use sync_core::ops::status::Shows;
 use super::status;
 use super::verdict::{Verdict, verdict};
 use crate::remote::crd::RemoteCluster;
+use crate::remote::visit;
 
 /// The management cluster, to be looked at.
 #[derive(Debug)]
 pub struct Looker {
     rules: Arc<Rules>,
     connection: Connection,
-}
-
-#[derive(Deserialize)]
-struct List {
-    items: Vec<RemoteCluster>,
 }
 
 impl Looker {
@@ -88,9 +83,7 @@ impl Looker {
     }
 
     async fn clusters(&self) -> Result<Vec<RemoteCluster>, Fault> {
-        let namespace = path::segment(self.namespace())?;
-        let path = format!("/apis/mw-sync.io/v1alpha1/namespaces/{namespace}/remoteclusters");
-        Ok(read::get_json::<List>(&self.connection.write, &path).await?.items)
+        visit::all(&self.connection, self.namespace()).await
     }
 
     async fn here(&self) -> Result<Stored, Fault> {

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 use sync_core::contract::source::{Reading, Source};
+use sync_core::ops::table::columns;
 
 use super::verdict::{Missing, Verdict};
 use super::wait::count;
@@ -136,19 +137,4 @@ fn table(sources: &[(Source, Verdict)], clusters: &[RemoteCluster], out: &mut im
         rows.push([name, status.to_owned(), reason.to_owned(), agent]);
     }
     columns(&rows, out)
-}
-
-/// The last column is as wide as it is.
-fn columns(rows: &[[String; 4]], out: &mut impl Write) -> io::Result<()> {
-    let (mut a, mut b, mut c) = (0, 0, 0);
-    for [first, second, third, _] in rows {
-        for (width, text) in [(&mut a, first), (&mut b, second), (&mut c, third)] {
-            *width = (*width).max(text.chars().count());
-        }
-    }
-    for [first, second, third, last] in rows {
-        let line = format!("{first:a$}  {second:b$}  {third:c$}  {last}");
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
 }

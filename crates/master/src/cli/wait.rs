@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use sync_core::fault::Fault;
+use sync_core::ops::source_name::SourceName;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::SourceName;
 use super::look::Looker;
 use super::verdict::{Missing, Verdict};
 

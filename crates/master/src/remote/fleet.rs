@@ -28,7 +28,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::claims::{Claim, Claims, Rank};
-use super::crd::{EksCluster, KubeconfigRef, RemoteCluster, RemoteClusterStatus};
+use super::crd::{EksCluster, KubeconfigRef, RemoteCluster, RemoteClusterSpec, RemoteClusterStatus};
 use super::gauges::Gauges;
 use super::objects::{Known, Objects, decode};
 use super::removal::{self, End};
@@ -80,7 +80,7 @@ pub struct Shared {
 impl Shared {
     /// Path of all RemoteClusters.
     pub(crate) fn remote_clusters(&self) -> String {
-        format!("/apis/mw-sync.io/v1alpha1/namespaces/{}/remoteclusters", self.rules.source_namespace)
+        remote_clusters(&self.rules.source_namespace)
     }
 
     /// Path of the RemoteCluster of this name.
@@ -115,6 +115,10 @@ struct Running {
 enum Input {
     Cluster(Box<Feed<RemoteCluster>>),
     Secret(Box<Feed<Secret>>),
+}
+
+pub(crate) fn remote_clusters(namespace: &str) -> String {
+    format!("/apis/mw-sync.io/v1alpha1/namespaces/{namespace}/remoteclusters")
 }
 
 /// Keeps a task for each RemoteCluster until told to stop, and then ends them all.
@@ -240,25 +244,10 @@ impl Fleet {
 
     fn plan(&self, cluster: &RemoteCluster, end: End) -> Plan {
         let spec = &cluster.spec;
-        let what = match (&spec.eks, &spec.kubeconfig) {
-            _ if spec.suspend => What::Only(Outcome::Suspended),
-            (Some(eks), None) => by_eks(eks),
-            (None, Some(kubeconfig)) => self.by_kubeconfig(kubeconfig),
-            // The CRD's rules let no such object in.
-            _ => What::Only(Outcome::Eks(EksError::BadSpec("write exactly one of eks and kubeconfig".to_owned()))),
-        };
+        let secret = spec.kubeconfig.as_ref().and_then(|from| self.secrets.get(&from.secret_name));
+        let what = what(spec, &self.shared.rules.source_namespace, secret.as_deref());
         let (generation, destination) = (cluster.metadata.generation, spec.namespace.clone());
         Plan { generation, destination, proxy: spec.proxy_url.clone(), what, end }
-    }
-
-    fn by_kubeconfig(&self, kubeconfig: &KubeconfigRef) -> What {
-        let KubeconfigRef { secret_name, key, context } = kubeconfig;
-        let namespace = self.shared.rules.source_namespace.clone();
-        let place = SecretRef { namespace, name: secret_name.clone(), key: key.clone() };
-        match kubeconfig_in(self.secrets.get(secret_name).as_deref(), place) {
-            Ok(bytes) => What::Connect { kubeconfig: bytes.to_vec(), context: context.clone() },
-            Err(error) => What::Only(Outcome::Secret(error)),
-        }
     }
 
     /// Ends all tasks at once, and returns when they have ended.
@@ -277,6 +266,26 @@ impl Fleet {
             self.shared.leading.leave_open();
             warn!("stopped before all remote clusters had ended");
         }
+    }
+}
+
+/// What a RemoteCluster asks for; `secret` is the one that it names, if it is there.
+pub(super) fn what(spec: &RemoteClusterSpec, namespace: &str, secret: Option<&Secret>) -> What {
+    match (&spec.eks, &spec.kubeconfig) {
+        _ if spec.suspend => What::Only(Outcome::Suspended),
+        (Some(eks), None) => by_eks(eks),
+        (None, Some(kubeconfig)) => by_kubeconfig(kubeconfig, namespace, secret),
+        // The CRD's rules let no such object in.
+        _ => What::Only(Outcome::Eks(EksError::BadSpec("write exactly one of eks and kubeconfig".to_owned()))),
+    }
+}
+
+fn by_kubeconfig(kubeconfig: &KubeconfigRef, namespace: &str, secret: Option<&Secret>) -> What {
+    let KubeconfigRef { secret_name, key, context } = kubeconfig;
+    let place = SecretRef { namespace: namespace.to_owned(), name: secret_name.clone(), key: key.clone() };
+    match kubeconfig_in(secret, place) {
+        Ok(bytes) => What::Connect { kubeconfig: bytes.to_vec(), context: context.clone() },
+        Err(error) => What::Only(Outcome::Secret(error)),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sync_core::cluster::access::{Access, AccessError};
+use sync_core::cluster::addresses::AddressRules;
 use sync_core::fault::message;
 use sync_core::ops::shutdown::Shutdown;
 use sync_core::rng::Rng;
@@ -125,13 +126,7 @@ async fn serve(work: &Work<'_>, trail: &Trail<'_>, place: &Arc<Place>, leave: &S
         login = log_in(work, trail, place) => Arc::new(login),
     };
     work.shared.gauges.logged_in(work.name, &login);
-    let access = Access::with_header(&place.endpoint, &place.authority, login.header(), &work.shared.addresses);
-    let access = match access {
-        Ok(access) => access.renewed_by(Arc::clone(&login) as _),
-        Err(error) => return work.say_until(Outcome::Eks(unusable(&error)), leave).await,
-    };
-    let access = trail.target.proxy.as_deref().map_or_else(|| Ok(access.clone()), |url| access.clone().by_proxy(url));
-    let access = access.map_err(|error| Box::new(Outcome::KubeconfigInvalid(error.to_string())));
+    let access = access(trail.target, place, &login, &work.shared.addresses);
     let connection = match access.and_then(|access| work.connection(access)) {
         Ok(connection) => connection,
         Err(outcome) => return work.say_until(*outcome, leave).await,
@@ -142,6 +137,22 @@ async fn serve(work: &Work<'_>, trail: &Trail<'_>, place: &Arc<Place>, leave: &S
         biased;
         () = login.keep() => {}
         () = serve::run(work, connection, &reach, leave) => {}
+    }
+}
+
+/// How a cluster is reached at a place, by a login that renews itself.
+pub(super) fn access(
+    target: &Target,
+    place: &Place,
+    login: &Arc<Login>,
+    allow: &AddressRules,
+) -> Result<Access, Box<Outcome>> {
+    let access = Access::with_header(&place.endpoint, &place.authority, login.header(), allow);
+    let access = access.map_err(|error| Box::new(Outcome::Eks(unusable(&error))))?;
+    let access = access.renewed_by(Arc::clone(login) as _);
+    match target.proxy.as_deref() {
+        Some(url) => access.by_proxy(url).map_err(|error| Box::new(Outcome::KubeconfigInvalid(error.to_string()))),
+        None => Ok(access),
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) async fn ask(work: &Work<'_>, connection: &Connection) -> Result<Iden
     Ok(Identity { uid: there, is_self: here == Some(there) })
 }
 
-async fn uid(connection: &Connection, namespace: &str) -> Result<Option<Uid>, Fault> {
+pub(crate) async fn uid(connection: &Connection, namespace: &str) -> Result<Option<Uid>, Fault> {
     let found = read::get_object(&connection.write, Kind::ConfigMap, namespace, IN_EVERY_NAMESPACE).await?;
     Ok(found.map(|found| found.uid))
 }

@@ -12,7 +12,7 @@ use crate::eks::login::Login;
 use crate::eks::scout::Seen;
 
 /// The way to a remote cluster.
-pub(super) enum Reach {
+pub(crate) enum Reach {
     /// What the kubeconfig says is all that there is.
     Kubeconfig,
     /// AWS knows more.
@@ -20,19 +20,19 @@ pub(super) enum Reach {
 }
 
 /// See [`Reach::Eks`].
-pub(super) struct EksReach {
-    pub(super) place: Arc<Place>,
-    pub(super) login: Arc<Login>,
+pub(crate) struct EksReach {
+    pub(crate) place: Arc<Place>,
+    pub(crate) login: Arc<Login>,
     /// Why there is no good token.
-    pub(super) no_token: state::Receiver<Option<EksError>>,
-    pub(super) seen: state::Receiver<Seen>,
+    pub(crate) no_token: state::Receiver<Option<EksError>>,
+    pub(crate) seen: state::Receiver<Seen>,
     /// Whether AWS should be asked where the cluster is.
-    pub(super) lost: Arc<state::Sender<bool>>,
+    pub(crate) lost: Arc<state::Sender<bool>>,
 }
 
 impl Reach {
     /// What to tell of a failed request; AWS is asked anew where the cluster is, if that may be the reason.
-    pub(super) fn outcome(&self, fault: Fault) -> Outcome {
+    pub(crate) fn outcome(&self, fault: Fault) -> Outcome {
         match self {
             Self::Kubeconfig => Outcome::Fault(fault),
             Self::Eks(eks) => eks.outcome(fault),
@@ -40,14 +40,14 @@ impl Reach {
     }
 
     /// No request fails.
-    pub(super) fn well(&self) {
+    pub(crate) fn well(&self) {
         if let Self::Eks(eks) = self {
             eks.set_lost(false);
         }
     }
 
     /// What else outcomes depend on.
-    pub(super) fn news(&self) -> News {
+    pub(crate) fn news(&self) -> News {
         match self {
             Self::Kubeconfig => News(None),
             Self::Eks(eks) => News(Some((eks.no_token.clone(), eks.seen.clone()))),
@@ -56,11 +56,11 @@ impl Reach {
 }
 
 /// Changes that may make another outcome of the same fault.
-pub(super) struct News(Option<(state::Receiver<Option<EksError>>, state::Receiver<Seen>)>);
+pub(crate) struct News(Option<(state::Receiver<Option<EksError>>, state::Receiver<Seen>)>);
 
 impl News {
     /// Returns at the next one. Never, if there is none.
-    pub(super) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         if let Some((no_token, seen)) = &mut self.0 {
             tokio::select! {
                 biased;

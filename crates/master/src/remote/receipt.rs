@@ -24,7 +24,7 @@ use super::status::Report;
 /// Between two looks at how all stands, and after the first change that one is for.
 const EVERY: Duration = Duration::from_secs(1);
 /// An agent that is silent for two of its signs of life, and the time that one may take.
-const SILENCE: Duration = HEARTBEAT.saturating_mul(2).saturating_add(Duration::from_secs(60));
+pub(crate) const SILENCE: Duration = HEARTBEAT.saturating_mul(2).saturating_add(Duration::from_secs(60));
 /// Sources that a status names; one takes up to about 700 bytes.
 const COPIES: usize = 500;
 /// Its seed is not that of the other watches of the engine.

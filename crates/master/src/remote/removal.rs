@@ -35,7 +35,7 @@ const FINALIZER: &str = "mw-sync.io/remove-copies";
 /// Annotation on a RemoteCluster: it may go although its copies are not gone.
 const ABANDON: &str = "mw-sync.io/abandon";
 /// The definition of RemoteClusters.
-const DEFINITION: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/remoteclusters.mw-sync.io";
+pub(crate) const DEFINITION: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/remoteclusters.mw-sync.io";
 /// Longest time between two looks whether namespace and definition are being deleted.
 const LOOK: Duration = Duration::from_secs(30);
 

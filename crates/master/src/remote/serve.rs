@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sync_core::cluster::access::Access;
 use sync_core::cluster::connection::Connection;
+use sync_core::contract::rules::Role;
 use sync_core::core::{Scope, Tally};
 use sync_core::engine::{self, EngineConfig, EngineState, Inquiries};
 use sync_core::fault::Fault;
@@ -152,13 +153,18 @@ impl Work<'_> {
     /// The clients, by the proxy that `spec.proxyURL` names or else the way itself. Nothing is sent.
     pub(super) fn connection(&self, access: Access) -> Result<Connection, Box<Outcome>> {
         self.report.send_modify(|report| report.server = Some(access.server().to_string()));
-        let access = match &self.proxy {
-            Some(url) => access.by_proxy(url).map_err(|error| Box::new(Outcome::ProxyInvalid(error.to_string())))?,
-            None => access,
-        };
-        let user_agent = self.shared.rules.role.user_agent();
-        Connection::new(&access, user_agent).map_err(|error| Box::new(Outcome::KubeconfigInvalid(error.to_string())))
+        connection(access, self.proxy.as_deref(), self.shared.rules.role)
     }
+}
+
+/// See [`Work::connection`].
+pub(super) fn connection(access: Access, proxy: Option<&str>, role: Role) -> Result<Connection, Box<Outcome>> {
+    let access = match proxy {
+        Some(url) => access.by_proxy(url).map_err(|error| Box::new(Outcome::ProxyInvalid(error.to_string())))?,
+        None => access,
+    };
+    let connection = Connection::new(&access, role.user_agent());
+    connection.map_err(|error| Box::new(Outcome::KubeconfigInvalid(error.to_string())))
 }
 
 /// Everything but telling. Ends when `stop` has begun and nothing is under way any more; nothing is reported then.

@@ -4,18 +4,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request};
+use jiff::Timestamp;
 use kube::client::Body;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::path;
 use super::query::Query;
 use super::request::{self, Limits};
 use super::write::{self, JSON};
+use super::{path, read};
 use crate::contract::object::Rv;
 use crate::contract::rules::Rules;
-use crate::fault::Fault;
+use crate::fault::{Fault, message};
 use crate::lease::{self, LEASE, Record};
 
 /// Of each request: two that hang must not cost the Lease.
@@ -104,6 +105,41 @@ impl Candidate {
     }
 }
 
+/// Who is written as holding the Lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Name of the process; cut and escaped.
+    pub identity: String,
+    /// When it last renewed the Lease, by its own clock.
+    pub renewed: Timestamp,
+}
+
+impl Holder {
+    /// Whether it has renewed the Lease lately; clocks may differ by some seconds.
+    pub fn is_alive(&self, now: Timestamp) -> bool {
+        Duration::try_from(now.duration_since(self.renewed)).unwrap_or_default() < 2 * LEASE
+    }
+}
+
+/// Who leads the processes of this controller in its source namespace, for people who ask; nobody if the Lease was given
+/// up, or there is none.
+///
+/// # Errors
+/// Any other answer.
+pub async fn holder(client: &kube::Client, rules: &Rules) -> Result<Option<Holder>, Fault> {
+    let candidate = Candidate::new(rules, String::new());
+    let path = format!("{}/{}", candidate.collection()?, candidate.name);
+    match read::get_json::<Lease>(client, &path).await {
+        Ok(Lease { spec: Spec { holder_identity, renew_time, .. }, .. }) => {
+            let identity = holder_identity.filter(|holder| !holder.is_empty());
+            let renewed = renew_time.and_then(|time| time.parse().ok());
+            Ok(identity.zip(renewed).map(|(identity, renewed)| Holder { identity: message(&identity), renewed }))
+        }
+        Err(Fault::NotFound) => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
 fn build(method: Method, uri: &str, content: &str, body: &Bytes) -> Result<Request<Body>, Fault> {
     write::with_accept(method, uri, content, JSON, body)
 }
@@ -136,6 +172,7 @@ struct Spec {
     holder_identity: Option<String>,
     lease_duration_seconds: Option<u32>,
     lease_transitions: Option<u32>,
+    renew_time: Option<String>,
 }
 
 impl Lease {
@@ -219,5 +256,20 @@ mod tests {
         assert_eq!(candidate().execute(&empty, Ask::Read, "").await.unwrap().unwrap().holder, None);
         let odd = client(|_| std::future::ready(json_response(200, &json!({ "metadata": {} }))));
         assert_eq!(candidate().execute(&odd, Ask::Read, "").await, Err(Fault::Odd(200)));
+    }
+
+    #[tokio::test]
+    async fn whoever_renews_holds_it() {
+        let rules = Rules::new(Role::Agent, "operator", None, StripList::with::<&str>(&[]).unwrap());
+        let of = async |spec: Value| {
+            let lease = json!({ "metadata": { "resourceVersion": "7" }, "spec": spec });
+            holder(&client(move |_| std::future::ready(json_response(200, &lease))), &rules).await.unwrap()
+        };
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let held = of(json!({ "holderIdentity": "pod_1", "renewTime": "2026-01-01T00:00:00.000000Z" })).await.unwrap();
+        assert_eq!(held.identity, "pod_1");
+        assert!(held.is_alive(at("2026-01-01T00:00:20Z")) && held.is_alive(at("2025-12-31T23:59:00Z")));
+        assert!(!held.is_alive(at("2026-01-01T00:01:00Z")));
+        assert_eq!(of(json!({ "holderIdentity": "", "renewTime": "2026-01-01T00:00:00.000000Z" })).await, None);
     }
 }

@@ -1,10 +1,13 @@
-//! One object, read, made, patched or deleted: rare requests, each for a reason.
+//! One object, read, made, patched or deleted, or a few, and questions: rare requests, each for a reason.
 
 use bytes::Bytes;
 use http::{Method, Request, header};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
 use kube::client::Body;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::answer::Refusal;
 use super::path;
@@ -12,7 +15,7 @@ use super::query::Query;
 use super::request::{self, Limits};
 use super::wire::{Item, Page};
 use super::write::{JSON, request};
-use crate::contract::object::{Kind, Object};
+use crate::contract::object::{Kind, Object, Rv};
 use crate::fault::Fault;
 use crate::index::feed::SourceNamespace;
 use crate::lease;
@@ -53,17 +56,44 @@ pub async fn get_namespace(client: &kube::Client, name: &str) -> Result<Option<S
 /// # Errors
 /// Any answer but a list.
 pub async fn list_objects(client: &kube::Client, kind: Kind, namespace: &str) -> Result<Vec<Object>, Fault> {
-    let query = Query::all(path::of_kind(kind, namespace)?);
-    let (mut objects, mut next) = (Vec::new(), None::<String>);
+    let mut objects = Vec::new();
+    each_object(client, &Query::all(path::of_kind(kind, namespace)?), kind, |object| objects.push(object)).await?;
+    Ok(objects)
+}
+
+/// The same of any Secrets or ConfigMaps, one by one: whoever keeps little of each needs little memory.
+///
+/// # Errors
+/// Any answer but a list.
+pub async fn each_object(
+    client: &kube::Client,
+    query: &Query,
+    kind: Kind,
+    mut each: impl FnMut(Object),
+) -> Result<(), Fault> {
+    each_item(client, query, |item| {
+        if let Some(object) = Item::read(item.get().as_bytes()).and_then(|item| item.into_object(kind)) {
+            each(object);
+        }
+    })
+    .await
+    .map(drop)
+}
+
+/// The same of anything, as it is on the wire; returns the version that the list is of.
+///
+/// # Errors
+/// Any answer but a list.
+pub async fn each_item(client: &kube::Client, query: &Query, mut each: impl FnMut(&RawValue)) -> Result<Rv, Fault> {
+    let mut next = None::<String>;
     loop {
         let request = query.list(PAGE, next.as_deref())?;
         let body = request::send(client, request, Limits::PAGE).await?;
         let page: Page<'_> = serde_json::from_slice(&body).map_err(|_| Fault::Odd(200))?;
-        let items = page.items.into_iter().flatten();
-        objects.extend(items.filter_map(|item| Item::read(item.get().as_bytes())?.into_object(kind)));
+        page.items.into_iter().flatten().for_each(&mut each);
         next = page.metadata.r#continue.filter(|next| !next.is_empty());
         if next.is_none() {
-            return Ok(objects);
+            return Rv::parse(&page.metadata.resource_version).ok_or(Fault::Odd(200));
         }
     }
 }
@@ -112,6 +142,27 @@ pub async fn delete(client: &kube::Client, path: &str, uid: &str, version: &str)
     });
     let body = Bytes::from(body.to_string());
     request::send(client, request(Method::DELETE, path, JSON, &body)?, WRITE).await.map(drop)
+}
+
+/// A question that is asked by creating an object, such as a SelfSubjectAccessReview or a dry run; the reply is the answer.
+///
+/// # Errors
+/// Any answer but the object.
+pub async fn ask<T: DeserializeOwned>(client: &kube::Client, path: &str, question: &Value) -> Result<T, Fault> {
+    let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+    parsed(&send(client, request, Body::from(question.to_string().into_bytes()), Limits::OBJECT).await?)
+}
+
+/// The server's time of day, to the second; `None` if it does not say.
+///
+/// # Errors
+/// Any answer but a success.
+pub async fn date(client: &kube::Client) -> Result<Option<Timestamp>, Fault> {
+    let request = Request::get("/version").body(Body::empty());
+    let request = request.map_err(|_| Fault::Rejected("a path that cannot be one".to_owned()))?;
+    let answer = request::start(client, request, Limits::OBJECT.deadline).await?;
+    let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok());
+    Ok(date.and_then(|date| DateTimeParser::new().parse_timestamp(date).ok()))
 }
 
 async fn get(client: &kube::Client, path: &str) -> Result<Bytes, Refusal> {

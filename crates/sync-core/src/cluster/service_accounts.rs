@@ -6,14 +6,16 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::json;
 
+use super::query::Query;
 use super::request::{self, Limits};
 use super::wire::Item;
-use super::{path, read, write};
+use super::{path, read, wire, write};
 use crate::contract::keys;
 use crate::contract::object::Kind;
 use crate::contract::rules::Rules;
 use crate::fault::Fault;
 use crate::order::Metadata;
+use crate::service_accounts::plan::Account;
 use crate::service_accounts::{Reply, Step};
 
 /// Field manager of the note: what else we write into that ConfigMap is another's.
@@ -42,6 +44,17 @@ pub async fn execute(client: &kube::Client, rules: &Rules, step: &Step, deadline
             Ok(Reply::Patched { uid, rv })
         }
     }
+}
+
+/// All ServiceAccounts; one that cannot be understood is left out.
+///
+/// # Errors
+/// Any answer but a list.
+pub async fn all(client: &kube::Client) -> Result<Vec<Account>, Fault> {
+    let mut accounts = Vec::new();
+    let each = |item: &_| accounts.extend(wire::service_account(item));
+    read::each_item(client, &Query::service_accounts(), each).await?;
+    Ok(accounts)
 }
 
 fn note(noted: bool) -> Bytes {

@@ -44,43 +44,74 @@ pub async fn execute_within(
     deadline: Duration,
 ) -> Result<Reply, Fault> {
     let limits = Limits { deadline, ..Limits::METADATA };
-    let Order { kind, namespace, name, step, .. } = order;
-    let object = path::of_object(*kind, namespace, name)?;
-    let managed = |path: &str| format!("{path}?fieldManager={}", path::encode(field_manager));
+    let Order { kind, name, step, .. } = order;
+    let request = build(order, field_manager, Trace::Left)?;
     match step {
-        Step::Create(body) => {
-            let path = managed(&path::of_kind(*kind, namespace)?);
-            written(&request::send(client, request(Method::POST, &path, JSON, body)?, limits).await?)
-        }
-        Step::Update(body) | Step::Adopt(body) => {
-            let request = request(Method::PATCH, &managed(&object), JSON_PATCH, body)?;
-            written(&request::send(client, request, limits).await?)
-        }
-        Step::Replace(body) => {
-            let request = request(Method::PUT, &managed(&object), JSON, body)?;
+        Step::Create(_) | Step::Update(_) | Step::Adopt(_) | Step::Replace(_) => {
             written(&request::send(client, request, limits).await?)
         }
         // The write before a delete, or instead of one: what is gone needs neither.
-        Step::SwitchOff(body) | Step::Release(body) => {
-            let request = request(Method::PATCH, &managed(&object), JSON_PATCH, body)?;
+        Step::SwitchOff(_) | Step::Release(_) => {
             unless_gone(client, request, limits, (*kind, name), Reply::Deleted, written).await
         }
-        Step::Delete(body) => {
-            let request = request(Method::DELETE, &object, JSON, body)?;
+        Step::Delete(_) => {
             unless_gone(client, request, limits, (*kind, name), Reply::Deleted, |_| Ok(Reply::Deleted)).await
         }
         Step::Look => {
-            let request = request(Method::GET, &object, JSON, &Bytes::new())?;
             let read = |body: &[u8]| Some(Looked { metadata: Item::read(body)?.into_metadata()?, inside: None });
             unless_gone(client, request, limits, (*kind, name), Reply::Looked(None), |body| looked(read(body))).await
         }
         Step::LookInside => {
-            let request = with_accept(Method::GET, &object, JSON, JSON, &Bytes::new())?;
             let limits = Limits { deadline, ..Limits::OBJECT };
             let read = |body: &[u8]| looked_inside(Item::read(body)?.into_object(*kind)?);
             unless_gone(client, request, limits, (*kind, name), Reply::Looked(None), |body| looked(read(body))).await
         }
     }
+}
+
+/// The same request as a dry run: the server does all but store it, admission and quotas included.
+///
+/// # Errors
+/// What the write would have failed with.
+pub async fn try_out(client: &kube::Client, field_manager: &str, order: &Order) -> Result<(), Fault> {
+    let limits = Limits { deadline: DEADLINE, ..Limits::METADATA };
+    request::send(client, build(order, field_manager, Trace::None)?, limits).await.map(drop)
+}
+
+/// Whether a write is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trace {
+    Left,
+    None,
+}
+
+fn build(order: &Order, field_manager: &str, trace: Trace) -> Result<Request<Body>, Fault> {
+    let Order { kind, namespace, name, step, .. } = order;
+    let object = path::of_object(*kind, namespace, name)?;
+    let dry = if trace == Trace::None { "&dryRun=All" } else { "" };
+    let managed = |path: &str| format!("{path}?fieldManager={}{dry}", path::encode(field_manager));
+    match step {
+        Step::Create(body) => request(Method::POST, &managed(&path::of_kind(*kind, namespace)?), JSON, body),
+        Step::Replace(body) => request(Method::PUT, &managed(&object), JSON, body),
+        Step::Update(body) | Step::Adopt(body) | Step::SwitchOff(body) | Step::Release(body) => {
+            request(Method::PATCH, &managed(&object), JSON_PATCH, body)
+        }
+        // With a body the server does not look at the query. It is there for whoever reads the audit log.
+        Step::Delete(body) if trace == Trace::None => {
+            request(Method::DELETE, &format!("{object}?dryRun=All"), JSON, &without_trace(body)?)
+        }
+        Step::Delete(body) => request(Method::DELETE, &object, JSON, body),
+        Step::Look => request(Method::GET, &object, JSON, &Bytes::new()),
+        Step::LookInside => with_accept(Method::GET, &object, JSON, JSON, &Bytes::new()),
+    }
+}
+
+/// These DeleteOptions for a dry run.
+fn without_trace(options: &Bytes) -> Result<Bytes, Fault> {
+    let bad = |_| Fault::Rejected("DeleteOptions that cannot be read".to_owned());
+    let mut options: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(options).map_err(bad)?;
+    options.insert("dryRun".to_owned(), serde_json::json!(["All"]));
+    Ok(Bytes::from(serde_json::Value::from(options).to_string()))
 }
 
 fn written(body: &[u8]) -> Result<Reply, Fault> {
@@ -145,6 +176,7 @@ mod tests {
     use super::*;
     use crate::cluster::tests_support::{client, json_response, text_response};
     use crate::contract::object::{Rv, Uid};
+    use http_body_util::BodyExt as _;
     use serde_json::{Value, json};
 
     const UID: &str = "11111111-0000-4000-8000-000000000001";
@@ -203,6 +235,35 @@ mod tests {
                 format!("GET {object} application/json"),
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn every_write_can_be_tried_without_a_trace() {
+        let client = client(|request: Request<Body>| {
+            assert!(request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "dryRun=All")));
+            async move {
+                // A server that finds options in the body passes over those of the query.
+                if request.method() == Method::DELETE {
+                    let body = request.into_body().collect().await.unwrap().to_bytes();
+                    let options: Value = serde_json::from_slice(&body).unwrap();
+                    assert_eq!(options, json!({ "dryRun": ["All"] }));
+                }
+                // Of a create that is not kept there is no version.
+                json_response(200, &json!({ "metadata": { "name": "a", "uid": UID } }))
+            }
+        });
+        let body = || Bytes::from_static(b"{}");
+        for step in [
+            Step::Create(body()),
+            Step::Update(body()),
+            Step::Replace(body()),
+            Step::SwitchOff(body()),
+            Step::Release(body()),
+            Step::Adopt(body()),
+            Step::Delete(body()),
+        ] {
+            try_out(&client, "mw-sync-agent", &order("a", step)).await.unwrap();
+        }
     }
 
     #[tokio::test]

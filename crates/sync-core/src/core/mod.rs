@@ -28,6 +28,7 @@ mod standing_tests;
 mod tally;
 #[cfg(test)]
 mod test_stage;
+mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -57,6 +58,7 @@ pub use snapshot::{Snapshot, Timing};
 pub use standing::{Asks, Standing, Standings};
 pub(crate) use tally::PLACES;
 pub use tally::{Place, Settled, Tally};
+pub use verdicts::Verdict;
 
 /// First pause after a failure, doubled each time.
 pub(crate) const BACKOFF_FIRST: Duration = Duration::from_secs(1);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, Parser};
+use clap_complete::Shell;
 
 use super::telemetry::{LogFormat, LogLevel};
 use crate::contract::keys;
@@ -22,7 +23,7 @@ const LONGEST_GRACE: u64 = 24 * 3600;
 pub struct CommonArgs {
     /// Namespace whose annotated Secrets and ConfigMaps are copied
     #[arg(long, env = "MW_SYNC_SOURCE_NAMESPACE", value_name = "NAMESPACE", default_value = "operator")]
-    #[arg(value_parser = dns_label)]
+    #[arg(value_parser = dns_label, global = true)]
     source_namespace: String,
 
     /// A further spelling of the annotation that switches a source on, beside mw-sync.io/sync and mw-sync; may be
@@ -73,6 +74,7 @@ pub struct CommonArgs {
 
     /// Context of the kubeconfig to use; in a pod there is none
     #[arg(long, env = "MW_SYNC_CONTEXT", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(global = true)]
     context: Option<String>,
 }
 
@@ -139,6 +141,14 @@ pub fn parse<A: Parser>(line: impl IntoIterator<Item = impl Into<OsString> + Clo
     let mut usage = command.clone();
     let matches = command.try_get_matches_from(line)?;
     A::from_arg_matches(&matches).map_err(|error| error.format(&mut usage))
+}
+
+/// A script by which a shell completes this program's command lines.
+pub fn completions<A: Parser>(shell: Shell) -> String {
+    let (mut command, mut script) = (A::command(), Vec::new());
+    let name = command.get_name().to_owned();
+    clap_complete::generate(shell, &mut command, name, &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 /// Checks the name of a namespace or of a cluster.

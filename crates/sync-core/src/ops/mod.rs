@@ -1,4 +1,4 @@
-//! Operating the process: flags, start, logs, shutdown.
+//! Operating the process: flags, start, logs, shutdown; and what people ask of it on a command line.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::process::ExitCode;
@@ -8,9 +8,16 @@ pub mod flags;
 pub mod health;
 pub mod http;
 pub mod metrics;
+pub mod plan_told;
+pub mod preflight;
 mod probes;
+pub mod purge;
+pub mod report;
+pub mod rights;
 pub mod shutdown;
+pub mod source_name;
 pub mod status;
+pub mod table;
 pub mod telemetry;
 pub mod version;
 

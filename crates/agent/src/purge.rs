@@ -1,0 +1,137 @@
+//! `agent purge`: all copies in this cluster go, and our entries in `imagePullSecrets` before them.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+use sync_core::cluster::access::{Access, AccessError};
+use sync_core::cluster::connection::Connection;
+use sync_core::cluster::{service_accounts, write};
+use sync_core::contract::object::{Kind, SourceKey};
+use sync_core::contract::rules::Rules;
+use sync_core::fault::Fault;
+use sync_core::ops::preflight::mend;
+use sync_core::ops::purge::{self, Ending, Failure, PurgeArgs};
+use sync_core::service_accounts::plan::{Account, Wish, plan};
+use sync_core::service_accounts::record::Record;
+use sync_core::service_accounts::{Reply, Step};
+
+use crate::args::Config;
+
+/// A ServiceAccount and the request that takes our entries out.
+type Entry = (Account, Step);
+
+/// What is to go.
+struct Found {
+    entries: Vec<Entry>,
+    copies: Vec<purge::Copy>,
+}
+
+/// Purges, and tells it on `out`.
+///
+/// # Errors
+/// If it cannot be written.
+pub async fn purge(config: &Config, args: &PurgeArgs, out: &mut impl Write) -> io::Result<Ending> {
+    let rules = &config.common.rules;
+    let connection = match connect(config).await {
+        Ok(connection) => connection,
+        Err(error) => return not_begun(&error.to_string()),
+    };
+    match purge::running(&connection.write, rules).await {
+        Ok(None) => {}
+        Ok(Some(who)) if args.dry_run => writeln!(out, "an agent still runs and would restore it all: {who}")?,
+        Ok(Some(who)) => {
+            return not_begun(&format!(
+                "an agent still runs and would restore it all: {who}; stop it first: kubectl -n {} delete deployment {}",
+                rules.source_namespace,
+                rules.role.field_manager()
+            ));
+        }
+        Err(fault) => return not_begun(&format!("{fault}; {}", mend(&fault))),
+    }
+    let found = match find(&connection, rules, args).await {
+        Ok(found) => found,
+        Err(fault) => return not_begun(&format!("{fault}; {}", mend(&fault))),
+    };
+    for (account, _) in &found.entries {
+        writeln!(out, "ServiceAccount {}/{}: our entries in imagePullSecrets go", account.namespace, account.name)?;
+    }
+    purge::told("", &found.copies, out)?;
+    if found.entries.is_empty() && found.copies.is_empty() {
+        writeln!(out, "there is nothing of ours")?;
+        return Ok(Ending::Done);
+    }
+    if args.dry_run {
+        writeln!(out, "nothing was changed")?;
+        return Ok(Ending::Done);
+    }
+    if !purge::confirmed(args, out)? {
+        return Ok(Ending::NotBegun);
+    }
+    let at_once = config.common.max_in_flight;
+    let entries = take_out(&connection, rules, found.entries, at_once).await;
+    for (account, fault) in &entries {
+        writeln!(out, "ServiceAccount {}/{}: {fault}; {}", account.namespace, account.name, mend(fault))?;
+    }
+    let count = found.copies.len();
+    let left = purge::end(&connection, rules, found.copies, at_once).await;
+    for Failure { copy, fault } in &left {
+        writeln!(out, "{} in namespace {}: {fault}; {}", copy.source, copy.namespace, mend(fault))?;
+    }
+    writeln!(out, "{} of {count} copies are gone", count - left.len())?;
+    Ok(if left.is_empty() && entries.is_empty() { Ending::Done } else { Ending::Left })
+}
+
+async fn connect(config: &Config) -> Result<Connection, AccessError> {
+    let access = Access::local(config.common.context.as_deref()).await?;
+    Connection::new(&access, config.common.rules.role.user_agent())
+}
+
+fn not_begun(why: &str) -> io::Result<Ending> {
+    writeln!(io::stderr(), "error: {why}")?;
+    Ok(Ending::NotBegun)
+}
+
+async fn find(connection: &Connection, rules: &Rules, args: &PurgeArgs) -> Result<Found, Fault> {
+    let accounts = match service_accounts::all(&connection.watch).await {
+        Ok(accounts) => accounts,
+        // The right is granted apart, and where it is not there are no entries, unless it was taken away since.
+        Err(fault @ Fault::Forbidden(_)) => {
+            let recall = service_accounts::execute(&connection.write, rules, &Step::Recall, write::DEADLINE).await?;
+            match recall {
+                Reply::Recalled(true) => return Err(fault),
+                _ => Vec::new(),
+            }
+        }
+        Err(fault) => return Err(fault),
+    };
+    let entries = accounts.into_iter().filter_map(|account| entry(rules, args, account)).collect();
+    let copies = purge::copies(connection, rules, None, args).await?;
+    Ok(Found { entries, copies })
+}
+
+fn entry(rules: &Rules, args: &PurgeArgs, account: Account) -> Option<Entry> {
+    let prefix = rules.origin_prefix();
+    let record = Record::parse(&prefix, account.added.as_deref()?);
+    let ours = record.marks().filter(|(name, _)| args.takes(&SourceKey { kind: Kind::Secret, name: Arc::clone(name) }));
+    let wish = |retain| if retain { Wish::Released } else { Wish::Out };
+    let wishes: BTreeMap<_, _> = ours.map(|(name, mark)| (Arc::clone(name), wish(mark.retain))).collect();
+    let body = Bytes::from(plan(&account, &record, &wishes)?.body(&prefix, &account));
+    let step = Step::Patch { namespace: account.namespace.clone(), name: account.name.clone(), body };
+    Some((account, step))
+}
+
+async fn take_out(
+    connection: &Connection,
+    rules: &Rules,
+    entries: Vec<Entry>,
+    at_once: usize,
+) -> Vec<(Account, Fault)> {
+    let ends = entries.into_iter().map(|(account, step)| async move {
+        let done = service_accounts::execute(&connection.write, rules, &step, write::DEADLINE).await;
+        Some((account, done.err()?))
+    });
+    stream::iter(ends).buffer_unordered(at_once).filter_map(std::future::ready).collect().await
+}

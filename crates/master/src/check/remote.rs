@@ -1,0 +1,202 @@
+//! One remote cluster, step by step.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sync_core::cluster::query::Query;
+use sync_core::cluster::read;
+use sync_core::cluster::summary::{self, Stored};
+use sync_core::contract::marks::Sighting;
+use sync_core::contract::object::{Kind, Uid};
+use sync_core::contract::rules::Rules;
+use sync_core::fault::Fault;
+use sync_core::ops::preflight::{self, mend};
+use sync_core::ops::report::Notes;
+use sync_core::ops::rights::{self, Whose};
+use sync_core::summary::Summary;
+
+use super::Tour;
+use crate::remote::crd::RemoteCluster;
+use crate::remote::identity;
+use crate::remote::receipt::SILENCE;
+use crate::remote::status::Outcome;
+use crate::remote::visit::{Stopped, Visit};
+
+/// Grants our rights in a remote cluster.
+const MANIFEST: &str = "deploy/remote-access.yaml";
+
+pub(super) async fn check(notes: &mut Notes, tour: &Tour, name: &str, cluster: &RemoteCluster) {
+    let destination = cluster.spec.namespace.as_str();
+    if cluster.metadata.deletion_timestamp.is_some() {
+        let todo = format!("see what it waits for: kubectl describe remotecluster {name}");
+        notes.warning("RemoteCluster", "it is being deleted", todo);
+    }
+    let visit = match tour.visitor.connect(cluster, &mut |step, found| notes.ok(step, found)).await {
+        Ok(visit) => visit,
+        Err(Stopped { at, outcome: outcome @ Outcome::Suspended }) => {
+            let (why, todo) = words(&outcome, destination);
+            return notes.warning(at, why, todo);
+        }
+        Err(Stopped { at, outcome }) => {
+            let (why, todo) = words(&outcome, destination);
+            return notes.failed(at, why, todo);
+        }
+    };
+    preflight::version(notes, &visit.version);
+    preflight::clock(notes, &visit.connection.write).await;
+    if !may_write(notes, &visit, destination).await {
+        // Without rights nothing else is answered, and a namespace that is missing has taken them with it.
+        return;
+    }
+    if place(notes, tour, &visit, name, destination).await {
+        rivals(notes, tour, &visit, destination).await;
+        agent(notes, tour, &visit, name, destination).await;
+    }
+}
+
+/// What is the matter, and what to do, by the words of the condition.
+fn words(outcome: &Outcome, destination: &str) -> (String, String) {
+    match outcome {
+        Outcome::Eks(error) => (error.to_string(), error.what_to_do()),
+        Outcome::Fault(fault @ (Fault::Connect(_) | Fault::NoAnswer(_) | Fault::Throttled(_))) => {
+            (fault.to_string(), mend(fault).to_owned())
+        }
+        other => {
+            let message = other.message(destination);
+            let (why, todo) = message.split_once("; ").unwrap_or((&message, ""));
+            (why.to_owned(), todo.to_owned())
+        }
+    }
+}
+
+fn fault(visit: &Visit, fault: Fault, destination: &str) -> (String, String) {
+    words(&visit.reach.outcome(fault), destination)
+}
+
+async fn may_write(notes: &mut Notes, visit: &Visit, destination: &str) -> bool {
+    match rights::missing(&visit.connection.write, &Whose::Ours, destination, rights::REMOTE).await {
+        Ok(missing) => {
+            let manifest = format!("deploy/namespace.yaml -f {MANIFEST}");
+            preflight::told_rights(notes, &missing, destination, "the master", &manifest);
+            missing.is_empty()
+        }
+        Err(error) => {
+            let (why, todo) = fault(visit, error, destination);
+            notes.failed("rights", why, todo);
+            false
+        }
+    }
+}
+
+/// Whether there is a destination, and nobody else's.
+async fn place(notes: &mut Notes, tour: &Tour, visit: &Visit, name: &str, destination: &str) -> bool {
+    const NAME: &str = "namespace";
+    let there = match identity::uid(&visit.connection, destination).await {
+        Ok(Some(there)) => there,
+        Ok(None) => {
+            let (why, todo) = words(&Outcome::Unidentified, destination);
+            notes.failed(NAME, why, todo);
+            return false;
+        }
+        Err(error) => {
+            let (why, todo) = fault(visit, error, destination);
+            notes.failed(NAME, why, todo);
+            return false;
+        }
+    };
+    // What we cannot see here is none that we could write to by our own rights either.
+    let here = identity::uid(&tour.visitor.home, destination).await.ok().flatten();
+    if here == Some(there) {
+        let (why, todo) = words(&Outcome::SelfReference, destination);
+        notes.failed(NAME, why, todo);
+        return false;
+    }
+    let first = {
+        let mut places = tour.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.entry(there).or_insert_with(|| name.to_owned()).clone()
+    };
+    if first != name {
+        let why = format!("RemoteCluster {first} leads to namespace {destination} of the same cluster");
+        notes.failed(NAME, why, "delete one of the two: kubectl delete remotecluster NAME (its copies stay)");
+        return false;
+    }
+    notes.ok(NAME, destination);
+    true
+}
+
+/// Copies that say that they are ours, and of another incarnation of the source namespace: the one thing by which a second
+/// master with the same name can be told, and an own cluster that was rebuilt looks the same.
+async fn rivals(notes: &mut Notes, tour: &Tour, visit: &Visit, destination: &str) {
+    const NAME: &str = "cluster name";
+    let rules = &tour.visitor.rules;
+    let mut others: BTreeMap<Uid, usize> = BTreeMap::new();
+    for kind in Kind::ALL {
+        let each = |object| {
+            let ours = Sighting::read(rules, object).ours;
+            let other = ours.and_then(|ours| ours.origin_uid).filter(|uid| Some(*uid) != tour.home);
+            if let Some(uid) = other.filter(|uid| !rules.take_over.contains(uid)) {
+                *others.entry(uid).or_default() += 1;
+            }
+        };
+        let listed = async {
+            let query = Query::replicas(rules, kind, Some(destination))?;
+            read::each_object(&visit.connection.watch, &query, kind, each).await
+        };
+        if let Err(error) = listed.await {
+            let (why, todo) = fault(visit, error, destination);
+            return notes.failed(NAME, why, todo);
+        }
+    }
+    let called = rules.cluster_name.as_deref().unwrap_or_default();
+    if others.is_empty() {
+        return notes.ok(NAME, format!("no copies of another cluster called {called}"));
+    }
+    for (uid, count) in others {
+        let why = format!("{count} copies are of another cluster that is called {called} too (origin-uid {uid})");
+        let todo = format!(
+            "if a second master runs with --cluster-name={called}, give it a name of its own; if that was this cluster before \
+             it was rebuilt: master --take-over={uid}"
+        );
+        notes.failed(NAME, why, todo);
+    }
+}
+
+async fn agent(notes: &mut Notes, tour: &Tour, visit: &Visit, name: &str, destination: &str) {
+    const NAME: &str = "agent";
+    let there = Rules { source_namespace: destination.to_owned(), ..tour.visitor.rules.clone() };
+    let (json, time) = match summary::get(&visit.connection.write, &there).await {
+        Ok(Stored::Summary { json, time }) => (json, time),
+        Ok(Stored::Absent) => {
+            let why =
+                format!("none reports in namespace {destination}: copies stay there, and reach no other namespace");
+            return notes.warning(NAME, why, "in that cluster: kubectl apply -f deploy/agent.yaml");
+        }
+        Ok(Stored::Foreign) => {
+            let why = "ConfigMap mw-sync-agent there is no agent's";
+            return notes.warning(NAME, why, "in that cluster: kubectl -n operator delete configmap mw-sync-agent");
+        }
+        Err(error) => {
+            let (why, todo) = fault(visit, error, destination);
+            return notes.failed(NAME, why, todo);
+        }
+    };
+    let Some(summary) = Summary::read(&json) else {
+        return notes.warning(NAME, "what it reports is of another version", "upgrade master and agent to one version");
+    };
+    let age = time.parse::<Timestamp>().ok().map(|then| Timestamp::now().duration_since(then));
+    let age = age.map(|age| Duration::try_from(age).unwrap_or_default());
+    match age {
+        Some(age) if age <= SILENCE => {
+            notes.ok(NAME, format!("version {}, {} namespaces", summary.agent, summary.namespaces));
+        }
+        _ => {
+            let since = age.map_or_else(|| "ever".to_owned(), |age| format!("{} min", age.as_secs() / 60));
+            let why = format!("it has not reported for {since}, and should every 10 min");
+            let todo =
+                "in that cluster: kubectl -n operator get deployment,pods -l app.kubernetes.io/name=mw-sync-agent";
+            notes.warning(NAME, why, format!("{todo} (remote cluster {name})"));
+        }
+    }
+}

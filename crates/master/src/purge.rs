@@ -1,0 +1,159 @@
+//! `master purge`: all copies of ours in the remote clusters go. Each is switched off before it is deleted, so that the agent
+//! there knows that it was meant.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use futures::{StreamExt as _, stream};
+use sync_core::cluster::access::{Access, AccessError};
+use sync_core::cluster::connection::Connection;
+use sync_core::contract::rules::Rules;
+use sync_core::fault::Fault;
+use sync_core::ops::preflight::mend;
+use sync_core::ops::purge::{self, Ending, Failure, PurgeArgs};
+use tokio::time::timeout;
+
+use crate::args::Config;
+use crate::remote::crd::RemoteCluster;
+use crate::remote::identity;
+use crate::remote::status::Outcome;
+use crate::remote::visit::{self, Stopped, Visitor};
+
+/// Remote clusters at once.
+const AT_ONCE: usize = 16;
+/// For finding what is in one remote cluster, AWS included.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What is to go in one remote cluster.
+struct Found {
+    name: String,
+    connection: Connection,
+    copies: Vec<purge::Copy>,
+}
+
+/// Purges these remote clusters, or all, and tells it on `out`.
+///
+/// # Errors
+/// If it cannot be written.
+pub async fn purge(config: Config, clusters: &[String], args: &PurgeArgs, out: &mut impl Write) -> io::Result<Ending> {
+    let at_once = config.common.max_in_flight;
+    let visitor = match visitor(config).await {
+        Ok(visitor) => visitor,
+        Err(error) => return not_begun(&error.to_string()),
+    };
+    let chosen = match begin(&visitor, clusters, args, out).await? {
+        Ok(chosen) => chosen,
+        Err(why) => return not_begun(&why),
+    };
+    let looks = chosen.into_iter().map(|cluster| look(&visitor, cluster, args));
+    let looks: Vec<_> = stream::iter(looks).buffered(AT_ONCE).collect().await;
+    let (mut found, mut untold) = (Vec::new(), false);
+    for (name, look) in looks {
+        match look {
+            Ok(here) => {
+                purge::told(&format!("{name}: "), &here.copies, out)?;
+                found.push(here);
+            }
+            Err(why) => {
+                untold = true;
+                writeln!(out, "{name}: {why}")?;
+            }
+        }
+    }
+    let count: usize = found.iter().map(|found| found.copies.len()).sum();
+    let done = if untold { Ending::Left } else { Ending::Done };
+    if count == 0 {
+        writeln!(out, "there is nothing of ours{}", if untold { " in the others" } else { "" })?;
+        return Ok(done);
+    }
+    if args.dry_run {
+        writeln!(out, "nothing was changed")?;
+        return Ok(done);
+    }
+    if !purge::confirmed(args, out)? {
+        return Ok(Ending::NotBegun);
+    }
+    let rules = &visitor.rules;
+    let ends = found.into_iter().map(|Found { name, connection, copies }| async move {
+        (name, purge::end(&connection, rules, copies, at_once).await)
+    });
+    let ends: Vec<_> = stream::iter(ends).buffered(AT_ONCE).collect().await;
+    let mut left = 0;
+    for (name, failures) in &ends {
+        left += failures.len();
+        for Failure { copy, fault } in failures {
+            writeln!(out, "{name}: {} in namespace {}: {fault}; {}", copy.source, copy.namespace, mend(fault))?;
+        }
+    }
+    writeln!(out, "{} of {count} copies are gone", count - left)?;
+    Ok(if left == 0 { done } else { Ending::Left })
+}
+
+fn not_begun(why: &str) -> io::Result<Ending> {
+    writeln!(io::stderr(), "error: {why}")?;
+    Ok(Ending::NotBegun)
+}
+
+async fn visitor(config: Config) -> Result<Visitor, AccessError> {
+    let access = Access::local(config.common.context.as_deref()).await?;
+    let home = Connection::new(&access, config.common.rules.role.user_agent())?;
+    Ok(Visitor::new(config, home))
+}
+
+/// The RemoteClusters that are meant, if it may begin.
+async fn begin(
+    visitor: &Visitor,
+    clusters: &[String],
+    args: &PurgeArgs,
+    out: &mut impl Write,
+) -> io::Result<Result<Vec<RemoteCluster>, String>> {
+    let Visitor { rules, home, .. } = visitor;
+    let told = |fault: &Fault| format!("{fault}; {}", mend(fault));
+    match purge::running(&home.write, rules).await {
+        Ok(None) => {}
+        Ok(Some(who)) if args.dry_run => writeln!(out, "a master still runs and would restore it all: {who}")?,
+        Ok(Some(who)) => {
+            return Ok(Err(format!(
+                "a master still runs and would restore it all: {who}; stop it first: kubectl -n {} scale deployment {} \
+                 --replicas=0",
+                rules.source_namespace,
+                rules.role.field_manager()
+            )));
+        }
+        Err(fault) => return Ok(Err(told(&fault))),
+    }
+    let mut all = match visit::all(home, &rules.source_namespace).await {
+        Ok(all) => all,
+        Err(fault) => return Ok(Err(format!("cannot list RemoteClusters: {}", told(&fault)))),
+    };
+    let is = |cluster: &RemoteCluster, name: &String| cluster.metadata.name.as_ref() == Some(name);
+    if let Some(unknown) = clusters.iter().find(|name| !all.iter().any(|cluster| is(cluster, name))) {
+        return Ok(Err(format!("there is no RemoteCluster {unknown} in namespace {}", rules.source_namespace)));
+    }
+    all.retain(|cluster| clusters.is_empty() || clusters.iter().any(|name| is(cluster, name)));
+    Ok(Ok(all))
+}
+
+async fn look(visitor: &Visitor, cluster: RemoteCluster, args: &PurgeArgs) -> (String, Result<Found, String>) {
+    let name = cluster.metadata.name.clone().unwrap_or_default();
+    let destination = cluster.spec.namespace.as_str();
+    let words = |outcome: Outcome| outcome.message(destination);
+    let find = async {
+        let visit = visitor.connect(&cluster, &mut |_, _| {}).await;
+        let visit = visit.map_err(|Stopped { at, outcome }| format!("{at}: {}", words(outcome)))?;
+        let told = |fault| words(visit.reach.outcome(fault));
+        let there = identity::uid(&visit.connection, destination).await.map_err(told)?;
+        let there = there.ok_or_else(|| words(Outcome::Unidentified))?;
+        if identity::uid(&visitor.home, destination).await.ok().flatten() == Some(there) {
+            return Err(words(Outcome::SelfReference));
+        }
+        let rules: &Rules = &visitor.rules;
+        let copies = purge::copies(&visit.connection, rules, Some(destination), args).await.map_err(told)?;
+        Ok((visit.connection, copies))
+    };
+    let found = match timeout(DEADLINE, find).await {
+        Ok(found) => found.map(|(connection, copies)| Found { name: name.clone(), connection, copies }),
+        Err(_) => Err(format!("no answer within {} s", DEADLINE.as_secs())),
+    };
+    (name, found)
+}

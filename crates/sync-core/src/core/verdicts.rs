@@ -1,0 +1,40 @@
+//! What has come of every pair, for somebody who wants them all.
+
+use super::{Core, Outcome, What};
+use crate::contract::object::SourceKey;
+
+/// A pair for which nothing more is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The source.
+    pub source: SourceKey,
+    /// The destination.
+    pub namespace: String,
+    /// From the lists in [`Reason`](crate::reason::Reason) and [`Fault`](crate::fault::Fault).
+    pub reason: &'static str,
+    /// What a person can do about it.
+    pub todo: &'static str,
+}
+
+impl Core {
+    /// The pairs that are not as they should be, and for which nothing is due: held, refused, or failed.
+    pub fn verdicts(&self) -> Vec<Verdict> {
+        let mut verdicts = Vec::new();
+        for (pair, state) in &self.pairs {
+            let (reason, todo) = match state.outcome {
+                Outcome::Nothing | Outcome::Synced | Outcome::Pending => continue,
+                Outcome::Held(reason) | Outcome::Refused(reason) => (reason.as_str(), reason.what_to_do()),
+                Outcome::Failed(reason) => (reason, ""),
+            };
+            let Some((source, dest)) = self.sources.get(&pair.source).zip(self.dests.get(&pair.dest)) else { continue };
+            let (source, namespace) = (source.key.clone(), dest.name.to_string());
+            verdicts.push(Verdict { source, namespace, reason, todo });
+        }
+        verdicts
+    }
+
+    /// Whether this order, which is under way, deletes what is made anew after it.
+    pub fn recreates(&self, order: u64) -> bool {
+        self.flights.get(&order).is_some_and(|flight| matches!(flight.what, What::Delete { then_create: true, .. }))
+    }
+}

@@ -1,0 +1,233 @@
+//! One pass that leaves no trace: what would be written to a cluster, tried by dry runs (`dryRun=All`), so that quotas,
+//! webhooks and foreign objects show as they would for real.
+//!
+//! The same sources, core and orders as an engine's, fed by lists instead of watches. The answer to a dry run is an outcome
+//! and never state: to the core each write that would succeed has failed, and is not tried again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use crate::cluster::connection::Connection;
+use crate::cluster::query::Query;
+use crate::cluster::{read, wire, write};
+use crate::contract::object::{Kind, Rv, SourceKey};
+use crate::contract::rules::Rules;
+use crate::contract::source::Source;
+use crate::core::{Core, Input, Scope};
+use crate::fault::Fault;
+use crate::index::feed::{Feed, Labels, Moment, NamespaceSeen};
+use crate::index::sources::Sources;
+use crate::order::{Order, Step};
+use crate::source_feed::confirm;
+
+/// Nobody waits for the grace: what would go after it would go.
+const GRACE: Duration = Duration::from_millis(1);
+/// What is not due by then is a retry, the first of which come after half a second.
+const END: Duration = Duration::from_millis(100);
+
+/// The sources of a cluster, as of one moment.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    namespace: (Option<NamespaceSeen>, Rv),
+    sources: Vec<(Kind, Vec<Source>, Rv)>,
+}
+
+/// What an engine would be for.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// Who we are.
+    pub rules: Rules,
+    /// Where copies belong.
+    pub scope: Scope,
+    /// Labels of the RemoteCluster.
+    pub labels: Labels,
+    /// Most requests under way at once.
+    pub max_in_flight: usize,
+}
+
+/// One copy that is not as it should be.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// The source.
+    pub source: SourceKey,
+    /// The destination.
+    pub namespace: String,
+    /// What would be done, or why nothing is.
+    pub what: What,
+}
+
+/// What would come of a copy.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// This write would be done.
+    Does(&'static str),
+    /// This write would be tried, and the server refuses it.
+    Fails(&'static str, Fault),
+    /// Nothing is done, for this reason; and what to do about it.
+    Refused(&'static str, &'static str),
+}
+
+impl Listed {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// If they cannot be listed, or there is no source namespace.
+    pub async fn read(connection: &Connection, rules: &Rules) -> Result<Self, Fault> {
+        let client = &connection.watch;
+        let mut namespace = None;
+        let query = Query::namespaces().named(&rules.source_namespace);
+        let rv = read::each_item(client, &query, |item| namespace = wire::namespace(item)).await?;
+        if namespace.is_none() {
+            return Err(Fault::NamespaceMissing);
+        }
+        let mut sources = Vec::new();
+        for kind in Kind::ALL {
+            let (decode, mut found) = (wire::source(rules.clone(), kind), Vec::new());
+            let rv = read::each_item(client, &Query::sources(rules, kind)?, |item| found.extend(decode(item))).await?;
+            sources.push((kind, found, rv));
+        }
+        Ok(Self { namespace: (namespace, rv), sources })
+    }
+
+    fn feed(&self, sources: &mut Sources, now: Moment) {
+        let (namespace, rv) = &self.namespace;
+        sources.on_namespace(now, Feed::Init);
+        namespace.iter().for_each(|namespace| sources.on_namespace(now, Feed::Listed(namespace.clone())));
+        sources.on_namespace(now, Feed::InitDone(*rv));
+        for (kind, found, rv) in &self.sources {
+            sources.on_source(now, *kind, Feed::Init);
+            found.iter().for_each(|source| sources.on_source(now, *kind, Feed::Listed(source.clone())));
+            sources.on_source(now, *kind, Feed::InitDone(*rv));
+        }
+    }
+}
+
+impl Trial {
+    /// What would be done in a cluster. `home` is where the sources are.
+    ///
+    /// # Errors
+    /// If the cluster cannot be listed, or fails as a whole.
+    pub async fn run(self, listed: &Listed, home: &Connection, cluster: &Connection) -> Result<Vec<Tried>, Fault> {
+        let (rules, mut now) = (Rules { delete_grace: GRACE, ..self.rules.clone() }, Moment::ZERO);
+        let mut sources = Sources::new(GRACE);
+        listed.feed(&mut sources, now);
+        // No chance is involved: what it decides is when to try again.
+        let mut core = Core::new(Arc::new(rules.clone()), self.scope.clone(), self.max_in_flight, 0);
+        core.on(now, Input::Labels(self.labels.clone()));
+        self.list(&mut core, &rules, cluster).await?;
+        let mut tried = BTreeMap::new();
+        loop {
+            sources.tick(now);
+            while let Some(key) = sources.next_confirmation() {
+                let (key, result) = confirm(&rules, home, key).await;
+                sources.confirmed(now, &key, result);
+            }
+            sources.take_news().into_iter().for_each(|news| core.on(now, Input::Sources(news)));
+            let asks = core.take_asks();
+            let asked = !asks.is_empty();
+            asks.into_iter().for_each(|(key, upstream)| sources.ask(now, &key, upstream));
+            let orders: Vec<_> = std::iter::from_fn(|| core.next(now)).collect();
+            if orders.is_empty() && asked {
+                continue;
+            }
+            if orders.is_empty() {
+                let next = sources.wake_at().into_iter().chain(core.wake_at()).min();
+                match next.filter(|at| *at < END && now < END) {
+                    Some(at) => now = at.max(now + Duration::from_millis(1)),
+                    None => break,
+                }
+                continue;
+            }
+            let answers = orders.into_iter().map(|order| carry_out(&rules, cluster, order));
+            for (order, result) in join_all(answers).await {
+                take(&mut core, now, &mut tried, &order, result);
+            }
+        }
+        if let Some(fault) = core.cluster_fault() {
+            return Err(fault.clone());
+        }
+        Ok(told(&core, tried))
+    }
+
+    async fn list(&self, core: &mut Core, rules: &Rules, cluster: &Connection) -> Result<(), Fault> {
+        let (client, now) = (&cluster.watch, Moment::ZERO);
+        if self.scope == Scope::Namespaces {
+            core.on(now, Input::Dest(Feed::Init));
+            let each = |item: &_| {
+                wire::namespace(item).into_iter().for_each(|seen| core.on(now, Input::Dest(Feed::Listed(seen))));
+            };
+            let rv = read::each_item(client, &Query::namespaces(), each).await?;
+            core.on(now, Input::Dest(Feed::InitDone(rv)));
+        }
+        for kind in Kind::ALL {
+            core.on(now, Input::Replica(kind, Feed::Init));
+            let decode = wire::replica(rules.clone(), kind);
+            let each = |item: &_| {
+                decode(item).into_iter().for_each(|seen| core.on(now, Input::Replica(kind, Feed::Listed(seen))));
+            };
+            let query = Query::replicas(rules, kind, self.scope.namespace())?;
+            let rv = read::each_item(client, &query, each).await?;
+            core.on(now, Input::Replica(kind, Feed::InitDone(rv)));
+        }
+        Ok(())
+    }
+}
+
+/// The answer of a look, or of a dry run.
+enum Answer {
+    Looked(Result<crate::order::Reply, Fault>),
+    Tried(Result<(), Fault>),
+}
+
+async fn carry_out(rules: &Rules, cluster: &Connection, order: Order) -> (Order, Answer) {
+    let (client, manager) = (&cluster.write, rules.role.field_manager());
+    let answer = match order.step {
+        Step::Look | Step::LookInside => Answer::Looked(write::execute(client, manager, &order).await),
+        _ => Answer::Tried(write::try_out(client, manager, &order).await),
+    };
+    (order, answer)
+}
+
+type Key = (SourceKey, String);
+
+fn take(core: &mut Core, now: Moment, tried: &mut BTreeMap<Key, What>, order: &Order, answer: Answer) {
+    let action = match &order.step {
+        _ if core.recreates(order.id) => "recreate",
+        // Which is the first half of it.
+        Step::SwitchOff(_) => "delete",
+        step => step.as_str(),
+    };
+    let key = || (SourceKey { kind: order.kind, name: Arc::clone(&order.name) }, order.namespace.to_string());
+    let result = match answer {
+        Answer::Looked(result) => result,
+        Answer::Tried(Ok(())) => {
+            tried.insert(key(), What::Does(action));
+            Err(Fault::Rejected("only tried".to_owned()))
+        }
+        // Whose is it? The core knows what to do about these.
+        Answer::Tried(Err(
+            fault @ (Fault::AlreadyExists
+            | Fault::LostRace
+            | Fault::Conflict
+            | Fault::NotFound
+            | Fault::NamespaceTerminating),
+        )) => Err(fault),
+        Answer::Tried(Err(fault)) => {
+            tried.insert(key(), What::Fails(action, fault.clone()));
+            Err(fault)
+        }
+    };
+    core.on(now, Input::Done(order.id, result));
+}
+
+fn told(core: &Core, tried: BTreeMap<Key, What>) -> Vec<Tried> {
+    let mut all = tried;
+    for verdict in core.verdicts() {
+        let refused = What::Refused(verdict.reason, verdict.todo);
+        all.entry((verdict.source, verdict.namespace)).or_insert(refused);
+    }
+    all.into_iter().map(|((source, namespace), what)| Tried { source, namespace, what }).collect()
+}
