@@ -8,6 +8,7 @@ mod login;
 mod patient;
 mod places;
 mod refusals;
+mod removal;
 mod safety;
 pub(crate) mod stage;
 mod tokens;

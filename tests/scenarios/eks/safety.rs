@@ -125,6 +125,32 @@ pub(super) async fn no_refusal_of_a_cluster_or_of_aws_takes_anything_away() -> R
     proxy.set(Mode::Pass).await;
     stage.aws.end_fault(json).await?;
     scene.still("AWS").await?;
+
+    // AWS refuses, and answers with nothing that can be read.
+    let role = target.role.arn.clone();
+    let garbage = AwsFault {
+        body: Some("{\"cluster\": [7"),
+        content_type: "application/json",
+        ..AwsFault::new("DescribeCluster", "e-safe", "", 200)
+    };
+    for (fault, reason) in [
+        (AwsFault::new("AssumeRole", role, "AccessDenied", 403), Some("AssumeRoleDenied")),
+        (AwsFault::new("DescribeCluster", "e-safe", "AccessDeniedException", 403), Some("DescribeDenied")),
+        (garbage, None),
+    ] {
+        proxy.set(Mode::Refuse).await;
+        let what = format!("{} {reason:?}", fault.operation);
+        let fault = stage.aws.fault(&fault).await?;
+        renew(stage).await?;
+        match reason {
+            Some(reason) => drop(stage.is("north", reason).await),
+            None => println!("{what}: {}", until_unwell(stage, &what).await?),
+        }
+        stage.aws.end_fault(fault).await?;
+        proxy.set(Mode::Pass).await;
+        renew(stage).await?;
+        scene.still(&what).await?;
+    }
     stage.end(&scene.master).await
 }
 
