@@ -210,6 +210,8 @@ fn complete(life: &Life) -> Option<&str> {
 /// forgotten the version.
 pub(super) fn needless_lists(requests: &Requests, life: &Life) -> Vec<String> {
     let complete = complete(life);
+    // Nothing that is logged waits for this list: a fault may hold it up for longer.
+    let known = |path: &str| complete.filter(|_| !path.ends_with("/clusterdiscoveries"));
     let mut of_life: Vec<_> = requests.each().filter(|entry| life.tokens.contains(&entry.token_id)).collect();
     of_life.sort_by(|a, b| a.received.cmp(&b.received));
     let mut resumed = BTreeMap::<String, bool>::new();
@@ -227,7 +229,7 @@ pub(super) fn needless_lists(requests: &Requests, life: &Life) -> Vec<String> {
         let has = |name: &str| parameters.iter().any(|parameter| parameter.starts_with(name));
         if has("watch=") && has("resourceVersion=") {
             *resumed = true;
-        } else if !has("continue=") && (*resumed || complete.is_some_and(|since| *since < *entry.received)) {
+        } else if !has("continue=") && (*resumed || known(path).is_some_and(|since| *since < *entry.received)) {
             *again.entry(path.to_owned()).or_default() += 1;
         }
     }
