@@ -142,7 +142,10 @@ async fn serve(
             done = commands.recv() => {
                 let Some(done) = done else { return };
                 if *connection.mode.borrow() == Mode::Refuse {
-                    listener = None;
+                    // A program that is being started has a copy of it until it runs: closing ours alone refuses nobody.
+                    if let Some(listener) = listener.take() {
+                        rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).expect("it listens");
+                    }
                 } else {
                     while listener.is_none() {
                         listener = listen(addr).ok();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
+use http::Uri;
 use sync_core::cluster::access::{Access, AccessError};
 use sync_core::cluster::connection::Connection;
 use sync_core::cluster::{service_accounts, write};
@@ -35,10 +36,11 @@ struct Found {
 /// If it cannot be written.
 pub async fn purge(config: &Config, args: &PurgeArgs, out: &mut impl Write) -> io::Result<Ending> {
     let rules = &config.common.rules;
-    let connection = match connect(config).await {
-        Ok(connection) => connection,
+    let (server, connection) = match connect(config).await {
+        Ok(connected) => connected,
         Err(error) => return not_begun(&error.to_string()),
     };
+    writeln!(out, "in the cluster at {server}, copies of namespace {}:", rules.source_namespace)?;
     match purge::running(&connection.write, rules).await {
         Ok(None) => {}
         Ok(Some(who)) if args.dry_run => writeln!(out, "an agent still runs and would restore it all: {who}")?,
@@ -67,7 +69,7 @@ pub async fn purge(config: &Config, args: &PurgeArgs, out: &mut impl Write) -> i
         writeln!(out, "nothing was changed")?;
         return Ok(Ending::Done);
     }
-    if !purge::confirmed(args, out)? {
+    if !purge::confirmed(args, &server, out)? {
         return Ok(Ending::NotBegun);
     }
     let at_once = config.common.max_in_flight;
@@ -76,17 +78,23 @@ pub async fn purge(config: &Config, args: &PurgeArgs, out: &mut impl Write) -> i
         writeln!(out, "ServiceAccount {}/{}: {fault}; {}", account.namespace, account.name, mend(fault))?;
     }
     let count = found.copies.len();
-    let left = purge::end(&connection, rules, found.copies, at_once).await;
+    // What pods are told to pull with stays for as long as they are.
+    let is_named = |copy: &purge::Copy| entries.iter().any(|(account, _)| *account.namespace == *copy.namespace);
+    let (named, copies): (Vec<_>, Vec<_>) = found.copies.into_iter().partition(is_named);
+    for copy in &named {
+        writeln!(out, "{} in namespace {} stays: a ServiceAccount there still names it", copy.source, copy.namespace)?;
+    }
+    let left = purge::end(&connection, rules, copies, at_once).await;
     for Failure { copy, fault } in &left {
         writeln!(out, "{} in namespace {}: {fault}; {}", copy.source, copy.namespace, mend(fault))?;
     }
-    writeln!(out, "{} of {count} copies are gone", count - left.len())?;
+    writeln!(out, "{} of {count} copies are gone", count - left.len() - named.len())?;
     Ok(if left.is_empty() && entries.is_empty() { Ending::Done } else { Ending::Left })
 }
 
-async fn connect(config: &Config) -> Result<Connection, AccessError> {
+async fn connect(config: &Config) -> Result<(Uri, Connection), AccessError> {
     let access = Access::local(config.common.context.as_deref()).await?;
-    Connection::new(&access, config.common.rules.role.user_agent())
+    Ok((access.server().clone(), Connection::new(&access, config.common.rules.role.user_agent())?))
 }
 
 fn not_begun(why: &str) -> io::Result<Ending> {
@@ -108,7 +116,7 @@ async fn find(connection: &Connection, rules: &Rules, args: &PurgeArgs) -> Resul
         Err(fault) => return Err(fault),
     };
     let entries = accounts.into_iter().filter_map(|account| entry(rules, args, account)).collect();
-    let copies = purge::copies(connection, rules, None, args).await?;
+    let copies = purge::copies(connection, rules, None, args, None).await?.copies;
     Ok(Found { entries, copies })
 }
 

@@ -12,6 +12,7 @@ use sync_core::engine::{EngineState, Inquiries};
 use sync_core::fault::Fault;
 use sync_core::leadership::Leading;
 use sync_core::ops::shutdown::Shutdown;
+use sync_core::ops::version::version;
 use sync_core::rng::Rng;
 use sync_core::summary::{HEARTBEAT, Summary};
 use tokio::sync::watch;
@@ -96,7 +97,7 @@ impl Summaries {
             let known = &mut written.insert((term, known)).1;
             state.mark_unchanged();
             let Some(standings) = self.inquiries.standings().await else { return };
-            let json = Summary::of(env!("CARGO_PKG_VERSION"), &standings).and_then(|summary| summary.to_json().ok());
+            let json = Summary::of(version(), &standings).and_then(|summary| summary.to_json().ok());
             let pause = match json.filter(|json| *json != known.json || known.beat <= Instant::now()) {
                 None => Duration::ZERO,
                 Some(json) => match self.write(known, json).await {

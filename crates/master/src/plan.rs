@@ -73,8 +73,10 @@ async fn tried(
     let told = |fault| words(visit.reach.outcome(fault));
     let there = identity::uid(&visit.connection, destination).await.map_err(told)?;
     let there = there.ok_or_else(|| words(Outcome::Unidentified))?;
-    if identity::uid(&visitor.home, destination).await.ok().flatten() == Some(there) {
-        return Err(words(Outcome::SelfReference));
+    match identity::here(&visitor.home, destination).await {
+        Ok(here) if here == Some(there) => return Err(words(Outcome::SelfReference)),
+        Ok(_) => {}
+        Err(fault) => return Err(format!("the management cluster does not answer: {fault}")),
     }
     let scope = Scope::One { namespace: destination.to_owned(), cluster: name.to_owned() };
     let labels = cluster.metadata.labels.clone().unwrap_or_default();

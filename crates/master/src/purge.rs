@@ -5,8 +5,11 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
+use http::Uri;
 use sync_core::cluster::access::{Access, AccessError};
 use sync_core::cluster::connection::Connection;
+use sync_core::cluster::read;
+use sync_core::contract::object::Uid;
 use sync_core::contract::rules::Rules;
 use sync_core::fault::Fault;
 use sync_core::ops::preflight::mend;
@@ -28,7 +31,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 struct Found {
     name: String,
     connection: Connection,
-    copies: Vec<purge::Copy>,
+    ours: purge::Ours,
 }
 
 /// Purges these remote clusters, or all, and tells it on `out`.
@@ -37,21 +40,29 @@ struct Found {
 /// If it cannot be written.
 pub async fn purge(config: Config, clusters: &[String], args: &PurgeArgs, out: &mut impl Write) -> io::Result<Ending> {
     let at_once = config.common.max_in_flight;
-    let visitor = match visitor(config).await {
+    let (server, visitor) = match visitor(config).await {
         Ok(visitor) => visitor,
         Err(error) => return not_begun(&error.to_string()),
     };
-    let chosen = match begin(&visitor, clusters, args, out).await? {
+    writeln!(out, "from the management cluster at {server}, namespace {}:", visitor.rules.source_namespace)?;
+    let (chosen, known) = match begin(&visitor, clusters, args, out).await? {
         Ok(chosen) => chosen,
         Err(why) => return not_begun(&why),
     };
-    let looks = chosen.into_iter().map(|cluster| look(&visitor, cluster, args));
+    let looks = chosen.into_iter().map(|cluster| look(&visitor, cluster, args, &known));
     let looks: Vec<_> = stream::iter(looks).buffered(AT_ONCE).collect().await;
     let (mut found, mut untold) = (Vec::new(), false);
     for (name, look) in looks {
         match look {
             Ok(here) => {
-                purge::told(&format!("{name}: "), &here.copies, out)?;
+                purge::told(&format!("{name}: "), &here.ours.copies, out)?;
+                for (uid, count) in &here.ours.strange {
+                    writeln!(
+                        out,
+                        "{name}: {count} copies of another incarnation of the source namespace stay, for another master of \
+                         the same name may keep them; if there is none: master --take-over={uid} purge"
+                    )?;
+                }
                 found.push(here);
             }
             Err(why) => {
@@ -60,7 +71,7 @@ pub async fn purge(config: Config, clusters: &[String], args: &PurgeArgs, out: &
             }
         }
     }
-    let count: usize = found.iter().map(|found| found.copies.len()).sum();
+    let count: usize = found.iter().map(|found| found.ours.copies.len()).sum();
     let done = if untold { Ending::Left } else { Ending::Done };
     if count == 0 {
         writeln!(out, "there is nothing of ours{}", if untold { " in the others" } else { "" })?;
@@ -70,12 +81,12 @@ pub async fn purge(config: Config, clusters: &[String], args: &PurgeArgs, out: &
         writeln!(out, "nothing was changed")?;
         return Ok(done);
     }
-    if !purge::confirmed(args, out)? {
+    if !purge::confirmed(args, &server, out)? {
         return Ok(Ending::NotBegun);
     }
     let rules = &visitor.rules;
-    let ends = found.into_iter().map(|Found { name, connection, copies }| async move {
-        (name, purge::end(&connection, rules, copies, at_once).await)
+    let ends = found.into_iter().map(|Found { name, connection, ours }| async move {
+        (name, purge::end(&connection, rules, ours.copies, at_once).await)
     });
     let ends: Vec<_> = stream::iter(ends).buffered(AT_ONCE).collect().await;
     let mut left = 0;
@@ -94,19 +105,19 @@ fn not_begun(why: &str) -> io::Result<Ending> {
     Ok(Ending::NotBegun)
 }
 
-async fn visitor(config: Config) -> Result<Visitor, AccessError> {
+async fn visitor(config: Config) -> Result<(Uri, Visitor), AccessError> {
     let access = Access::local(config.common.context.as_deref()).await?;
     let home = Connection::new(&access, config.common.rules.role.user_agent())?;
-    Ok(Visitor::new(config, home))
+    Ok((access.server().clone(), Visitor::new(config, home)))
 }
 
-/// The RemoteClusters that are meant, if it may begin.
+/// The RemoteClusters that are meant and the incarnations of the source namespace that are ours, if it may begin.
 async fn begin(
     visitor: &Visitor,
     clusters: &[String],
     args: &PurgeArgs,
     out: &mut impl Write,
-) -> io::Result<Result<Vec<RemoteCluster>, String>> {
+) -> io::Result<Result<(Vec<RemoteCluster>, Vec<Uid>), String>> {
     let Visitor { rules, home, .. } = visitor;
     let told = |fault: &Fault| format!("{fault}; {}", mend(fault));
     match purge::running(&home.write, rules).await {
@@ -131,10 +142,20 @@ async fn begin(
         return Ok(Err(format!("there is no RemoteCluster {unknown} in namespace {}", rules.source_namespace)));
     }
     all.retain(|cluster| clusters.is_empty() || clusters.iter().any(|name| is(cluster, name)));
-    Ok(Ok(all))
+    let mut known = rules.take_over.clone();
+    match read::get_namespace(&home.write, &rules.source_namespace).await {
+        Ok(namespace) => known.extend(namespace.map(|namespace| namespace.uid)),
+        Err(fault) => return Ok(Err(told(&fault))),
+    }
+    Ok(Ok((all, known)))
 }
 
-async fn look(visitor: &Visitor, cluster: RemoteCluster, args: &PurgeArgs) -> (String, Result<Found, String>) {
+async fn look(
+    visitor: &Visitor,
+    cluster: RemoteCluster,
+    args: &PurgeArgs,
+    known: &[Uid],
+) -> (String, Result<Found, String>) {
     let name = cluster.metadata.name.clone().unwrap_or_default();
     let destination = cluster.spec.namespace.as_str();
     let words = |outcome: Outcome| outcome.message(destination);
@@ -144,15 +165,17 @@ async fn look(visitor: &Visitor, cluster: RemoteCluster, args: &PurgeArgs) -> (S
         let told = |fault| words(visit.reach.outcome(fault));
         let there = identity::uid(&visit.connection, destination).await.map_err(told)?;
         let there = there.ok_or_else(|| words(Outcome::Unidentified))?;
-        if identity::uid(&visitor.home, destination).await.ok().flatten() == Some(there) {
-            return Err(words(Outcome::SelfReference));
+        match identity::here(&visitor.home, destination).await {
+            Ok(here) if here == Some(there) => return Err(words(Outcome::SelfReference)),
+            Ok(_) => {}
+            Err(fault) => return Err(format!("the management cluster does not answer: {fault}")),
         }
         let rules: &Rules = &visitor.rules;
-        let copies = purge::copies(&visit.connection, rules, Some(destination), args).await.map_err(told)?;
-        Ok((visit.connection, copies))
+        let ours = purge::copies(&visit.connection, rules, Some(destination), args, Some(known)).await;
+        Ok((visit.connection, ours.map_err(told)?))
     };
     let found = match timeout(DEADLINE, find).await {
-        Ok(found) => found.map(|(connection, copies)| Found { name: name.clone(), connection, copies }),
+        Ok(found) => found.map(|(connection, ours)| Found { name: name.clone(), connection, ours }),
         Err(_) => Err(format!("no answer within {} s", DEADLINE.as_secs())),
     };
     (name, found)

@@ -19,8 +19,10 @@ pub(crate) enum Mutant {
     RetryDropped,
     /// Copies that an earlier source namespace has made are orphans like any.
     IncarnationIgnored,
-    /// The note on entries is taken to be there still in another source namespace.
+    /// The note on entries is taken to be there still, also in another source namespace.
     NoteTrusted,
+    /// What the watch shows of the note on entries is not heard.
+    NoteUnheard,
     /// What has been forgotten is asked for again if ServiceAccounts list it still.
     AskedAgain,
     /// While a `no` waits for entries to go, copies are made.

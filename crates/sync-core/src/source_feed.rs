@@ -1,6 +1,7 @@
 //! The sources of one process: watched once, told to all engines.
 
 mod fresh;
+mod noted;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,7 @@ use crate::ops::metrics::Metrics;
 use crate::ops::shutdown::Shutdown;
 use crate::reason::Reason;
 use crate::source_feed::fresh::Fresh;
+use crate::source_feed::noted::Noted;
 use crate::watches::{Told, Troubles};
 
 /// How much the watches may be ahead, in events.
@@ -163,7 +165,7 @@ async fn run(
     };
     let (mut leading, mut fresh) = (config.leading.clone(), Fresh::default());
     let (mut confirmations, mut events_under_way) = (FuturesUnordered::new(), FuturesUnordered::new());
-    let mut announcer = Announcer::default();
+    let (mut announcer, mut noted) = (Announcer::default(), Noted::default());
     let mut troubles = Troubles::default();
     loop {
         if fresh.begins(leading.term())
@@ -178,8 +180,9 @@ async fn run(
         for news in sources.take_news() {
             engines.retain(|engine| engine.send(news.clone()).is_ok());
         }
-        if let Some(term) = fresh.take_news() {
-            engines.retain(|engine| engine.send(SourceNews::Current(term)).is_ok());
+        let term = fresh.take_news().map(SourceNews::Current);
+        for news in noted.take_news().map(SourceNews::Noted).into_iter().chain(term) {
+            engines.retain(|engine| engine.send(news.clone()).is_ok());
         }
         let now = clock.now();
         for remark in sources.take_remarks() {
@@ -205,7 +208,8 @@ async fn run(
             Some(command) = commands.recv() => match command {
                 Command::Subscribe(engine) => {
                     let current = fresh.current().map(SourceNews::Current);
-                    if sources.snapshot().into_iter().chain(current).all(|news| engine.send(news).is_ok()) {
+                    let others = noted.shown().map(SourceNews::Noted).into_iter().chain(current);
+                    if sources.snapshot().into_iter().chain(others).all(|news| engine.send(news).is_ok()) {
                         engines.push(engine);
                     }
                 }
@@ -217,6 +221,7 @@ async fn run(
             Some(()) = events_under_way.next(), if !events_under_way.is_empty() => {}
             Some(told) = inputs.recv() => {
                 fresh.hears(&told);
+                noted.hears(&told);
                 match told {
                     Told::Input(Input::Namespace(feed)) => sources.on_namespace(clock.now(), feed),
                     Told::Input(Input::Source(kind, feed)) => sources.on_source(clock.now(), kind, feed),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::contract::object::{Rv, Uid, Version};
+use crate::contract::object::{Rv, SourceKey, Uid, Version};
 use crate::core::{Asks, Standing, Standings, Tally};
 use crate::fault::message;
 
@@ -103,6 +103,24 @@ impl SourceSummary {
 }
 
 impl Summary {
+    /// Why this version of a source is not known to be everywhere there; `None` only if the agent says that it is.
+    pub fn lacks(&self, source: &SourceKey, version: Version) -> Option<String> {
+        let Some(source) = self.sources.get(&source.to_string()) else {
+            let many = if self.omitted > 0 { ", which has more sources than its summary holds" } else { "" };
+            return Some(format!("the agent there{many} has not told of it"));
+        };
+        if source.is_everywhere(version) {
+            return None;
+        }
+        if source.version() != Some(version) {
+            return Some("the agent there has not acted on this version yet".to_owned());
+        }
+        let first = source.places.first();
+        let first =
+            first.map_or_else(String::new, |place| format!(": {} in namespace {}", place.reason, place.namespace));
+        Some(format!("{} pending and {} refused there{first}", source.pending, source.refused))
+    }
+
     /// Of what an engine says; `None` before its lists have come.
     pub fn of(agent: &str, standings: &Standings) -> Option<Self> {
         if !standings.ready {
@@ -149,7 +167,7 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::object::{Kind, SourceKey};
+    use crate::contract::object::Kind;
     use crate::core::Place;
 
     fn version(rv: u64) -> Version {

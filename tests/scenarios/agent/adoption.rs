@@ -75,7 +75,8 @@ async fn adopt_equal_takes_over_what_is_equal_and_nothing_else() -> Result<()> {
     }
     let copy = world.get(Kind::Secret, "equal-yes", "equal").await?;
     assert!(uid(&copy) == uid(&equal) && keeps_theirs(&copy), "{copy:#}");
-    let words = ["4 of 6", "equal-immutable: NotEqual", "equal-not: NotEqual", "on-conflict: adopt"];
+    // Each reason is shown with one place at least.
+    let words = ["4 of 6", "3 NotEqual, 1 ForeignObject", "equal-rival: ForeignObject", "on-conflict: adopt"];
     world.until_said(Kind::Secret, "equal", "NotEqual", &words).await;
     unchanged(world, &before).await?;
 
@@ -119,7 +120,7 @@ async fn adopt_overwrites_follows_and_releases_what_it_took() -> Result<()> {
     let copy = world.until((Kind::Secret, "adopt-yes", "adopt"), "is ours", is_ours).await;
     assert_eq!((&copy["data"], uid(&copy)), (&json!({"a": "MQ=="}), uid(&taken)));
     assert!(keeps_theirs(&copy) && copy["metadata"]["labels"]["team"] == "blue", "{copy:#}");
-    let words = ["4 of 5", "adopt-immutable: NotAdoptable", "kube-public: NotAdoptable", "adopt-type: NotAdoptable"];
+    let words = ["4 of 5", "3 NotAdoptable, 1 ForeignObject", "adopt-rival: ForeignObject", ": NotAdoptable"];
     let said = world.until_said(Kind::Secret, "adopt", "NotAdoptable", &words).await;
     assert!(said.kind == "Warning" && said.note.contains("its namespace is kube-*"), "{said:?}");
     unchanged(world, &before).await?;

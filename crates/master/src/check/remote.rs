@@ -106,8 +106,13 @@ async fn place(notes: &mut Notes, tour: &Tour, visit: &Visit, name: &str, destin
             return false;
         }
     };
-    // What we cannot see here is none that we could write to by our own rights either.
-    let here = identity::uid(&tour.visitor.home, destination).await.ok().flatten();
+    let here = match identity::here(&tour.visitor.home, destination).await {
+        Ok(here) => here,
+        Err(error) => {
+            notes.failed(NAME, format!("the management cluster does not answer: {error}"), error.what_to_do());
+            return false;
+        }
+    };
     if here == Some(there) {
         let (why, todo) = words(&Outcome::SelfReference, destination);
         notes.failed(NAME, why, todo);

@@ -104,13 +104,9 @@ fn lacks(source: &Source, cluster: &RemoteCluster) -> Option<Lack> {
 
 /// The same of an agent that runs beside the master, and copies the source itself.
 fn lacks_here(source: &Source, json: &str) -> Option<String> {
-    let told = Summary::read(json).and_then(|mut summary| summary.sources.remove(&source.key.to_string()));
-    match told {
-        Some(told) if told.is_everywhere(source.version) => None,
-        Some(told) if told.version() == Some(source.version) => {
-            Some(format!("{} pending and {} refused", told.pending, told.refused))
-        }
-        _ => Some("the agent has not acted on this version yet".to_owned()),
+    match Summary::read(json) {
+        Some(summary) => summary.lacks(&source.key, source.version),
+        None => Some("the agent here is of a version that this master does not understand".to_owned()),
     }
 }
 

@@ -44,6 +44,8 @@ pub(super) enum Action {
     Update(String, Value),
     /// Note since when its cluster is not listed, by the same.
     NotListed(String, Value),
+    /// Note that it does not go by itself, by the same.
+    Hold(String, Value),
     /// Delete it.
     Delete(String, Why),
 }
@@ -144,9 +146,17 @@ pub(super) fn decide(asked: Asked<'_>, found: &[Found], whole: Whole, existing: 
     }
     let ours = || existing.iter().filter(|(_, cluster)| Owner::of(cluster) == Owner::Discovery(asked.name));
     let ours = || ours().filter(|(_, cluster)| !owned::is_leaving(cluster));
-    let (lacks, there): (Vec<_>, Vec<_>) = ours().partition(|(name, _)| !names.contains(name.as_str()));
+    // One that was copied from ours under another name leads to a cluster that is there.
+    let ways: BTreeSet<_> = found.iter().map(|found| found.way.cluster()).collect();
+    let is_found = |cluster: &RemoteCluster| Way::of(&cluster.spec).is_some_and(|way| ways.contains(&way.cluster()));
+    let (lacks, there): (Vec<_>, Vec<_>) =
+        ours().partition(|(name, cluster)| !names.contains(name.as_str()) && !is_found(cluster));
     let of = lacks.len() + there.len();
-    if whole != Whole::Not && lacks.len() * 100 > of * LOST_MOST {
+    let is_held = lacks.iter().any(|(_, cluster)| owned::is_held(cluster));
+    if whole != Whole::Not && (is_held || lacks.len() * 100 > of * LOST_MOST) {
+        if whole == Whole::Now {
+            decision.actions.extend(lacks.iter().filter_map(|(name, cluster)| held(name, cluster, now)));
+        }
         let lacks = lacks.iter().map(|(name, _)| (*name).clone()).collect();
         decision.shrunk = Some(Shrunk { lacks, of });
     } else if whole == Whole::Now {
@@ -229,6 +239,15 @@ fn absent(name: &str, cluster: &RemoteCluster, now: Timestamp) -> Option<Action>
             Some(Action::NotListed(name.to_owned(), patch))
         }
     }
+}
+
+/// About one that is missing in a list that has lost too many: new clusters in the list must not make that few.
+fn held(name: &str, cluster: &RemoteCluster, now: Timestamp) -> Option<Action> {
+    if owned::is_held(cluster) {
+        return None;
+    }
+    let marks = json!({ owned::LIST_SHRUNK: owned::written(now), owned::NOT_LISTED_SINCE: null });
+    Some(Action::Hold(name.to_owned(), json!({ "metadata": { "annotations": marks } })))
 }
 
 fn made(asked: Asked<'_>, found: &Found) -> RemoteCluster {

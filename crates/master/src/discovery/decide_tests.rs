@@ -50,7 +50,7 @@ fn deletes(decision: &Decision) -> Vec<&str> {
 fn named(action: &Action) -> &str {
     match action {
         Action::Create(cluster) => cluster.metadata.name.as_deref().unwrap(),
-        Action::Update(name, _) | Action::NotListed(name, _) | Action::Delete(name, _) => name,
+        Action::Update(name, _) | Action::NotListed(name, _) | Action::Hold(name, _) | Action::Delete(name, _) => name,
     }
 }
 
@@ -187,6 +187,39 @@ fn a_list_that_fails_is_empty_or_has_lost_too_many_takes_nothing_away() {
     // A single one that is lost is more than 30 % of three.
     let decision = decided(&all(&["a", "b"]), &ours(&["a", "b", "c"]));
     assert_eq!(decision.shrunk, Some(Shrunk { lacks: vec!["c".to_owned()], of: 3 }));
+}
+
+/// The next look has the same list, and what the one before it has made.
+#[test]
+fn new_clusters_do_not_make_the_lost_ones_few() {
+    let lost: Vec<_> = (0..10).map(|n| format!("lost-{n}")).collect();
+    let new: Vec<_> = (0..30).map(|n| format!("new-{n}")).collect();
+    let [lost, new] = [&lost, &new].map(|names| names.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut existing = ours(&lost);
+    let decision = decided(&all(&new), &existing);
+    let held = decision.actions.iter().filter(|action| matches!(action, Action::Hold(..)));
+    assert_eq!((held.count(), decision.actions.len()), (10, 40));
+    for name in &lost {
+        let mark = (owned::LIST_SHRUNK.to_owned(), owned::written(at(0)));
+        change(&mut existing, name, |cluster| cluster.metadata.annotations.as_mut().unwrap().extend([mark]));
+    }
+    existing.extend(ours(&new));
+    let decision = decide(asked(), &all(&new), Whole::Now, &existing, at(9 * DAY));
+    assert_eq!((decision.actions, decision.shrunk.map(|shrunk| shrunk.lacks.len())), (vec![], Some(10)));
+    // Found again, it is as any other.
+    let back: Vec<_> = new.iter().chain(&lost).copied().collect();
+    let decision = decided(&all(&back), &existing);
+    let cleared = |action: &Action| matches!(action, Action::Update(_, patch) if patch["metadata"]["annotations"][owned::LIST_SHRUNK].is_null());
+    assert!(decision.actions.len() == 10 && decision.actions.iter().all(cleared), "{decision:?}");
+}
+
+#[test]
+fn one_that_was_copied_under_another_name_leads_to_what_is_found() {
+    let mut existing = ours(&["a", "b", "c", "d"]);
+    let copy = Arc::clone(&existing["a"]);
+    existing.insert("mine".to_owned(), copy);
+    let decision = decide(asked(), &all(&["a", "b", "c", "d"]), Whole::Now, &existing, at(9 * DAY));
+    assert_eq!((decision.actions, decision.clusters.not_listed), (vec![], 0));
 }
 
 #[test]

@@ -229,7 +229,7 @@ impl Keeper {
                 read::create(client, &shared.remote_clusters(), manager, &Bytes::from(body)).await?;
                 info!(cluster = name, suspended = cluster.spec.suspend, "found; made a RemoteCluster");
             }
-            Action::Update(name, patch) | Action::NotListed(name, patch) => {
+            Action::Update(name, patch) | Action::NotListed(name, patch) | Action::Hold(name, patch) => {
                 let metadata = &existing.get(name).ok_or(Fault::NotFound)?.metadata;
                 let body = Bytes::from(owned::exactly(patch, metadata).to_string());
                 read::patch::<IgnoredAny>(client, &shared.path_of(name), manager, body).await?;
@@ -255,6 +255,8 @@ impl Keeper {
                 let (uid, version) = (uid.unwrap_or_default(), version.unwrap_or_default());
                 read::delete(client, &shared.path_of(name), uid, version).await?;
                 info!(cluster = name, %why, "deleted its RemoteCluster");
+                let note = format!("deleted RemoteCluster {name}: {why}");
+                self.say("ClusterDiscovery", &self.name, self.uid.as_deref(), ("Deleted", &note, true)).await;
             }
         }
         Ok(())

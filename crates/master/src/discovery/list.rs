@@ -102,6 +102,8 @@ async fn of_account(eks: &Eks, account: &EksAccount) -> Listing {
         listing.found.extend(region.found);
         listing.troubles.extend(region.troubles);
     }
+    // They come as they come, and the first is told: another one each time would be news each time.
+    listing.troubles.sort_by_cached_key(ToString::to_string);
     listing
 }
 

@@ -79,9 +79,9 @@ async fn what_cannot_be_looked_at_is_told_and_the_rest_is_found() {
     assert_eq!(names(&listing), ["a-eu-west-1-111122223333"]);
     let reasons: Vec<_> = listing.troubles.iter().map(Trouble::reason).collect();
     // `other` is described as the cluster that all have whose tags are not said.
-    assert_eq!(reasons, ["Throttled", "DescribeDenied", "WrongCluster"]);
-    assert!(listing.troubles[0].to_string().starts_with("us-east-1: AWS EKS asks to slow down; wait"));
-    assert!(listing.troubles[1].to_string().starts_with("arn:aws:eks:eu-west-1:111122223333:cluster/denied: AWS does"));
+    assert_eq!(reasons, ["DescribeDenied", "WrongCluster", "Throttled"]);
+    assert!(listing.troubles[2].to_string().starts_with("us-east-1: AWS EKS asks to slow down; wait"));
+    assert!(listing.troubles[0].to_string().starts_with("arn:aws:eks:eu-west-1:111122223333:cluster/denied: AWS does"));
 }
 
 #[tokio::test(start_paused = true)]

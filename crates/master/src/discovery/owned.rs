@@ -14,6 +14,9 @@ use crate::remote::crd::{EksCluster, KubeconfigRef, RemoteCluster};
 pub(super) const LABEL: &str = "mw-sync.io/discovered-by";
 /// Annotation: since when its cluster is not listed.
 pub(super) const NOT_LISTED_SINCE: &str = "mw-sync.io/not-listed-since";
+/// Annotation: its cluster was missing in a list that had lost too many. It does not go by itself, however long the list
+/// stays so and whatever else is found: only a list that has it again, or a person, takes the mark away.
+pub(super) const LIST_SHRUNK: &str = "mw-sync.io/list-shrunk";
 /// Annotation: the labels that came from tags, so that one that has gone there goes here.
 pub(super) const FROM_TAGS: &str = "mw-sync.io/labels-from-tags";
 
@@ -44,6 +47,11 @@ fn annotation<'a>(cluster: &'a RemoteCluster, key: &str) -> Option<&'a str> {
 /// When the mark was made, if it is there and can be read.
 pub(super) fn not_listed_since(cluster: &RemoteCluster) -> Option<Timestamp> {
     annotation(cluster, NOT_LISTED_SINCE)?.parse().ok()
+}
+
+/// Whether it was missing in a list that had lost too many.
+pub(super) fn is_held(cluster: &RemoteCluster) -> bool {
+    annotation(cluster, LIST_SHRUNK).is_some()
 }
 
 /// As the mark says a time.
@@ -110,7 +118,7 @@ fn labels(found: &Found, cluster: &RemoteCluster) -> Map<String, Value> {
 }
 
 fn annotations(found: &Found, cluster: &RemoteCluster) -> Map<String, Value> {
-    let wanted = [(FROM_TAGS, note(&found.labels)), (NOT_LISTED_SINCE, None)];
+    let wanted = [(FROM_TAGS, note(&found.labels)), (NOT_LISTED_SINCE, None), (LIST_SHRUNK, None)];
     let changed = wanted.into_iter().filter(|(key, value)| annotation(cluster, key) != value.as_deref());
     changed.map(|(key, value)| (key.to_owned(), value.into())).collect()
 }

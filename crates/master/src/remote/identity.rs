@@ -38,13 +38,17 @@ pub(super) struct Identity {
 pub(super) async fn ask(work: &Work<'_>, connection: &Connection) -> Result<Identity, Unknown> {
     let destination = work.report.borrow().destination.clone();
     let there = uid(connection, &destination).await.map_err(Unknown::There)?.ok_or(Unknown::Missing)?;
-    let here = match uid(&work.shared.connection, &destination).await {
-        Ok(here) => here,
-        // What is no place that we may look at is none that we could write to by our own rights either.
-        Err(Fault::Forbidden(_)) => None,
-        Err(fault) => return Err(Unknown::Here(fault)),
-    };
+    let here = here(&work.shared.connection, &destination).await.map_err(Unknown::Here)?;
     Ok(Identity { uid: there, is_self: here == Some(there) })
+}
+
+/// What the namespace of this name in our own cluster is.
+pub(crate) async fn here(home: &Connection, namespace: &str) -> Result<Option<Uid>, Fault> {
+    match uid(home, namespace).await {
+        // What is no place that we may look at is none that we could write to by our own rights either.
+        Err(Fault::Forbidden(_)) => Ok(None),
+        found => found,
+    }
 }
 
 pub(crate) async fn uid(connection: &Connection, namespace: &str) -> Result<Option<Uid>, Fault> {

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use sync_core::cluster::connection::Connection;
 use sync_core::cluster::summary::{self, Stored};
 use sync_core::cluster::watch::watch;
-use sync_core::contract::object::Version;
 use sync_core::core::{Asks, Standing, Standings};
 use sync_core::engine::{EngineConfig, EngineState, Inquiries};
 use sync_core::fault::Fault;
@@ -240,9 +239,7 @@ fn not_here(standing: &Standing) -> Option<String> {
 /// Why the agent has not brought it to every namespace; `None` only if it says that it has, of this very copy.
 fn not_everywhere(standing: &Standing, heard: &Heard, state: AgentState) -> Option<String> {
     let missing = match (heard, standing.replica) {
-        (Heard::Summary(summary), Some(replica)) => {
-            agent_lags(summary.sources.get(&standing.source.to_string()), replica, summary.omitted)?
-        }
+        (Heard::Summary(summary), Some(replica)) => summary.lacks(&standing.source, replica)?,
         _ => "the agent there does not say where it is".to_owned(),
     };
     Some(match state {
@@ -254,22 +251,6 @@ fn not_everywhere(standing: &Standing, heard: &Heard, state: AgentState) -> Opti
         }
         AgentState::Unreadable => "the agent there is of a version that this master does not understand".to_owned(),
     })
-}
-
-fn agent_lags(source: Option<&sync_core::summary::SourceSummary>, replica: Version, omitted: usize) -> Option<String> {
-    let Some(source) = source else {
-        let many = if omitted > 0 { ", which has more sources than its summary holds" } else { "" };
-        return Some(format!("the agent there{many} has not told of it"));
-    };
-    if source.is_everywhere(replica) {
-        return None;
-    }
-    if source.version() != Some(replica) {
-        return Some("the agent there has not acted on this version yet".to_owned());
-    }
-    let place = source.places.first();
-    let first = place.map_or_else(String::new, |place| format!(": {} in namespace {}", place.reason, place.namespace));
-    Some(format!("{} pending and {} refused there{first}", source.pending, source.refused))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use sync_core::contract::object::{Kind, Rv, SourceKey, Uid};
+use sync_core::contract::object::{Kind, Rv, SourceKey, Uid, Version};
 use sync_core::core::{Place, Tally};
 
 use super::*;

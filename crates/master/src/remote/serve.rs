@@ -206,7 +206,11 @@ pub(super) async fn work_on(work: &Work<'_>, what: What, stop: &Shutdown) {
             };
             match connection {
                 Ok(connection) => run(work, connection, &Reach::Kubeconfig, stop).await,
-                Err(outcome) => work.say_until(*outcome, stop).await,
+                Err(outcome) => {
+                    // It leads nowhere, and is in nobody's way.
+                    work.claim.put(None);
+                    work.say_until(*outcome, stop).await;
+                }
             }
         }
     }

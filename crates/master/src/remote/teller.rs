@@ -89,9 +89,18 @@ impl Teller {
             }
             let mut report = reports.borrow_and_update().clone();
             let turns = Arc::clone(&self.shared.turns);
-            let turn = if self.is_news(&report) { turns.acquire().await.ok() } else { None };
-            if turn.is_some() {
+            let mut turn = None;
+            if self.is_news(&report) {
+                let mut until_the_end = reports.clone();
+                turn = tokio::select! {
+                    biased;
+                    () = ended(&mut until_the_end) => return,
+                    turn = turns.acquire() => turn.ok(),
+                };
                 // It may have been a while.
+                if !leading.allows() || leading.term() != term {
+                    continue;
+                }
                 report = reports.borrow_and_update().clone();
             }
             let written = self.write(&report).await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Secret;
 use sync_core::cluster::addresses::AddressRules;
 use sync_core::cluster::connection::Connection;
+use sync_core::cluster::query::Query;
 use sync_core::cluster::{path, read};
 use sync_core::contract::object::Kind;
 use sync_core::contract::rules::Rules;
@@ -55,17 +56,16 @@ pub(crate) struct Stopped {
     pub(crate) outcome: Outcome,
 }
 
-/// All RemoteClusters.
+/// All RemoteClusters, page by page: their statuses together may be large.
 ///
 /// # Errors
 /// If they cannot be listed.
 pub(crate) async fn all(home: &Connection, namespace: &str) -> Result<Vec<RemoteCluster>, Fault> {
-    #[derive(serde::Deserialize)]
-    struct List {
-        items: Vec<RemoteCluster>,
-    }
-    let path = remote_clusters(path::segment(namespace)?);
-    Ok(read::get_json::<List>(&home.write, &path).await?.items)
+    let query = Query::all(remote_clusters(path::segment(namespace)?));
+    let mut all = Vec::new();
+    // What cannot be read the master passes over too.
+    read::each_item(&home.watch, &query, |item| all.extend(serde_json::from_str::<RemoteCluster>(item.get()))).await?;
+    Ok(all)
 }
 
 impl Visitor {

@@ -20,6 +20,8 @@ pub struct Source {
     /// Whether this is itself a master's replica: it may vanish without having been switched off, by an accident
     /// upstream, and then copies stay.
     pub from_master: bool,
+    /// Whether [`keys::PULL_SECRETS_LISTED`] is noted here; `None` but in [`keys::AGENT_CONFIG_MAP`].
+    pub noted: Option<bool>,
 }
 
 /// What a source asks for.
@@ -104,7 +106,9 @@ impl Source {
         let managed_by = object.labels.get(keys::MANAGED_BY).map(String::as_str);
         let from_master = managed_by == Some(Role::Master.as_str());
         let version = Version { uid: object.uid, rv: object.rv };
-        Self { key, version, reading: read(rules, object, from_master), from_master }
+        let is_ours = object.kind == Kind::ConfigMap && object.name == keys::AGENT_CONFIG_MAP;
+        let noted = is_ours.then(|| object.content.data.contains_key(keys::PULL_SECRETS_LISTED));
+        Self { key, version, reading: read(rules, object, from_master), from_master, noted }
     }
 }
 

@@ -52,6 +52,7 @@ impl Core {
                     self.touch_all();
                 }
             }
+            SourceNews::Noted(_) => {}
         }
     }
 

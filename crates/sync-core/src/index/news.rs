@@ -27,6 +27,8 @@ pub enum SourceNews {
     Complete,
     /// All that was told before is as of this term: it was read after the lease had been got.
     Current(Term),
+    /// Whether it is noted in our own ConfigMap that ServiceAccounts list our Secrets. It may have changed since.
+    Noted(bool),
 }
 
 /// Something that a person should know of a source, whatever its destinations.

@@ -162,7 +162,7 @@ impl Sources {
     }
 
     fn applied(&mut self, now: Moment, source: Source) {
-        let Source { key, version, reading, from_master } = source;
+        let Source { key, version, reading, from_master, noted: _ } = source;
         let plain = matches!(reading, Reading::Plain);
         let Some(entry) = self.entries.get_mut(&key) else {
             if !plain {

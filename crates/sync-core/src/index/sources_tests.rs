@@ -67,6 +67,7 @@ fn word(news: &SourceNews) -> String {
         SourceNews::Namespace { .. } => "namespace".into(),
         SourceNews::Complete => "complete".into(),
         SourceNews::Current(term) => format!("current {term}"),
+        SourceNews::Noted(noted) => format!("noted {noted}"),
     }
 }
 
@@ -342,7 +343,7 @@ proptest! {
                     SourceNews::Version(..) => "version",
                     SourceNews::Namespace { .. } => "namespace",
                     SourceNews::Complete => "complete",
-                    SourceNews::Current(_) => panic!("the feed's affair"),
+                    SourceNews::Current(_) | SourceNews::Noted(_) => panic!("the feed's affair"),
                 };
                 // A version is of what was told last.
                 state.retain(|line| !line.starts_with(slot) && (slot != "source" || !line.starts_with("version")));

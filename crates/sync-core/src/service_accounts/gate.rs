@@ -48,6 +48,8 @@ impl Accounts {
             SourceNews::Forgotten(key) => {
                 self.gate.passed.extend(self.gate.held.remove(key).map(|held| held.news));
             }
+            // Nobody's business but ours.
+            SourceNews::Noted(_) => return,
             SourceNews::Version(..) | SourceNews::Namespace { .. } | SourceNews::Complete | SourceNews::Current(_) => {}
         }
         self.gate.passed.push(news);

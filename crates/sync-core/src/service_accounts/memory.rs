@@ -14,6 +14,8 @@ pub(super) struct Memory {
     under_way: bool,
     /// What is under way was asked for when things stood otherwise: its result tells nothing.
     outdated: bool,
+    /// What the watch has shown while it was under way.
+    shown: Option<bool>,
     /// The incarnation of the source namespace that it is in: it goes with that.
     place: Option<Uid>,
     failures: u8,
@@ -40,7 +42,22 @@ impl Memory {
         (self.noted, self.outdated) = (None, self.under_way);
     }
 
-    /// The source namespace is this one: with another one a note has gone.
+    /// The watch shows it, or shows that there is none. If that is news, somebody else has written it or taken it away,
+    /// or a write that was given up, perhaps by a process that is no more, has taken effect. Or it is behind what we
+    /// have written: so it is not believed, but the note is read once more.
+    pub(super) fn is_shown(&mut self, noted: bool) {
+        if mutants::has(Mutant::NoteUnheard) || mutants::has(Mutant::NoteTrusted) {
+            return;
+        }
+        if self.under_way {
+            self.shown = Some(noted);
+        } else if self.noted == Some(!noted) {
+            self.forget();
+        }
+    }
+
+    /// The source namespace is this one: with another one a note has gone. The watch on what is in it shows that too,
+    /// but perhaps later, and an entry must not be written before its note.
     pub(super) fn is_in(&mut self, place: Uid) {
         if self.place.replace(place).is_some_and(|before| before != place) && !mutants::has(Mutant::NoteTrusted) {
             self.forget();
@@ -127,7 +144,7 @@ impl Accounts {
             }
             Some(_) => return None,
         };
-        (self.memory.under_way, self.memory.outdated) = (true, false);
+        (self.memory.under_way, self.memory.outdated, self.memory.shown) = (true, false, None);
         Some(self.send(flight, step))
     }
 
@@ -140,6 +157,9 @@ impl Accounts {
         self.memory.under_way = false;
         match (result, ordered) {
             (Ok(_), _) if self.memory.outdated => {}
+            (Ok(Reply::Recalled(noted)), None) | (Ok(_), Some(noted)) if self.memory.shown == Some(!noted) => {
+                self.memory.forget();
+            }
             (Ok(Reply::Recalled(noted)), None) | (Ok(_), Some(noted)) => self.noted(noted),
             (result, _) => {
                 // Perhaps it was written all the same.

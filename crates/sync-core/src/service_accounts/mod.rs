@@ -5,8 +5,9 @@
 //! ServiceAccount is decided by [`plan::plan`].
 //!
 //! - **Nothing is watched unless a source asks for it**, or something of ours is left to take out. Because a restart
-//!   must know of that, it is noted in our own ConfigMap before the first entry is written, and after the last one went;
-//!   it is read once, at the start ([`Step::Recall`]).
+//!   must know of that, it is noted in our own ConfigMap before the first entry is written, and after the last one went.
+//!   It is read at the start ([`Step::Recall`]), and again if the watch on the source namespace shows something else
+//!   ([`SourceNews::Noted`]).
 //! - **Entries go before the Secret**: the news that a source is off passes through here to the engine, and is held
 //!   until they are out, but not for long (`gate.rs`).
 //! - Only ServiceAccounts that are asked for, or carry our record, are kept in memory.

@@ -33,6 +33,53 @@ fn what_was_under_way_as_the_source_namespace_went_says_nothing_of_the_next_one(
     assert!(matches!(stage.next(), Some(Order { step: Step::Recall, .. })));
 }
 
+/// The next order is to read the note, and that is what it finds.
+fn recalls(stage: &mut Stage, noted: bool) {
+    let Some(Order { id, step: Step::Recall }) = stage.next() else { panic!("is it there?") };
+    stage.on(Input::Done(id, Ok(Reply::Recalled(noted))));
+}
+
+#[test]
+fn a_note_that_is_written_late_is_found_and_taken_away() {
+    let mut stage = Stage::new(&[("a", on("a", OPTION))], false);
+    stage.list();
+    stage.fail(Fault::NoAnswer("lost".into()));
+    stage.want("a", Want::Off(None));
+    stage.now += SERVER_LIMIT / 2;
+    recalls(&mut stage, false);
+    stage.on(Input::Sources(SourceNews::Noted(false)));
+    assert!(stage.next().is_none() && stage.machine.watching().is_none());
+    stage.on(Input::Sources(SourceNews::Noted(true)));
+    recalls(&mut stage, true);
+    stage.list();
+    assert!(matches!(stage.next(), Some(Order { step: Step::Remember(false), .. })));
+}
+
+#[test]
+fn a_note_that_somebody_takes_away_is_written_again() {
+    let mut stage = Stage::listed();
+    stage.on(Input::Sources(SourceNews::Noted(true)));
+    assert!(stage.next().is_none());
+    stage.on(Input::Sources(SourceNews::Noted(false)));
+    recalls(&mut stage, false);
+    assert!(matches!(stage.next(), Some(Order { step: Step::Remember(true), .. })));
+}
+
+#[test]
+fn what_the_watch_shows_while_the_note_is_read_or_written_is_not_lost() {
+    let mut stage = Stage::new(&[], true);
+    stage.machine.memory.forget();
+    let Some(Order { id, step: Step::Recall }) = stage.next() else { panic!() };
+    stage.on(Input::Sources(SourceNews::Noted(true)));
+    stage.on(Input::Done(id, Ok(Reply::Recalled(false))));
+    recalls(&mut stage, true);
+    stage.list();
+    let Some(Order { id, step: Step::Remember(false) }) = stage.next() else { panic!() };
+    stage.on(Input::Sources(SourceNews::Noted(false)));
+    stage.on(Input::Done(id, Ok(Reply::Remembered)));
+    assert!(stage.next().is_none(), "it is as ordered");
+}
+
 #[test]
 fn a_stranded_entry_is_asked_about_once() {
     let mut stage = Stage::new(&[], true);

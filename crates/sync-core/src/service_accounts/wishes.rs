@@ -83,6 +83,7 @@ impl Accounts {
                     self.begins_to_lead();
                 }
             }
+            SourceNews::Noted(noted) => self.memory.is_shown(*noted),
             SourceNews::Want(..) | SourceNews::Version(..) | SourceNews::Forgotten(_) => {}
         }
         self.hold_or_pass(news);

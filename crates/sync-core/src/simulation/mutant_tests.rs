@@ -11,7 +11,7 @@ const SEEDS: u64 = 3000;
 
 /// The mutants, each with the first seed that tells: where to look first, so that the test is quick. If what happens in
 /// a seed has changed since, all are tried.
-const MUTANTS: [(Mutant, u64); 25] = [
+const MUTANTS: [(Mutant, u64); 26] = [
     (Mutant::OnTheWire(Sabotage::UnguardedUpdate), 87),
     (Mutant::OnTheWire(Sabotage::UnguardedReplace), 53),
     (Mutant::OnTheWire(Sabotage::UnguardedDelete), 192),
@@ -34,6 +34,7 @@ const MUTANTS: [(Mutant, u64); 25] = [
     (Mutant::IncarnationIgnored, 55),
     (Mutant::OnTheWire(Sabotage::UnguardedEntries), 1263),
     (Mutant::NoteTrusted, 505),
+    (Mutant::NoteUnheard, 1889),
     (Mutant::AskedAgain, 505),
     (Mutant::OffWithheld, 1177),
     (Mutant::EntriesOutlast, 1888),

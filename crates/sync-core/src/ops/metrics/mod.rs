@@ -131,7 +131,7 @@ impl Metrics {
         if let Some(leading) = &*lock(&self.0.leading) {
             page.set(&families::LEADER, &[], f64::from(u8::from(leading.leads())));
         }
-        page.set(&families::BUILD, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+        page.set(&families::BUILD, &[("version", super::version::version())], 1.0);
         let others: Vec<_> = lock(&self.0.others).clone();
         others.iter().for_each(|other| other.tell(&mut page));
         page.render()

@@ -4,6 +4,7 @@
 mod end;
 mod told;
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, IsTerminal as _, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::cluster::lease::holder;
 use crate::cluster::query::Query;
 use crate::cluster::{path, read, wire};
 use crate::contract::marks::Sighting;
-use crate::contract::object::{Kind, SourceKey};
+use crate::contract::object::{Kind, SourceKey, Uid};
 use crate::contract::options::OnDelete;
 use crate::contract::rules::Rules;
 use crate::fault::Fault;
@@ -81,6 +82,16 @@ pub enum How {
     Released(Guard, OnDelete),
 }
 
+/// What carries our marks.
+#[derive(Clone, Debug, Default)]
+pub struct Ours {
+    /// What is to go.
+    pub copies: Vec<Copy>,
+    /// How many stay because they are of another incarnation of the source namespace, by its uid: another controller of the
+    /// same name may keep them.
+    pub strange: BTreeMap<Uid, usize>,
+}
+
 impl PurgeArgs {
     /// Whether copies of this source go.
     pub fn takes(&self, source: &SourceKey) -> bool {
@@ -98,13 +109,18 @@ pub async fn running(client: &kube::Client, rules: &Rules) -> Result<Option<Stri
         return Ok(Some(format!("{} leads by Lease {name}, or did so half a minute ago", holder.identity)));
     }
     let deployment = format!("/apis/apps/v1/namespaces/{}/deployments/{name}", path::segment(namespace)?);
-    // The controller itself may not read it; then the Lease has to be enough.
-    let replicas = read::get_json::<Value>(client, &deployment).await.ok();
-    let replicas = replicas.and_then(|found| found.pointer("/spec/replicas")?.as_i64()).unwrap_or(0);
+    let replicas = match read::get_json::<Value>(client, &deployment).await {
+        Ok(found) => found.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1),
+        // The controller itself may not read it; then the Lease has to be enough.
+        Err(Fault::NotFound | Fault::Forbidden(_)) => 0,
+        Err(fault) => return Err(fault),
+    };
     Ok((replicas > 0).then(|| format!("Deployment {name} has {replicas} replicas")))
 }
 
-/// The copies of ours in all namespaces, or in one. What carries our label and is not ours is left alone.
+/// What is ours in all namespaces, or in one. What carries our label and is not ours is left alone. With `incarnations` only
+/// copies of these incarnations of the source namespace go: a master's name may be another one's too, an agent's cluster is
+/// its own.
 ///
 /// # Errors
 /// If they cannot be listed.
@@ -113,16 +129,23 @@ pub async fn copies(
     rules: &Rules,
     namespace: Option<&str>,
     args: &PurgeArgs,
-) -> Result<Vec<Copy>, Fault> {
-    let mut copies = Vec::new();
+    incarnations: Option<&[Uid]>,
+) -> Result<Ours, Fault> {
+    let mut all = Ours::default();
     for kind in Kind::ALL {
         let decode = wire::replica(rules.clone(), kind);
         let query = Query::replicas(rules, kind, namespace)?;
-        let each = |item: &_| copies.extend(decode(item).and_then(|sighting| copy(rules, sighting)));
+        let each = |item: &_| {
+            let Some(sighting) = decode(item).filter(|sighting| args.takes(&sighting.source)) else { return };
+            let origin_uid = sighting.ours.as_ref().and_then(|ours| ours.origin_uid);
+            match origin_uid.filter(|uid| incarnations.is_some_and(|known| !known.contains(uid))) {
+                Some(strange) => *all.strange.entry(strange).or_default() += 1,
+                None => all.copies.extend(copy(rules, sighting)),
+            }
+        };
         read::each_item(&connection.watch, &query, each).await?;
     }
-    copies.retain(|copy| args.takes(&copy.source));
-    Ok(copies)
+    Ok(all)
 }
 
 fn copy(rules: &Rules, sighting: Sighting) -> Option<Copy> {
@@ -153,11 +176,11 @@ fn copy(rules: &Rules, sighting: Sighting) -> Option<Copy> {
     Some(Copy { namespace, source, how })
 }
 
-/// Whether it may begin: `--yes`, or a person who says so.
+/// Whether it may begin: `--yes`, or a person who says so. `at` is the cluster that our kubeconfig leads to.
 ///
 /// # Errors
 /// If nobody can be asked, with what to do, or the terminal cannot be read.
-pub fn confirmed(args: &PurgeArgs, out: &mut impl Write) -> io::Result<bool> {
+pub fn confirmed(args: &PurgeArgs, at: &impl std::fmt::Display, out: &mut impl Write) -> io::Result<bool> {
     if args.yes {
         return Ok(true);
     }
@@ -165,7 +188,7 @@ pub fn confirmed(args: &PurgeArgs, out: &mut impl Write) -> io::Result<bool> {
         writeln!(io::stderr(), "error: nobody can be asked: add --yes, if all of that shall go")?;
         return Ok(false);
     }
-    write!(out, "Shall all of that go? [y/N] ")?;
+    write!(out, "Shall all of that go, by {at}? [y/N] ")?;
     out.flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
@@ -223,11 +246,19 @@ mod tests {
             sources: names.iter().map(|name| name.parse().unwrap()).collect(),
             ..PurgeArgs::default()
         };
-        let found =
-            copies(&connection, &rules, None, &only(&["secret/a", "secret/kept", "secret/theirs"])).await.unwrap();
-        let names: Vec<_> = found.iter().map(|copy| &*copy.source.name).collect();
+        let found = copies(&connection, &rules, None, &only(&["secret/a", "secret/kept", "secret/theirs"]), None)
+            .await
+            .unwrap();
+        let names: Vec<_> = found.copies.iter().map(|copy| &*copy.source.name).collect();
         assert_eq!(names, ["a", "kept"]);
-        let all = copies(&connection, &rules, None, &only(&[])).await.unwrap();
+        // Where another controller may have the same name, what is of another incarnation stays.
+        let known = [Uid::parse(UID).unwrap()];
+        let some = copies(&connection, &rules, None, &only(&[]), Some(&known)).await.unwrap();
+        let stranger = Uid::parse("0a1b2c3d-0000-4abc-8def-00000000000f").unwrap();
+        // In either kind.
+        assert_eq!(some.strange, BTreeMap::from([(stranger, 2)]));
+        assert!(some.copies.iter().all(|copy| &*copy.source.name != "stranded"));
+        let all = copies(&connection, &rules, None, &only(&[]), None).await.unwrap().copies;
         let of = |released: bool| {
             let is =
                 |copy: &&Copy| copy.source.kind == Kind::Secret && matches!(copy.how, How::Released(..)) == released;
