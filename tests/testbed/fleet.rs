@@ -20,9 +20,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::Kubeconfig;
 use crate::certificates::Authority;
@@ -173,17 +170,13 @@ impl Member {
     fn new(n: usize, authority: &Authority) -> Result<Self> {
         let [high, low] = u16::try_from(n + 1).context("too many clusters")?.to_be_bytes();
         let address = Ipv4Addr::new(127, 77, high, low);
-        let (certificate, key) = authority.server(&[&address.to_string()])?;
-        let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<Vec<_>, _>>()?;
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
-        let mut tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
-        tls.alpn_protocols = vec![b"h2".to_vec()];
+        let tls = authority.acceptor(&[&address.to_string()], &["h2"])?;
         // Spread over the range, and the same in each run.
         let latency = Duration::from_millis(1 + (n as u64 * 17) % 40);
         Ok(Self {
             address,
             latency,
-            tls: TlsAcceptor::from(Arc::new(tls)),
+            tls,
             health: Mutex::new(Health::Well),
             store: Mutex::new(Store::new(n)),
             news: Notify::new(),

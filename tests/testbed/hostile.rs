@@ -9,9 +9,6 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::Kubeconfig;
 use crate::certificates::Authority;
@@ -84,12 +81,8 @@ impl HostileServer {
     /// If there is no free port.
     pub async fn start() -> Result<Self> {
         let authority = Authority::new()?;
-        let (certificate, key) = authority.server(&["127.0.0.1"])?;
-        let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<Vec<_>, _>>()?;
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
         // No HTTP/2: by hand, HTTP/1.1 is enough.
-        let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
-        let acceptor = TlsAcceptor::from(Arc::new(tls));
+        let acceptor = authority.acceptor(&["127.0.0.1"], &[])?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let addr = listener.local_addr()?;
         let lured = Arc::<AtomicUsize>::default();

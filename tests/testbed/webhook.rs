@@ -1,7 +1,6 @@
 //! An admission webhook that rejects what it is asked about, and says everything that it has seen.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -9,9 +8,6 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::certificates::Authority;
 
@@ -52,12 +48,8 @@ impl TalkativeWebhook {
     /// If there is no free port.
     pub async fn start() -> Result<Self> {
         let authority = Authority::new()?;
-        let (certificate, key) = authority.server(&["127.0.0.1"])?;
-        let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<Vec<_>, _>>()?;
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
         // No HTTP/2: by hand, HTTP/1.1 is enough.
-        let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
-        let acceptor = TlsAcceptor::from(Arc::new(tls));
+        let acceptor = authority.acceptor(&["127.0.0.1"], &[])?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let addr = listener.local_addr()?;
         let task = tokio::spawn(async move {
