@@ -14,7 +14,6 @@ use tokio::time::timeout;
 
 use crate::args::Config;
 use crate::remote::crd::RemoteCluster;
-use crate::remote::identity;
 use crate::remote::status::Outcome;
 use crate::remote::visit::{self, Stopped, Visitor};
 
@@ -71,13 +70,7 @@ async fn tried(
         Err(Stopped { at, outcome }) => return Err(format!("{at}: {}", words(outcome))),
     };
     let told = |fault| words(visit.reach.outcome(fault));
-    let there = identity::uid(&visit.connection, destination).await.map_err(told)?;
-    let there = there.ok_or_else(|| words(Outcome::Unidentified))?;
-    match identity::here(&visitor.home, destination).await {
-        Ok(here) if here == Some(there) => return Err(words(Outcome::SelfReference)),
-        Ok(_) => {}
-        Err(fault) => return Err(format!("the management cluster does not answer: {fault}")),
-    }
+    visit.is_elsewhere(&visitor.home, destination).await?;
     let scope = Scope::One { namespace: destination.to_owned(), cluster: name.to_owned() };
     let labels = cluster.metadata.labels.clone().unwrap_or_default();
     let trial = Trial { rules: visitor.rules.clone(), scope, labels, max_in_flight };

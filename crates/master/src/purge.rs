@@ -18,7 +18,6 @@ use tokio::time::timeout;
 
 use crate::args::Config;
 use crate::remote::crd::RemoteCluster;
-use crate::remote::identity;
 use crate::remote::status::Outcome;
 use crate::remote::visit::{self, Stopped, Visitor};
 
@@ -163,13 +162,7 @@ async fn look(
         let visit = visitor.connect(&cluster, &mut |_, _| {}).await;
         let visit = visit.map_err(|Stopped { at, outcome }| format!("{at}: {}", words(outcome)))?;
         let told = |fault| words(visit.reach.outcome(fault));
-        let there = identity::uid(&visit.connection, destination).await.map_err(told)?;
-        let there = there.ok_or_else(|| words(Outcome::Unidentified))?;
-        match identity::here(&visitor.home, destination).await {
-            Ok(here) if here == Some(there) => return Err(words(Outcome::SelfReference)),
-            Ok(_) => {}
-            Err(fault) => return Err(format!("the management cluster does not answer: {fault}")),
-        }
+        visit.is_elsewhere(&visitor.home, destination).await?;
         let rules: &Rules = &visitor.rules;
         let ours = purge::copies(&visit.connection, rules, Some(destination), args, Some(known)).await;
         Ok((visit.connection, ours.map_err(told)?))

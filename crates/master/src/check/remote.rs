@@ -19,7 +19,7 @@ use sync_core::summary::Summary;
 
 use super::Tour;
 use crate::remote::crd::RemoteCluster;
-use crate::remote::identity;
+use crate::remote::identity::{self, Unknown};
 use crate::remote::receipt::SILENCE;
 use crate::remote::status::Outcome;
 use crate::remote::visit::{Stopped, Visit};
@@ -93,34 +93,31 @@ async fn may_write(notes: &mut Notes, visit: &Visit, destination: &str) -> bool 
 /// Whether there is a destination, and nobody else's.
 async fn place(notes: &mut Notes, tour: &Tour, visit: &Visit, name: &str, destination: &str) -> bool {
     const NAME: &str = "namespace";
-    let there = match identity::uid(&visit.connection, destination).await {
-        Ok(Some(there)) => there,
-        Ok(None) => {
+    let identity = match identity::ask(&tour.visitor.home, &visit.connection, destination).await {
+        Ok(identity) => identity,
+        Err(Unknown::Missing) => {
             let (why, todo) = words(&Outcome::Unidentified, destination);
             notes.failed(NAME, why, todo);
             return false;
         }
-        Err(error) => {
+        Err(Unknown::There(error)) => {
             let (why, todo) = fault(visit, error, destination);
             notes.failed(NAME, why, todo);
             return false;
         }
-    };
-    let here = match identity::here(&tour.visitor.home, destination).await {
-        Ok(here) => here,
-        Err(error) => {
+        Err(Unknown::Here(error)) => {
             notes.failed(NAME, format!("the management cluster does not answer: {error}"), error.what_to_do());
             return false;
         }
     };
-    if here == Some(there) {
+    if identity.is_self {
         let (why, todo) = words(&Outcome::SelfReference, destination);
         notes.failed(NAME, why, todo);
         return false;
     }
     let first = {
         let mut places = tour.places.lock().unwrap_or_else(PoisonError::into_inner);
-        places.entry(there).or_insert_with(|| name.to_owned()).clone()
+        places.entry(identity.uid).or_insert_with(|| name.to_owned()).clone()
     };
     if first != name {
         let why = format!("RemoteCluster {first} leads to namespace {destination} of the same cluster");

@@ -18,7 +18,7 @@ use super::status::{Outcome, Report};
 const IN_EVERY_NAMESPACE: &str = "kube-root-ca.crt";
 
 /// Why nobody knows yet where a connection leads.
-pub(super) enum Unknown {
+pub(crate) enum Unknown {
     /// The remote cluster does not say.
     There(Fault),
     /// It says that there is no such ConfigMap.
@@ -28,30 +28,26 @@ pub(super) enum Unknown {
 }
 
 /// What a connection leads to.
-pub(super) struct Identity {
-    uid: Uid,
+pub(crate) struct Identity {
+    /// Of the destination.
+    pub(crate) uid: Uid,
     /// The management cluster.
-    is_self: bool,
+    pub(crate) is_self: bool,
 }
 
 /// Asks the remote cluster, and our own whether it is the same.
-pub(super) async fn ask(work: &Work<'_>, connection: &Connection) -> Result<Identity, Unknown> {
-    let destination = work.report.borrow().destination.clone();
-    let there = uid(connection, &destination).await.map_err(Unknown::There)?.ok_or(Unknown::Missing)?;
-    let here = here(&work.shared.connection, &destination).await.map_err(Unknown::Here)?;
+pub(crate) async fn ask(home: &Connection, there: &Connection, destination: &str) -> Result<Identity, Unknown> {
+    let there = uid(there, destination).await.map_err(Unknown::There)?.ok_or(Unknown::Missing)?;
+    let here = match uid(home, destination).await {
+        Ok(here) => here,
+        // What is no place that we may look at is none that we could write to by our own rights either.
+        Err(Fault::Forbidden(_)) => None,
+        Err(fault) => return Err(Unknown::Here(fault)),
+    };
     Ok(Identity { uid: there, is_self: here == Some(there) })
 }
 
-/// What the namespace of this name in our own cluster is.
-pub(crate) async fn here(home: &Connection, namespace: &str) -> Result<Option<Uid>, Fault> {
-    match uid(home, namespace).await {
-        // What is no place that we may look at is none that we could write to by our own rights either.
-        Err(Fault::Forbidden(_)) => Ok(None),
-        found => found,
-    }
-}
-
-pub(crate) async fn uid(connection: &Connection, namespace: &str) -> Result<Option<Uid>, Fault> {
+async fn uid(connection: &Connection, namespace: &str) -> Result<Option<Uid>, Fault> {
     let found = read::get_object(&connection.write, Kind::ConfigMap, namespace, IN_EVERY_NAMESPACE).await?;
     Ok(found.map(|found| found.uid))
 }

@@ -263,7 +263,8 @@ async fn greet(work: &Work<'_>, connection: &Connection, greeted: &mut bool) -> 
         work.report.send_modify(|report| report.version = Some(version.git));
         *greeted = true;
     }
-    identity::ask(work, connection).await
+    let destination = work.report.borrow().destination.clone();
+    identity::ask(&work.shared.connection, connection, &destination).await
 }
 
 /// Runs an engine until told to stop.

@@ -15,6 +15,7 @@ use tokio::sync::watch as state;
 use super::crd::RemoteCluster;
 use super::fleet::{remote_clusters, what};
 use super::follow;
+use super::identity::{self, Identity, Unknown};
 use super::reach::{EksReach, Reach};
 use super::serve::{self, What};
 use super::status::Outcome;
@@ -46,6 +47,23 @@ pub(crate) struct Visit {
     pub(crate) reach: Reach,
     /// As the server has it.
     pub(crate) version: String,
+}
+
+impl Visit {
+    /// Whether copies belong there: it is a destination, and not the management cluster's own.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    pub(crate) async fn is_elsewhere(&self, home: &Connection, destination: &str) -> Result<(), String> {
+        let why = match identity::ask(home, &self.connection, destination).await {
+            Ok(Identity { is_self: false, .. }) => return Ok(()),
+            Ok(_) => Outcome::SelfReference,
+            Err(Unknown::Missing) => Outcome::Unidentified,
+            Err(Unknown::There(fault)) => self.reach.outcome(fault),
+            Err(Unknown::Here(fault)) => return Err(format!("the management cluster does not answer: {fault}")),
+        };
+        Err(why.message(destination))
+    }
 }
 
 /// How far somebody came.
