@@ -97,6 +97,38 @@ fn one_destination_takes_an_eighth_and_no_other_waits_for_it() {
 }
 
 #[test]
+fn a_destination_that_answers_has_more_and_half_at_most() {
+    let mut queue = Queue::new(32, true);
+    (0..100).for_each(|source| queue.push(pair(source, 1), Lane::NewNamespace));
+    let mut flying: Vec<_> = std::iter::from_fn(|| pop(&mut queue)).map(|(pair, _)| pair).collect();
+    // In each round all are answered; each that succeeds makes room for one more, in order.
+    for (round, expected) in [4, 8, 16, 16].into_iter().enumerate() {
+        assert_eq!(flying.len(), expected, "round {round}");
+        assert!(flying.is_sorted_by_key(|pair| pair.source.0), "{flying:?}");
+        let mut next = Vec::new();
+        for pair in flying {
+            queue.answered(pair.dest, true);
+            queue.done(pair);
+            next.extend(std::iter::from_fn(|| pop(&mut queue)).map(|(pair, _)| pair));
+        }
+        flying = next;
+    }
+    // One failure, and it is as any other again.
+    for pair in flying.drain(..12) {
+        queue.answered(pair.dest, false);
+        queue.done(pair);
+    }
+    assert_eq!(pop(&mut queue), None);
+    // So it is when all have come and gone, whatever they said.
+    for pair in flying {
+        queue.answered(pair.dest, true);
+        queue.done(pair);
+    }
+    assert!(queue.per_destination.is_empty(), "forgotten");
+    assert_eq!(std::iter::from_fn(|| pop(&mut queue)).count(), 4);
+}
+
+#[test]
 fn one_slot_is_free_for_a_new_namespace() {
     let mut queue = Queue::new(8, true);
     (0..20).for_each(|dest| queue.push(pair(1, dest), Lane::Changed));
@@ -174,7 +206,7 @@ enum Op {
     Push(u32, u32, usize),
     Later(u32, u32, u64),
     Pop(usize),
-    Done(usize),
+    Done(usize, bool),
     Forget(u32, u32),
     Wait(u64),
 }
@@ -184,7 +216,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (0..4u32, 0..4u32, 0..5usize).prop_map(|(source, dest, lane)| Op::Push(source, dest, lane)),
         2 => (0..4u32, 0..4u32, 0..20u64).prop_map(|(source, dest, at)| Op::Later(source, dest, at)),
         5 => (1..9usize).prop_map(Op::Pop),
-        5 => any::<usize>().prop_map(Op::Done),
+        5 => (any::<usize>(), any::<bool>()).prop_map(|(n, succeeded)| Op::Done(n, succeeded)),
         1 => (0..4u32, 0..4u32).prop_map(|(source, dest)| Op::Forget(source, dest)),
         1 => (0..10u64).prop_map(Op::Wait),
     ]
@@ -216,17 +248,18 @@ proptest! {
                         prop_assert!(flying.len() <= slots.min(limit));
                         pushed.remove(&pair);
                         let there = flying.iter().filter(|(other, _)| other.dest == pair.dest).count();
-                        prop_assert!(!many || there <= (slots / 8).max(1));
+                        prop_assert!(!many || there <= (slots / 2).max(1));
                     }
                 }
-                Op::Done(n) if !flying.is_empty() => {
+                Op::Done(n, succeeded) if !flying.is_empty() => {
                     let (pair, _) = flying.remove(n % flying.len());
+                    queue.answered(pair.dest, succeeded);
                     if again.remove(&pair) {
                         pushed.insert(pair);
                     }
                     queue.done(pair);
                 }
-                Op::Done(n) => queue.done(pair(9, u32::try_from(n % 7).unwrap())),
+                Op::Done(n, _) => queue.done(pair(9, u32::try_from(n % 7).unwrap())),
                 Op::Forget(source, dest) => queue.forget(pair(source, dest)),
                 Op::Wait(seconds) => now += Duration::from_secs(seconds),
             }

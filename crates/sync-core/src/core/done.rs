@@ -14,6 +14,7 @@ use crate::plan::{Foreign, Guard, Inside, Replica};
 impl Core {
     pub(super) fn on_done(&mut self, id: u64, result: Result<Reply, Fault>) {
         let Some(flight) = self.flights.remove(&id) else { return };
+        self.queue.answered(flight.pair.dest, result.is_ok());
         self.queue.done(flight.pair);
         match result {
             Ok(reply) => {

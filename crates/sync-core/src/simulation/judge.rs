@@ -22,6 +22,8 @@ use crate::contract::rules::Role;
 
 /// Between two Events on one source.
 const EVENT_PAUSE: Duration = Duration::from_secs(10);
+/// An order may have been given that is not on its way yet: a namespace to which none is under way is not idle yet.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Entries are written so many at once.
 const ENTRIES: usize = 8;
 /// After so many attempts to resume a watch that a server refuses there may be a list.
@@ -57,13 +59,16 @@ pub(super) struct Judge {
     pub(super) known: Known,
     lists: BTreeMap<Slot, Listing>,
     under_way: BTreeMap<u64, UnderWay>,
+    /// Of a namespace with copies: how many requests have been answered without a pause, and when the last was.
+    answers: BTreeMap<(usize, String), (usize, Instant)>,
     events: BTreeMap<String, Instant>,
 }
 
 impl Judge {
     pub(super) fn new(scene: Scene, labels: &[&'static str]) -> Self {
         let known = Known::new(scene, labels);
-        Self { scene, known, lists: BTreeMap::new(), under_way: BTreeMap::new(), events: BTreeMap::new() }
+        let (lists, under_way, answers) = Default::default();
+        Self { scene, known, lists, under_way, answers, events: BTreeMap::new() }
     }
 
     /// The watches that have been heard of.
@@ -172,7 +177,11 @@ impl Judge {
         }
         let slots = if is_entry(id) { ENTRIES } else { self.scene.max_in_flight };
         let same = here.iter().filter(|other| other.id.namespace == id.namespace).count();
-        if here.len() >= slots || (self.scene.role == Role::Agent && same >= (slots / 8).max(1)) {
+        let answers = self.answers.get(&(cluster, id.namespace.clone())).filter(|_| !is_entry(id));
+        let answers = answers.filter(|(_, last)| same > 0 || last.elapsed() < PAUSE).map_or(0, |(answers, _)| *answers);
+        let least = (slots / 8).max(1);
+        let most = (least + answers).min(slots / 2).max(least);
+        if here.len() >= slots || (self.scene.role == Role::Agent && same >= most) {
             return Err(format!("promise 5: too much is under way at once as {id:?} is asked for"));
         }
         Ok(())
@@ -242,6 +251,8 @@ impl Judge {
         let found = (200..300).contains(&code);
         let missing = code == 404 && body["details"]["name"] == id.name && body["details"]["kind"] == id.plural;
         if self.scene.is_destination(cluster, &id.namespace) {
+            let of = self.answers.entry((cluster, id.namespace.clone())).or_insert((0, Instant::now()));
+            *of = (if of.1.elapsed() < PAUSE { of.0 + 1 } else { 1 }, Instant::now());
             match request.method {
                 // No namespace, or one that is ending: what was in it is of no interest.
                 Method::POST if matches!(code, 403 | 404) => self.known.left(cluster, &id.namespace),
