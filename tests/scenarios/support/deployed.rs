@@ -42,9 +42,13 @@ impl Deployed {
 
     /// Runs the program as the Deployment's ServiceAccount.
     pub(crate) async fn spawn(&self, cluster: &Cluster) -> Result<Process> {
+        self.spawn_of(Binaries::build().await?, cluster).await
+    }
+
+    /// The same with programs of another commit.
+    pub(crate) async fn spawn_of(&self, binaries: &Binaries, cluster: &Cluster) -> Result<Process> {
         let account = self.template["spec"]["serviceAccountName"].as_str().context("no ServiceAccount")?;
         let kubeconfig = cluster.kubeconfig_for_service_account("operator", account).await?;
-        let binaries = Binaries::build().await?;
         let program = if self.name == "agent" { binaries.agent() } else { binaries.master() };
         let kubeconfig = ("KUBECONFIG".to_owned(), kubeconfig.into_os_string());
         Process::spawn(program, &self.args, self.env.iter().cloned().chain([kubeconfig]))

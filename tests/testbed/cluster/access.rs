@@ -148,6 +148,12 @@ impl Cluster {
         Client::try_from(config).expect("a client from a certificate and a token")
     }
 
+    /// The kubectl of the cluster's version; the folder that it is in goes into a `PATH`.
+    #[must_use]
+    pub fn kubectl_program(&self) -> &Path {
+        &self.programs.kubectl
+    }
+
     /// Runs kubectl as admin, in the workspace's root (so `-f deploy/agent.yaml` works), and returns what it printed.
     ///
     /// # Errors
