@@ -9,6 +9,7 @@ impl Core {
     /// An action that needs no request.
     pub(super) fn settle(&mut self, pair: Pair, action: &Action) {
         self.note_selected(pair);
+        self.drop_strangers(pair);
         let there = self.known(pair).map_or(There::Absent, PairState::there);
         let open = self.dests.get(&pair.dest).is_some_and(|dest| dest.state == Some(Destination::Open));
         let outcome = match (action, there) {
@@ -46,6 +47,20 @@ impl Core {
             return self.touch(pair, Lane::Removed);
         }
         self.tidy(pair);
+    }
+
+    /// What is not ours, of a name that no source of ours has, is nobody's business: the copies of another agent with its
+    /// own source namespace, for one. If there is such a source one day, a create tells.
+    fn drop_strangers(&mut self, pair: Pair) {
+        let wanted = self.sources.get(&pair.source).is_some_and(|source| source.want.is_some());
+        if !wanted
+            && self.sources_complete
+            && let Some(state) = self.pairs.get_mut(&pair)
+            && state.replica().is_none()
+            && matches!(state.there(), There::Foreign(_))
+        {
+            state.drop_foreign();
+        }
     }
 
     /// A replica that is selected no more stays for the grace, which begins when that is first seen; if it is selected

@@ -73,6 +73,37 @@ fn a_namespace_that_was_said_to_be_missing_and_is_not_is_tried_again_more_and_mo
     assert_eq!((core.tally().synced, core.wake_at()), (2, None));
 }
 
+/// Promise 9: another agent of this cluster has the label of our replicas on its own.
+#[test]
+fn copies_of_another_agent_are_neither_told_of_nor_kept() {
+    let mut core = listed(&["a"], 1);
+    let create = order(&mut core, at(0), "create n0/a");
+    done(&mut core, at(0), &create, Ok(Reply::Written { uid: uid(1), rv: Rv(11) }));
+    let (tally, pairs) = (core.tally(), core.pairs.len());
+    let theirs = Sighting { ours: None, ..replica(&desired("b", &[]), "n0", 2, 12) };
+    for feed in [Feed::Applied(theirs.clone()), Feed::Applied(Sighting { rv: Rv(13), ..theirs.clone() })] {
+        shows(&mut core, feed);
+        idle(&mut core, at(0));
+        assert_eq!((core.tally(), core.pairs.len(), core.sources.len()), (tally, pairs, 1));
+    }
+    // It is in the way of a source of that name, and the watch on replicas shows its end.
+    want(&mut core, "b", &[]);
+    let create = order(&mut core, at(0), "create n0/b");
+    done(&mut core, at(0), &create, Err(Fault::AlreadyExists));
+    let look = order(&mut core, at(0), "look n0/b");
+    let metadata = Metadata {
+        labels: [(crate::contract::keys::MANAGED_BY.to_owned(), "agent".to_owned())].into(),
+        uid: uid(2),
+        rv: Rv(13),
+        annotations: BTreeMap::new(),
+    };
+    done(&mut core, at(0), &look, Ok(Reply::Looked(Some(Looked { metadata, inside: None }))));
+    assert_eq!(core.tally().refused, 1);
+    idle(&mut core, at(0));
+    shows(&mut core, Feed::Gone(Sighting { rv: Rv(14), ..theirs }));
+    order(&mut core, at(0), "create n0/b");
+}
+
 #[test]
 fn a_deletion_in_a_terminating_namespace_is_no_sign_that_it_is_open() {
     let (mut core, b) = (listed(&["a"], 1), desired("b", &[]));

@@ -323,7 +323,14 @@ impl PairState {
     /// It is not in the way any more: a create tells.
     pub fn foreign_gone(&mut self) {
         if self.doubt == Doubt::Foreign {
-            self.doubt = Doubt::None;
+            self.drop_foreign();
+        }
+    }
+
+    /// Somebody else's object is of no interest, whether it is there or not.
+    pub fn drop_foreign(&mut self) {
+        self.doubt = Doubt::None;
+        if self.passing.is_some() {
             self.pass(|passing| passing.foreign = None);
         }
     }
@@ -369,10 +376,7 @@ impl PairState {
             return true;
         }
         if self.replica.is_none() && self.doubt != Doubt::Labelled {
-            self.doubt = Doubt::None;
-            if self.passing.is_some() {
-                self.pass(|passing| passing.foreign = None);
-            }
+            self.drop_foreign();
         }
         false
     }

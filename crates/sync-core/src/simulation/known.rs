@@ -1,6 +1,6 @@
 //! What one process knows of the world: what watches have shown it and what its requests were answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -64,7 +64,9 @@ pub(super) struct Known {
     operator: Told<Option<Namespace>>,
     places: BTreeMap<(usize, String), Told<Option<Namespace>>>,
     objects: BTreeMap<(usize, Id), Told<u64>>,
-    /// What it has looked at, which no watch need have shown: known for as long as a copy is wanted there.
+    /// Those of them that are somebody else's with the label of our replicas: known for as long as a copy is wanted there.
+    strangers: BTreeSet<(usize, Id)>,
+    /// What it has looked at, which no watch need have shown: likewise.
     looked: BTreeMap<(usize, Id), u64>,
     /// When a copy was last not wanted where one had been looked for: all that was known of the place is forgotten then.
     unwanted: BTreeMap<(usize, Id), Instant>,
@@ -95,6 +97,7 @@ impl Known {
             operator: Told::new(None),
             places: BTreeMap::new(),
             objects: BTreeMap::new(),
+            strangers: BTreeSet::new(),
             looked: BTreeMap::new(),
             unwanted: BTreeMap::new(),
             unselected: BTreeMap::new(),
@@ -123,6 +126,12 @@ impl Known {
             Watched::Namespaces => self.place(slot.cluster, &id.name, Some(Namespace::of(object))),
             Watched::Secrets | Watched::ConfigMaps | Watched::Accounts => {
                 self.knows(slot.cluster, id, version(object));
+                let key = (slot.cluster, id.clone());
+                match slot.what == Watched::Accounts || self.scene.is_marked(id, object) {
+                    true => self.strangers.remove(&key),
+                    false => self.strangers.insert(key),
+                };
+                self.forget_strangers();
             }
             // It follows what was looked at, and shows more.
             Watched::Name(..) => {
@@ -251,6 +260,15 @@ impl Known {
         for key in over {
             self.looked.remove(&key);
             self.unwanted.insert(key, Instant::now());
+        }
+        self.forget_strangers();
+    }
+
+    fn forget_strangers(&mut self) {
+        let over: Vec<_> = self.strangers.iter().filter(|(cluster, id)| !self.wants(*cluster, id)).cloned().collect();
+        for key in over {
+            self.strangers.remove(&key);
+            self.objects.remove(&key);
         }
     }
 
