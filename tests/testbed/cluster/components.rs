@@ -1,5 +1,6 @@
 //! The components' command lines, and the wait until each is ready.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,10 @@ use crate::{etcd, ports};
 /// A port that was free can be taken before we use it; five in a row cannot.
 const PORT_ATTEMPTS: u32 = 5;
 
+/// How much garbage a component's runtime lets grow, in percent of what lives (by default 100): an API server starts with
+/// a fifth less processor time, and has 60 MiB more.
+const GARBAGE: &str = "300";
+
 /// Why a component did not start.
 pub(super) enum Failure {
     PortTaken,
@@ -21,6 +26,12 @@ pub(super) enum Failure {
 }
 
 impl Cluster {
+    fn component<'a>(&'a self, name: &'a str, program: &'a Path) -> Start<'a> {
+        let mut start = Start::new(name, program, self.dir());
+        start.env.push(("GOGC".into(), GARBAGE.into()));
+        start
+    }
+
     pub(super) async fn first_start_etcd(&mut self) -> Result<()> {
         for _ in 0..PORT_ATTEMPTS {
             self.etcd_port = ports::free()?;
@@ -36,7 +47,8 @@ impl Cluster {
     async fn start_etcd(&self, peer_port: u16) -> Result<(), Failure> {
         let (url, peer) = (format!("http://127.0.0.1:{}", self.etcd_port), format!("http://127.0.0.1:{peer_port}"));
         let data = self.dir().join("etcd.data");
-        let mut start = Start::new("etcd", &self.programs.etcd, self.dir())
+        let mut start = self
+            .component("etcd", &self.programs.etcd)
             .args(["--name=default", "--log-level=warn", "--data-dir"])
             .args([&data])
             .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
@@ -65,7 +77,8 @@ impl Cluster {
 
     pub(super) async fn try_start_api_server(&self) -> Result<(), Failure> {
         let file = |name: &str| self.dir().join(name).display().to_string();
-        let start = Start::new("kube-apiserver", &self.programs.kube_apiserver, self.dir())
+        let start = self
+            .component("kube-apiserver", &self.programs.kube_apiserver)
             .args(["--bind-address=127.0.0.1".to_owned(), format!("--secure-port={}", self.port)])
             .args([format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port)])
             .args([format!("--tls-cert-file={}", file("server.crt"))])
@@ -103,7 +116,8 @@ impl Cluster {
         let kubeconfig = self.dir().join("manager.kubeconfig").display().to_string();
         let key = self.dir().join("tokens.key").display().to_string();
         let authority = self.dir().join("ca.crt").display().to_string();
-        let start = Start::new("kube-controller-manager", &self.programs.kube_controller_manager, self.dir())
+        let start = self
+            .component("kube-controller-manager", &self.programs.kube_controller_manager)
             .args([format!("--kubeconfig={kubeconfig}")])
             .args([format!("--service-account-private-key-file={key}"), format!("--root-ca-file={authority}")])
             .args(["--controllers=namespace-controller,garbage-collector-controller,serviceaccount-controller,\
