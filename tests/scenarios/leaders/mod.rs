@@ -2,6 +2,7 @@
 
 mod master;
 mod pause;
+mod removal;
 mod take_over;
 
 use std::path::PathBuf;

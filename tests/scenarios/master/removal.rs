@@ -190,6 +190,36 @@ async fn whoever_deletes_the_namespace_of_all_has_not_meant_the_copies() -> Resu
     panic!("no namespace went by itself: {by_hand:?}");
 }
 
+/// The kubeconfig may be deleted before the RemoteCluster, and that is another plan for it: no reason to wait anew.
+#[tokio::test]
+async fn in_a_namespace_that_goes_the_finalizer_is_dropped_once_and_does_not_come_back() -> Result<()> {
+    let (management, remote) = (shared("management").await?, shared("remote-a").await?);
+    let stage = Stage::new(&management, "m-ending-once").await?;
+    let master = stage.master(&[]).await?;
+    remote_with_a_copy(&stage, &remote).await?;
+    // So that it is there for as long as we look.
+    let path = api::remote_cluster(stage.name, "far");
+    let both = json!({ "metadata": { "finalizers": [FINALIZER, "example.com/hold"] } });
+    api::merge(&management, &path, &both).await?;
+    let mark = management.audit().mark().await?;
+    management.kubectl(&["delete", "namespace", stage.name, "--wait=false"]).await?;
+    is_kept(&stage, "far", false).await;
+    api::delete(&management, &api::secret(stage.name, "far")).await?;
+    eventually(SOON, "the kubeconfig is missed", async || {
+        let far = api::get(&management, &path).await?.context("it is gone")?;
+        let ready = &far["status"]["conditions"][0];
+        ensure!(ready["reason"] == "SecretMissing", "{ready}");
+        Ok(())
+    })
+    .await;
+    let patches = management.audit().since(mark).await?.user(&stage.user()).resource("remoteclusters").verb("patch");
+    let patches = patches.filter(|entry| !entry.request_uri.contains("/status"));
+    assert_eq!(patches.count(), 1, "{:#?}", patches.entries());
+    is_kept(&stage, "far", false).await;
+    api::merge(&management, &path, &json!({ "metadata": { "finalizers": null } })).await?;
+    end(&master).await
+}
+
 #[tokio::test]
 async fn whoever_deletes_the_definition_has_not_meant_the_copies() -> Result<()> {
     let (management, remote) = (Cluster::start(ClusterOptions::default()).await?, shared("remote-a").await?);

@@ -183,7 +183,9 @@ pub(super) async fn keep(work: &Work<'_>, wanted: bool, stop: &Shutdown) -> Opti
     let mut rng = Rng::new(work.shared.seed_of(work.name));
     let mut failures = 0_u8;
     loop {
-        let answer = match patch_for(work, wanted).await {
+        // What is in a namespace that goes shall go with it: the kubeconfig before it, perhaps, and our rights too.
+        let wanted = wanted && !namespace_goes(work.shared);
+        let answer = match patch_for(work, wanted, failures == 0).await {
             Ok(None) => return Some(()),
             Ok(Some(patch)) if leading.allows() => write(work, patch).await,
             Ok(Some(_)) => Ok(false),
@@ -198,6 +200,9 @@ pub(super) async fn keep(work: &Work<'_>, wanted: bool, stop: &Shutdown) -> Opti
                 if fault != Fault::Conflict {
                     warn!(reason = fault.reason(), %fault, todo = fault.what_to_do(), "cannot set the finalizer");
                     work.say(Outcome::NotKept(fault));
+                } else if failures == 1 {
+                    // The watch was behind; now it is read.
+                    continue;
                 }
                 rng.backoff(BACKOFF_FIRST, failures, BACKOFF_MOST)
             }
@@ -212,26 +217,36 @@ pub(super) async fn keep(work: &Work<'_>, wanted: bool, stop: &Shutdown) -> Opti
     }
 }
 
-/// What makes the finalizers as they should be, for exactly this object in exactly the version that was read: what others
+/// What makes the finalizers as they should be, for exactly this object in exactly the version that is known: what others
 /// have written there stays. `None` if nothing is to be done.
-async fn patch_for(work: &Work<'_>, wanted: bool) -> Result<Option<Bytes>, Fault> {
+async fn patch_for(work: &Work<'_>, wanted: bool, as_watched: bool) -> Result<Option<Bytes>, Fault> {
     let Work { shared, name, uid, .. } = work;
-    let metadata = match read::get_json::<RemoteCluster>(&shared.connection.write, &shared.path_of(name)).await {
-        Ok(object) => object.metadata,
-        Err(Fault::NotFound) => return Ok(None),
-        Err(fault) => return Err(fault),
+    let is_due = |metadata: &ObjectMeta| {
+        let may = !(wanted && metadata.deletion_timestamp.is_some());
+        metadata.uid == *uid && may && is_kept(metadata) != wanted
     };
-    let is_other = metadata.uid != *uid;
-    if is_other || is_kept(&metadata) == wanted || (wanted && metadata.deletion_timestamp.is_some()) {
-        return Ok(None);
+    if as_watched {
+        let watched = shared.known.clusters.borrow().by_name.get(*name).map(|cluster| cluster.metadata.clone());
+        // That nothing is to be done the watch does not know: it may be behind what we have written.
+        if let Some(metadata) = watched.filter(is_due) {
+            return Ok(Some(patch(metadata, wanted)));
+        }
     }
+    match read::get_json::<RemoteCluster>(&shared.connection.write, &shared.path_of(name)).await {
+        Ok(object) => Ok(Some(object.metadata).filter(is_due).map(|metadata| patch(metadata, wanted))),
+        Err(Fault::NotFound) => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+fn patch(metadata: ObjectMeta, wanted: bool) -> Bytes {
     let mut finalizers = metadata.finalizers.unwrap_or_default();
     finalizers.retain(|finalizer| finalizer != FINALIZER);
     finalizers.extend(wanted.then(|| FINALIZER.to_owned()));
     let patch = json!({ "metadata": {
-        "uid": uid, "resourceVersion": metadata.resource_version, "finalizers": finalizers
+        "uid": metadata.uid, "resourceVersion": metadata.resource_version, "finalizers": finalizers
     } });
-    Ok(Some(Bytes::from(patch.to_string())))
+    Bytes::from(patch.to_string())
 }
 
 async fn write(work: &Work<'_>, patch: Bytes) -> Result<bool, Fault> {
@@ -301,6 +316,10 @@ pub(super) async fn give_up(work: &Work<'_>, stop: &Shutdown) {
     std::future::pending::<()>().await;
 }
 
+fn namespace_goes(shared: &Shared) -> bool {
+    shared.sources.state().borrow().namespace_terminating
+}
+
 async fn until_namespace_goes(shared: &Shared) {
     let mut sources = shared.sources.state();
     if sources.wait_for(|sources| sources.namespace_terminating).await.is_err() {
@@ -326,6 +345,9 @@ async fn all_go(shared: &Shared) -> Result<bool, Fault> {
     #[derive(Deserialize)]
     struct Definition {
         metadata: ObjectMeta,
+    }
+    if namespace_goes(shared) {
+        return Ok(true);
     }
     let client = &shared.connection.write;
     let namespace = read::get_namespace(client, &shared.rules.source_namespace).await?;
