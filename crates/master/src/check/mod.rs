@@ -6,9 +6,9 @@
 mod crd;
 mod remote;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
@@ -24,7 +24,9 @@ use tokio::time::timeout;
 use crate::args::Config;
 use crate::eks::aws::SessionKey;
 use crate::eks::target::Target;
+use crate::remote::claims::{self, Rank};
 use crate::remote::crd::RemoteCluster;
+use crate::remote::status::Outcome;
 use crate::remote::visit::{self, Visitor};
 
 /// Remote clusters that are looked at at once.
@@ -37,8 +39,14 @@ struct Tour {
     visitor: Visitor,
     /// Incarnation of the source namespace, if it is there.
     home: Option<Uid>,
-    /// Which RemoteCluster leads to a destination; the first one that has said so.
-    places: Mutex<BTreeMap<Uid, String>>,
+    /// Where RemoteClusters lead, by name; nowhere, those that nobody would set out for.
+    places: Mutex<BTreeMap<String, Option<Uid>>>,
+}
+
+impl Tour {
+    fn leads(&self, name: &str, place: Option<Uid>) {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), place);
+    }
 }
 
 /// Checks all and tells it. Returns whether anything could be asked.
@@ -65,7 +73,7 @@ pub async fn check<W: Write>(config: Config, report: &mut Report<W>) -> io::Resu
         report.tell(aws(&tour.visitor, &target).await)?;
     }
     let mut waiting: Vec<_> = clusters.iter().filter_map(|cluster| cluster.metadata.name.clone()).collect();
-    let looks = clusters.into_iter().map(|cluster| {
+    let looks = clusters.clone().into_iter().map(|cluster| {
         let tour = Arc::clone(&tour);
         async move {
             let name = cluster.metadata.name.clone().unwrap_or_default();
@@ -92,7 +100,34 @@ pub async fn check<W: Write>(config: Config, report: &mut Report<W>) -> io::Resu
         waiting.retain(|other| *other != name);
         report.tell(notes)?;
     }
+    let places = std::mem::take(&mut *tour.places.lock().unwrap_or_else(PoisonError::into_inner));
+    for notes in duplicates(&clusters, &places) {
+        report.tell(notes)?;
+    }
     Ok(true)
+}
+
+/// Those that lead where another one leads too, and that the master passes over for it. `places` are where they led now;
+/// one that did not answer keeps the place that it had, as it does there.
+fn duplicates(clusters: &[RemoteCluster], places: &BTreeMap<String, Option<Uid>>) -> Vec<Notes> {
+    let mut claimants: BTreeMap<Uid, BTreeSet<(Rank, &str)>> = BTreeMap::new();
+    for cluster in clusters {
+        let rank = Rank::of(cluster);
+        if let Some(place) = places.get(&rank.name).copied().unwrap_or_else(|| claims::led(cluster)) {
+            claimants.entry(place).or_default().insert((rank, &cluster.spec.namespace));
+        }
+    }
+    let mut all = Vec::new();
+    for mut claimants in claimants.into_values() {
+        let Some((first, destination)) = claimants.pop_first() else { continue };
+        for (Rank { name, .. }, _) in claimants {
+            let mut notes = Notes::of(format!("remote cluster {name}"));
+            let (why, todo) = remote::words(&Outcome::Duplicate(first.name.clone()), destination);
+            notes.failed("duplicate", why, todo);
+            all.push(notes);
+        }
+    }
+    all
 }
 
 /// A master may not read their definition; that they cannot be listed tells that it is missing.
@@ -156,4 +191,49 @@ async fn aws(visitor: &Visitor, target: &Target) -> Notes {
     }
     preflight::differ(&mut notes, visitor.clock.ahead(), "AWS's");
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uid(n: u8) -> Uid {
+        Uid::parse(&format!("0a1b2c3d-0000-4abc-8def-0000000000{n:02}")).unwrap()
+    }
+
+    /// Made in this second of a minute; where it led when it was last connected.
+    fn cluster(name: &str, second: u8, led: Option<Uid>) -> RemoteCluster {
+        let mut cluster = RemoteCluster::new(name, serde_yaml::from_str("kubeconfig: {secretName: a}").unwrap());
+        let time = format!("2026-01-01T00:00:{second:02}Z").parse().unwrap();
+        cluster.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time));
+        let status = serde_json::from_value(serde_json::json!({ "identity": led.map(|uid| uid.to_string()) }));
+        cluster.status = Some(status.unwrap());
+        cluster
+    }
+
+    #[test]
+    fn the_one_that_the_master_passes_over_is_the_duplicate() {
+        let mut discovered = cluster("discovered", 0, None);
+        discovered.metadata.labels = Some([("mw-sync.io/discovered-by".to_owned(), "fleet".to_owned())].into());
+        let clusters = [
+            cluster("young", 9, None),
+            cluster("old", 5, None),
+            discovered,
+            cluster("down", 1, Some(uid(2))),
+            cluster("late", 3, None),
+            cluster("off", 1, Some(uid(1))),
+            cluster("moved", 1, Some(uid(1))),
+        ];
+        let at = |place| move |name: &str| (name.to_owned(), place);
+        let places = ["young", "old", "discovered"].map(at(Some(uid(1)))).into_iter();
+        let places = places.chain([at(Some(uid(2)))("late"), at(None)("off"), at(Some(uid(3)))("moved")]).collect();
+        let told = duplicates(&clusters, &places);
+        let told: Vec<_> = told.iter().map(|notes| format!("{notes:?}")).collect();
+        let expected = [("young", "old"), ("discovered", "old"), ("late", "down")];
+        assert_eq!(told.len(), expected.len(), "{told:?}");
+        for ((name, first), told) in expected.iter().zip(&told) {
+            assert!(told.contains(&format!("remote cluster {name}")), "{told}");
+            assert!(told.contains(&format!("RemoteCluster {first} is older")), "{told}");
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! One remote cluster, step by step.
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,6 +17,7 @@ use sync_core::ops::rights::{self, Whose};
 use sync_core::summary::Summary;
 
 use super::Tour;
+use crate::eks::error::EksError;
 use crate::remote::crd::RemoteCluster;
 use crate::remote::identity::{self, Unknown};
 use crate::remote::receipt::SILENCE;
@@ -35,13 +35,15 @@ pub(super) async fn check(notes: &mut Notes, tour: &Tour, name: &str, cluster: &
     }
     let visit = match tour.visitor.connect(cluster, &mut |step, found| notes.ok(step, found)).await {
         Ok(visit) => visit,
-        Err(Stopped { at, outcome: outcome @ Outcome::Suspended }) => {
-            let (why, todo) = words(&outcome, destination);
-            return notes.warning(at, why, todo);
-        }
         Err(Stopped { at, outcome }) => {
+            if leads_nowhere(&outcome) {
+                tour.leads(name, None);
+            }
             let (why, todo) = words(&outcome, destination);
-            return notes.failed(at, why, todo);
+            return match outcome {
+                Outcome::Suspended => notes.warning(at, why, todo),
+                _ => notes.failed(at, why, todo),
+            };
         }
     };
     preflight::version(notes, &visit.version);
@@ -56,8 +58,16 @@ pub(super) async fn check(notes: &mut Notes, tour: &Tour, name: &str, cluster: &
     }
 }
 
+/// Nobody would set out for it, so that it is in nobody's way. One that does not answer now keeps what it had.
+fn leads_nowhere(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Suspended | Outcome::Secret(_) | Outcome::KubeconfigInvalid(_) | Outcome::Eks(EksError::BadSpec(_))
+    )
+}
+
 /// What is the matter, and what to do, by the words of the condition.
-fn words(outcome: &Outcome, destination: &str) -> (String, String) {
+pub(super) fn words(outcome: &Outcome, destination: &str) -> (String, String) {
     match outcome {
         Outcome::Eks(error) => (error.to_string(), error.what_to_do()),
         Outcome::Fault(fault @ (Fault::Connect(_) | Fault::NoAnswer(_) | Fault::Throttled(_))) => {
@@ -110,18 +120,10 @@ async fn place(notes: &mut Notes, tour: &Tour, visit: &Visit, name: &str, destin
             return false;
         }
     };
+    tour.leads(name, (!identity.is_self).then_some(identity.uid));
     if identity.is_self {
         let (why, todo) = words(&Outcome::SelfReference, destination);
         notes.failed(NAME, why, todo);
-        return false;
-    }
-    let first = {
-        let mut places = tour.places.lock().unwrap_or_else(PoisonError::into_inner);
-        places.entry(identity.uid).or_insert_with(|| name.to_owned()).clone()
-    };
-    if first != name {
-        let why = format!("RemoteCluster {first} leads to namespace {destination} of the same cluster");
-        notes.failed(NAME, why, "delete one of the two: kubectl delete remotecluster NAME (its copies stay)");
         return false;
     }
     notes.ok(NAME, destination);

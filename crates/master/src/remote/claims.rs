@@ -5,18 +5,34 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 use sync_core::contract::object::Uid;
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
-/// Who comes first.
+use super::crd::RemoteCluster;
+use crate::discovery;
+
+/// Who comes first: the least.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Rank {
+pub(crate) struct Rank {
     /// A ClusterDiscovery has made it.
-    pub(super) discovered: bool,
+    discovered: bool,
     /// `metadata.creationTimestamp` of the RemoteCluster, in whole seconds.
-    pub(super) created: Option<Timestamp>,
+    created: Option<Timestamp>,
     /// Its name.
-    pub(super) name: String,
+    pub(crate) name: String,
+}
+
+impl Rank {
+    pub(crate) fn of(cluster: &RemoteCluster) -> Self {
+        let created = cluster.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        Self { discovered: discovery::made(cluster), created, name: cluster.name_any() }
+    }
+}
+
+/// Where a RemoteCluster led when it was last connected.
+pub(crate) fn led(cluster: &RemoteCluster) -> Option<Uid> {
+    Uid::parse(cluster.status.as_ref()?.identity.as_deref()?)
 }
 
 /// All claims of one master.

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::ResourceExt as _;
 use sync_core::cluster::addresses::AddressRules;
 use sync_core::cluster::connection::Connection;
 use sync_core::cluster::query::Query;
 use sync_core::cluster::watch::watch;
 use sync_core::contract::keys::KUBECONFIG_TYPE;
-use sync_core::contract::object::Uid;
 use sync_core::contract::rules::Rules;
 use sync_core::index::feed::{Feed, Labels};
 use sync_core::leadership::Leading;
@@ -27,7 +25,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::claims::{Claim, Claims, Rank};
+use super::claims::{self, Claim, Claims, Rank};
 use super::crd::{EksCluster, KubeconfigRef, RemoteCluster, RemoteClusterSpec, RemoteClusterStatus};
 use super::gauges::Gauges;
 use super::objects::{Known, Objects, decode};
@@ -35,7 +33,6 @@ use super::removal::{self, End};
 use super::secret::{SecretRef, kubeconfig_in};
 use super::serve::{self, Plan, Start, What};
 use super::status::Outcome;
-use crate::discovery;
 use crate::eks::Eks;
 use crate::eks::error::EksError;
 use crate::eks::target::Target;
@@ -235,10 +232,8 @@ impl Fleet {
     /// To where it led when it was last connected, if it is to be connected: after a restart all come at once, and the
     /// fastest is not the oldest.
     fn claim(&self, cluster: &RemoteCluster, plan: &Plan) -> Claim {
-        let created = cluster.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        let claim = self.claims.claim(Rank { discovered: discovery::made(cluster), created, name: cluster.name_any() });
-        let led = cluster.status.as_ref().and_then(|status| Uid::parse(status.identity.as_deref()?));
-        claim.put(led.filter(|_| !matches!(plan.what, What::Only(_))));
+        let claim = self.claims.claim(Rank::of(cluster));
+        claim.put(claims::led(cluster).filter(|_| !matches!(plan.what, What::Only(_))));
         claim
     }
 

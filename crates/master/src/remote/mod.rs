@@ -1,6 +1,6 @@
 //! Remote clusters: the object that names one, the Secret that opens it, and what is reported of it.
 
-mod claims;
+pub(crate) mod claims;
 pub mod condition;
 pub mod crd;
 pub mod fleet;
