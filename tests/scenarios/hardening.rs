@@ -1,6 +1,7 @@
 //! `deploy/hardening.yaml`: with it the controllers do all that they do, and their tokens are good for nothing else.
 
 mod agent;
+mod management;
 mod master;
 
 use anyhow::{Result, ensure};
@@ -65,7 +66,7 @@ async fn no_warnings(cluster: &Cluster) -> Result<()> {
         let read = cluster.kubectl(&["get", "validatingadmissionpolicies", "-o", "json"]).await?;
         let list: Value = serde_json::from_str(&read)?;
         let policies = list["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        ensure!(policies.len() == 4, "{} policies", policies.len());
+        ensure!(policies.len() == 5, "{} policies", policies.len());
         for policy in policies {
             let (status, name) = (&policy["status"], &policy["metadata"]["name"]);
             ensure!(status["observedGeneration"] == policy["metadata"]["generation"], "{name} is not checked yet");
