@@ -11,6 +11,7 @@ use crate::master::api;
 use crate::master::stage::{SOON, apply, value};
 
 const SINCE: &str = "mw-sync.io/not-listed-since";
+const AT: &str = "mw-sync.io/not-listed-at";
 const SHRUNK: &str = "mw-sync.io/list-shrunk";
 
 /// An account that no other scenario has, and a role in it that the master may assume.
@@ -292,7 +293,15 @@ pub(super) async fn what_is_not_listed_goes_after_a_day_and_never_by_a_list_that
     stage.aws.delete_cluster(&clusters[4]).await?;
     stage.look("fleet").await?;
     account.until(&last, "it is marked", marked).await;
-    let patch = json!({ "metadata": { "annotations": { SINCE: "2026-01-01T00:00:00Z" } } });
+    // Nobody has looked since: the day begins anew.
+    let long_ago = "2026-01-01T00:00:00Z";
+    let patch = json!({ "metadata": { "annotations": { SINCE: long_ago, AT: long_ago } } });
+    api::merge(&management, &api::remote_cluster(stage.name, &last), &patch).await?;
+    stage.look("fleet").await?;
+    account.until(&last, "it is marked anew", |object| marked(object) && !object.to_string().contains(long_ago)).await;
+    let message = stage.discovers("fleet", "Listed", 4).await;
+    assert!(message.ends_with(&format!("; NotListed, and deleted 24 h after that began: {last}")), "{message}");
+    let patch = json!({ "metadata": { "annotations": { SINCE: long_ago } } });
     api::merge(&management, &api::remote_cluster(stage.name, &last), &patch).await?;
     stage.look("fleet").await?;
     let left: Vec<_> = clusters[..4].iter().map(|cluster| account.name(cluster)).collect();

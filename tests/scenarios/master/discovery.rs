@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use testbed::{Kubeconfig, eventually, shared};
+use testbed::{Cluster, ClusterOptions, Kubeconfig, eventually, shared};
 
 use super::api;
 use super::stage::{Stage, end};
@@ -59,7 +59,8 @@ async fn each_context_of_a_merged_kubeconfig_is_served() -> Result<()> {
 
     // A change of the Secret is noticed at once. One of four contexts is no longer there.
     stage.kubeconfig("all", &merged(&[("at-a", &at_a), ("at_b", &at_b)], &["x"])?).await?;
-    stage.discovers("fleet", "Listed", 3).await;
+    let message = stage.discovers("fleet", "Listed", 3).await;
+    assert!(message.ends_with("; NotListed, and deleted 24 h after that began: y"), "{message}");
     let since = "mw-sync.io/not-listed-since";
     let y = api::get(&management, &api::remote_cluster("m-contexts", "y")).await?.context("it stays for a day")?;
     assert!(y["metadata"]["annotations"][since].is_string(), "{y}");
@@ -88,4 +89,31 @@ async fn each_context_of_a_merged_kubeconfig_is_served() -> Result<()> {
     stage.set("one", "2").await?;
     stage.copy_is(&b, "one", |copy| super::stage::value(copy) == "2").await;
     end(&master).await
+}
+
+/// Of a newer version, it might be: the watch passes it over, and to the server it is there.
+#[tokio::test]
+async fn a_remote_cluster_that_cannot_be_understood_is_said_to_be_in_the_way() -> Result<()> {
+    let management = Cluster::start(ClusterOptions::default()).await?;
+    management.kubectl(&["apply", "-f", "deploy/crds.yaml"]).await?;
+    let definition = "crd/remoteclusters.mw-sync.io";
+    let one_more = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/onRemove/enum/-";
+    let patch = json!([{ "op": "add", "path": one_more, "value": "Archive" }]).to_string();
+    management.kubectl(&["patch", definition, "--type=json", "-p", &patch]).await?;
+    management.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).await?;
+    let stage = Stage::without_crd(&management, "operator").await?;
+    let spec = json!({ "kubeconfig": { "secretName": "all" }, "onRemove": "Archive" });
+    eventually(super::stage::SOON, "the definition takes it", async || stage.remote_cluster_by("x", &spec).await).await;
+    let master = stage.master(&[]).await?;
+    stage.kubeconfig("all", &merged(&[("at-a", &management.admin())], &["x"])?).await?;
+    stage.discovery("fleet", &json!({ "kubeconfig": { "secretName": "all" } })).await?;
+    let message = stage.discovers("fleet", "NameTaken", 2).await;
+    assert!(message.contains("RemoteCluster x is there and cannot be understood"), "{message}");
+    stage.clusters_are(&["at-a", "x"]).await;
+    // It goes: the condition follows by itself.
+    api::delete(&management, &api::remote_cluster("operator", "x")).await?;
+    stage.discovers("fleet", "Listed", 2).await;
+    end(&master).await?;
+    management.stop().await;
+    Ok(())
 }

@@ -12,7 +12,7 @@ use super::found::{Found, Way};
 use super::owned::{self, Owner};
 use crate::remote::crd::{OnRemove, RemoteCluster, RemoteClusterSpec};
 
-/// A RemoteCluster whose cluster is no longer listed goes after so long.
+/// A RemoteCluster whose cluster is no longer listed goes after so long, in which it was looked for all the time.
 pub(super) const NOT_LISTED: SignedDuration = SignedDuration::from_hours(24);
 /// More than so many of a hundred do not go by themselves: a role or a filter may show less than there is.
 const LOST_MOST: usize = 30;
@@ -44,10 +44,26 @@ pub(super) enum Action {
     Update(String, Value),
     /// Note since when its cluster is not listed, by the same.
     NotListed(String, Value),
+    /// Note that it is still not, by the same.
+    StillNotListed(String, Value),
     /// Note that it does not go by itself, by the same.
     Hold(String, Value),
     /// Delete it.
     Delete(String, Why),
+}
+
+impl Action {
+    /// Of the RemoteCluster.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Create(cluster) => cluster.metadata.name.as_deref().unwrap_or_default(),
+            Self::Update(name, _)
+            | Self::NotListed(name, _)
+            | Self::StillNotListed(name, _)
+            | Self::Hold(name, _)
+            | Self::Delete(name, _) => name,
+        }
+    }
 }
 
 /// Why a RemoteCluster goes.
@@ -77,6 +93,8 @@ pub(super) enum Refusal {
     Elsewhere(String, String),
     /// Another one that was found is called so too.
     Twice(String),
+    /// A RemoteCluster has its name, and cannot be understood.
+    Unreadable(String),
 }
 
 impl fmt::Display for Refusal {
@@ -90,6 +108,11 @@ impl fmt::Display for Refusal {
                 owned::LABEL
             ),
             Self::Twice(name) => write!(f, "two that were found would be RemoteCluster {name}: take one of them away"),
+            Self::Unreadable(name) => write!(
+                f,
+                "RemoteCluster {name} is there and cannot be understood, perhaps it is for a newer version: upgrade the master, \
+                 or delete it"
+            ),
         }
     }
 }
@@ -110,6 +133,16 @@ pub(super) struct Decision {
     pub(super) clusters: Clusters,
     pub(super) refused: Vec<Refusal>,
     pub(super) shrunk: Option<Shrunk>,
+    /// The RemoteClusters that go if their clusters are not listed again.
+    pub(super) leaving: Vec<String>,
+}
+
+impl Decision {
+    /// Some more have no RemoteCluster.
+    pub(super) fn refuse(&mut self, more: Vec<Refusal>) {
+        self.refused.extend(more);
+        self.clusters.refused = count(self.refused.len());
+    }
 }
 
 /// All RemoteClusters that there are, by name.
@@ -162,7 +195,9 @@ pub(super) fn decide(asked: Asked<'_>, found: &[Found], whole: Whole, existing: 
     } else if whole == Whole::Now {
         decision.actions.extend(lacks.iter().filter_map(|(name, cluster)| absent(name, cluster, now)));
     }
-    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    if whole != Whole::Not && decision.shrunk.is_none() {
+        decision.leaving = lacks.iter().map(|(name, _)| (*name).clone()).collect();
+    }
     decision.clusters = Clusters {
         found: count(found.len()),
         by_hand: count(hand_made),
@@ -171,6 +206,10 @@ pub(super) fn decide(asked: Asked<'_>, found: &[Found], whole: Whole, existing: 
         not_listed: count(lacks.len()),
     };
     decision
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// The RemoteClusters that people have made, by where they lead; of several the first by name.
@@ -230,13 +269,17 @@ fn is_same(standing: &Way, found: &Way) -> bool {
 
 /// About a RemoteCluster of ours whose cluster is not listed.
 fn absent(name: &str, cluster: &RemoteCluster, now: Timestamp) -> Option<Action> {
-    match owned::not_listed_since(cluster).filter(|since| *since <= now) {
-        Some(since) => {
-            (now.duration_since(since) >= NOT_LISTED).then(|| Action::Delete(name.to_owned(), Why::NotListed))
+    let (name, time) = (name.to_owned(), owned::written(now));
+    let patch = |marks: Value| json!({ "metadata": { "annotations": marks } });
+    match owned::Missing::of(cluster, now) {
+        Some(missing) if now.duration_since(missing.since) >= NOT_LISTED => Some(Action::Delete(name, Why::NotListed)),
+        Some(missing) if missing.is_stale(now) => {
+            Some(Action::StillNotListed(name, patch(json!({ owned::NOT_LISTED_AT: time }))))
         }
+        Some(_) => None,
         None => {
-            let patch = json!({ "metadata": { "annotations": { owned::NOT_LISTED_SINCE: owned::written(now) } } });
-            Some(Action::NotListed(name.to_owned(), patch))
+            let marks = json!({ owned::NOT_LISTED_SINCE: time, owned::NOT_LISTED_AT: time });
+            Some(Action::NotListed(name, patch(marks)))
         }
     }
 }
@@ -246,7 +289,9 @@ fn held(name: &str, cluster: &RemoteCluster, now: Timestamp) -> Option<Action> {
     if owned::is_held(cluster) {
         return None;
     }
-    let marks = json!({ owned::LIST_SHRUNK: owned::written(now), owned::NOT_LISTED_SINCE: null });
+    let marks = json!({
+        owned::LIST_SHRUNK: owned::written(now), owned::NOT_LISTED_SINCE: null, owned::NOT_LISTED_AT: null
+    });
     Some(Action::Hold(name.to_owned(), json!({ "metadata": { "annotations": marks } })))
 }
 

@@ -44,14 +44,7 @@ fn decided(found: &[Found], existing: &Existing) -> Decision {
 
 fn deletes(decision: &Decision) -> Vec<&str> {
     let deletes = decision.actions.iter().filter(|action| matches!(action, Action::Delete(..)));
-    deletes.map(named).collect()
-}
-
-fn named(action: &Action) -> &str {
-    match action {
-        Action::Create(cluster) => cluster.metadata.name.as_deref().unwrap(),
-        Action::Update(name, _) | Action::NotListed(name, _) | Action::Hold(name, _) | Action::Delete(name, _) => name,
-    }
+    deletes.map(Action::name).collect()
 }
 
 #[test]
@@ -110,22 +103,34 @@ fn what_is_ours_follows_and_what_is_a_persons_stays() {
     assert_eq!((name.as_str(), patch), ("a", &expected));
 }
 
+fn mark(existing: &mut Existing, name: &str, since: &str, at: &str) {
+    change(existing, name, |cluster| {
+        let marks = [(owned::NOT_LISTED_SINCE, since), (owned::NOT_LISTED_AT, at)];
+        let marks = marks.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        cluster.metadata.annotations.as_mut().unwrap().extend(marks);
+    });
+}
+
+fn marks(since: Option<&str>, at: Option<&str>) -> Value {
+    let mut marks = json!({ "mw-sync.io/not-listed-at": at });
+    if let Some(since) = since {
+        marks["mw-sync.io/not-listed-since"] = since.into();
+    }
+    json!({ "metadata": { "annotations": marks } })
+}
+
 #[test]
 fn what_is_not_listed_goes_after_a_day() {
     let names = ["a", "b", "c", "d"];
     let (mut existing, left) = (ours(&names), all(&names[..3]));
     let decision = decided(&left, &existing);
     let [Action::NotListed(name, patch)] = &decision.actions[..] else { panic!("{decision:?}") };
-    let mark = |time: &str| json!({ "metadata": { "annotations": { "mw-sync.io/not-listed-since": time } } });
-    assert_eq!((name.as_str(), patch), ("d", &mark("2027-01-15T08:00:00Z")));
+    let begin = "2027-01-15T08:00:00Z";
+    assert_eq!((name.as_str(), patch), ("d", &marks(Some(begin), Some(begin))));
     assert_eq!((decision.clusters.found, decision.clusters.not_listed), (3, 1));
-    let marked = |existing: &mut Existing, value: &str| {
-        change(existing, "d", |cluster| {
-            cluster.metadata.annotations.as_mut().unwrap().insert(owned::NOT_LISTED_SINCE.to_owned(), value.to_owned());
-        });
-    };
-    marked(&mut existing, "2027-01-15T08:00:00Z");
-    for (second, gone) in [(0, false), (DAY - 1, false), (DAY, true), (9 * DAY, true)] {
+    assert_eq!(decision.leaving, ["d"]);
+    for (second, gone) in [(0, false), (DAY - 1, false), (DAY, true), (DAY + 3600, true)] {
+        mark(&mut existing, "d", begin, &owned::written(at((second - 60).max(0))));
         let decision = decide(asked(), &left, Whole::Now, &existing, at(second));
         assert_eq!(deletes(&decision), if gone { vec!["d"] } else { vec![] }, "{second}");
         // Only a list that is whole and new tells.
@@ -135,14 +140,67 @@ fn what_is_not_listed_goes_after_a_day() {
     }
     // It is back.
     let decision = decide(asked(), &all(&names), Whole::Now, &existing, at(9 * DAY));
-    let back = json!({ "metadata": { "annotations": { "mw-sync.io/not-listed-since": null } } });
+    let back = json!({ "metadata": { "annotations": {
+        "mw-sync.io/not-listed-since": null, "mw-sync.io/not-listed-at": null
+    } } });
     assert_eq!(decision.actions, [Action::Update("d".to_owned(), back)]);
+    assert!(decision.leaving.is_empty());
     // A clock that was ahead, and a mark that somebody has spoilt: the day begins anew.
     for odd in ["2031-01-01T00:00:00Z", "yesterday", ""] {
-        marked(&mut existing, odd);
-        let decision = decide(asked(), &left, Whole::Now, &existing, at(0));
-        assert!(matches!(&decision.actions[..], [Action::NotListed(name, _)] if name == "d"), "{odd}: {decision:?}");
+        for (since, at_) in [(odd, begin), (begin, odd)] {
+            mark(&mut existing, "d", since, at_);
+            let decision = decide(asked(), &left, Whole::Now, &existing, at(60));
+            assert!(
+                matches!(&decision.actions[..], [Action::NotListed(name, _)] if name == "d"),
+                "{odd}: {decision:?}"
+            );
+        }
     }
+}
+
+/// Two looks with a day between them say nothing of the day.
+#[test]
+fn it_must_have_been_looked_for_all_the_day() {
+    const HOUR: i64 = 3600;
+    let names = ["a", "b", "c", "d"];
+    let (mut existing, left) = (ours(&names), all(&names[..3]));
+    let since = owned::written(at(0));
+    for (last, now) in [(0, DAY), (0, 2 * HOUR + 1), (DAY - HOUR, DAY + 2 * HOUR), (23 * HOUR, 9 * DAY)] {
+        mark(&mut existing, "d", &since, &owned::written(at(last)));
+        let decision = decide(asked(), &left, Whole::Now, &existing, at(now));
+        let anew = owned::written(at(now));
+        assert_eq!(
+            decision.actions,
+            [Action::NotListed("d".to_owned(), marks(Some(&anew), Some(&anew)))],
+            "{last} {now}"
+        );
+    }
+    // Looked for every ten minutes: two writes in an hour, and it goes when the day is over and not before.
+    mark(&mut existing, "d", &since, &since);
+    let mut writes = 0;
+    for second in (0..).step_by(600) {
+        let decision = decide(asked(), &left, Whole::Now, &existing, at(second));
+        match &decision.actions[..] {
+            [] => {}
+            [Action::StillNotListed(_, patch)] => {
+                writes += 1;
+                assert_eq!(*patch, marks(None, Some(&owned::written(at(second)))));
+                mark(&mut existing, "d", &since, &owned::written(at(second)));
+            }
+            [Action::Delete(..)] => {
+                assert_eq!((second, writes), (DAY, 47));
+                break;
+            }
+            other => panic!("{second}: {other:?}"),
+        }
+    }
+    // Many that are missing at once are held, and then the day begins anew.
+    let decision = decide(asked(), &[], Whole::Now, &existing, at(DAY));
+    let held = decision.actions.iter().all(|action| {
+        let Action::Hold(_, patch) = action else { return false };
+        patch["metadata"]["annotations"][owned::NOT_LISTED_AT].is_null()
+    });
+    assert!(held && decision.actions.len() == 4 && decision.leaving.is_empty(), "{decision:?}");
 }
 
 #[test]
@@ -152,8 +210,9 @@ fn a_list_that_fails_is_empty_or_has_lost_too_many_takes_nothing_away() {
     let mut existing = ours(&names);
     for name in &names {
         change(&mut existing, name, |cluster| {
-            let mark = (owned::NOT_LISTED_SINCE.to_owned(), owned::written(at(-9 * DAY)));
-            cluster.metadata.annotations.as_mut().unwrap().extend([mark]);
+            let marks = [(owned::NOT_LISTED_SINCE, -9 * DAY), (owned::NOT_LISTED_AT, -60)];
+            let marks = marks.map(|(key, second)| (key.to_owned(), owned::written(at(second))));
+            cluster.metadata.annotations.as_mut().unwrap().extend(marks);
         });
     }
     for (left, whole, lost) in [

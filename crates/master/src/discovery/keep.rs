@@ -1,5 +1,6 @@
 //! One ClusterDiscovery: looks, decides and writes, again and again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +17,10 @@ use sync_core::ops::shutdown::Shutdown;
 use sync_core::rng::Rng;
 use tokio::sync::watch as state;
 use tokio::time::{Instant, sleep, sleep_until};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::crd::{ClusterDiscovery, ClusterDiscoveryStatus, Clusters};
-use super::decide::{Action, Asked, Existing, Whole, decide};
+use super::decide::{Action, Asked, Existing, Refusal, Whole, decide};
 use super::list::{Listing, list};
 use super::status::{self, Outcome};
 use super::{API_VERSION, KIND, owned, path_of};
@@ -47,7 +48,7 @@ pub(super) type Object = Arc<ClusterDiscovery>;
 pub(super) async fn keep(shared: Arc<Shared>, mut object: state::Receiver<Object>, stop: Shutdown) {
     let name = object.borrow().metadata.name.clone().unwrap_or_default();
     let rng = Rng::new(shared.seed_of(&name));
-    let mut keeper = Keeper { shared, name, uid: None, last: None, reason: None, rng };
+    let mut keeper = Keeper { shared, name, uid: None, last: None, reason: None, hidden: BTreeSet::new(), rng };
     let mut failures = 0_u8;
     while let Some(discovery) = keeper.may_look(&mut object, &stop).await {
         let began = Instant::now();
@@ -124,6 +125,8 @@ struct Keeper {
     last: Option<ClusterDiscoveryStatus>,
     /// The reason that was last said in an Event.
     reason: Option<String>,
+    /// Names of RemoteClusters that are there, says the server, and that no watch had shown at the last attempt.
+    hidden: BTreeSet<String>,
     rng: Rng,
 }
 
@@ -193,16 +196,25 @@ impl Keeper {
     /// Decides once, and does it. Returns whether something could not be written.
     async fn once(&mut self, discovery: &ClusterDiscovery, listing: &Listing, whole: Whole, stop: &Shutdown) -> bool {
         let existing = self.shared.known.clusters.borrow().by_name.clone();
-        let decision = decide(Asked::of(discovery), &listing.found, whole, &existing, Timestamp::now());
+        let mut decision = decide(Asked::of(discovery), &listing.found, whole, &existing, Timestamp::now());
         let (mut failed, mut raced) = (None, false);
+        let (mut hidden, mut unreadable) = (BTreeSet::new(), Vec::new());
         for action in &decision.actions {
             if stop.has_begun() || !self.shared.leading.allows() {
                 return true;
             }
             match self.act(action, &existing).await {
                 Ok(()) => {}
-                // The watch will say what is there by now.
-                Err(Fault::AlreadyExists | Fault::Conflict | Fault::NotFound) => raced = true,
+                // The watch will say what is there by now, unless it cannot be understood.
+                Err(Fault::AlreadyExists) => {
+                    let name = action.name();
+                    match self.hidden.contains(name) {
+                        true => unreadable.push(Refusal::Unreadable(name.to_owned())),
+                        false => raced = true,
+                    }
+                    hidden.insert(name.to_owned());
+                }
+                Err(Fault::Conflict | Fault::NotFound) => raced = true,
                 Err(fault) => {
                     warn!(reason = fault.reason(), %fault, todo = fault.what_to_do(), "cannot write a RemoteCluster");
                     failed = Some(fault);
@@ -210,10 +222,12 @@ impl Keeper {
                 }
             }
         }
+        self.hidden = hidden;
         if raced && failed.is_none() {
             return true;
         }
-        let retry = failed.is_some();
+        let retry = failed.is_some() || !unreadable.is_empty();
+        decision.refuse(unreadable);
         let outcome = Outcome::of(&listing.troubles, &decision, failed);
         let clusters = (whole != Whole::Not).then_some(decision.clusters);
         self.tell(discovery, &outcome, clusters).await || retry
@@ -229,11 +243,16 @@ impl Keeper {
                 read::create(client, &shared.remote_clusters(), manager, &Bytes::from(body)).await?;
                 info!(cluster = name, suspended = cluster.spec.suspend, "found; made a RemoteCluster");
             }
-            Action::Update(name, patch) | Action::NotListed(name, patch) | Action::Hold(name, patch) => {
+            Action::Update(name, patch)
+            | Action::NotListed(name, patch)
+            | Action::StillNotListed(name, patch)
+            | Action::Hold(name, patch) => {
                 let metadata = &existing.get(name).ok_or(Fault::NotFound)?.metadata;
                 let body = Bytes::from(owned::exactly(patch, metadata).to_string());
                 read::patch::<IgnoredAny>(client, &shared.path_of(name), manager, body).await?;
-                if let Action::NotListed(..) = action {
+                if let Action::StillNotListed(..) = action {
+                    debug!(cluster = name, "still not listed");
+                } else if let Action::NotListed(..) = action {
                     warn!(
                         cluster = name,
                         "no longer listed; its RemoteCluster goes in 24 h, unless it is listed again"
@@ -286,7 +305,7 @@ impl Keeper {
         if before.as_deref() != Some(outcome.reason()) {
             self.reason = Some(outcome.reason().to_owned());
             let (reason, note) = (outcome.reason(), outcome.message(namespace));
-            let warning = !matches!(outcome, Outcome::Listed(_));
+            let warning = !matches!(outcome, Outcome::Listed(..));
             self.say(KIND, &self.name, discovery.metadata.uid.as_deref(), (reason, &note, warning)).await;
         }
         false

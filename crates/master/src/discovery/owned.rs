@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value, json};
 
@@ -14,6 +14,13 @@ use crate::remote::crd::{EksCluster, KubeconfigRef, RemoteCluster};
 pub(super) const LABEL: &str = "mw-sync.io/discovered-by";
 /// Annotation: since when its cluster is not listed.
 pub(super) const NOT_LISTED_SINCE: &str = "mw-sync.io/not-listed-since";
+/// Annotation: when it was last looked for and not listed, or up to [`STALE`] before that.
+pub(super) const NOT_LISTED_AT: &str = "mw-sync.io/not-listed-at";
+/// The mark above is renewed after so long: each look would be too many writes.
+pub(super) const STALE: SignedDuration = SignedDuration::from_mins(30);
+/// After so long without a look nobody knows whether it was listed meanwhile. Looks are up to 10 min apart, and an hour of
+/// trouble should not count.
+pub(super) const LOST_SIGHT: SignedDuration = SignedDuration::from_hours(2);
 /// Annotation: its cluster was missing in a list that had lost too many. It does not go by itself, however long the list
 /// stays so and whatever else is found: only a list that has it again, or a person, takes the mark away.
 pub(super) const LIST_SHRUNK: &str = "mw-sync.io/list-shrunk";
@@ -44,9 +51,25 @@ fn annotation<'a>(cluster: &'a RemoteCluster, key: &str) -> Option<&'a str> {
     cluster.metadata.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
-/// When the mark was made, if it is there and can be read.
-pub(super) fn not_listed_since(cluster: &RemoteCluster) -> Option<Timestamp> {
-    annotation(cluster, NOT_LISTED_SINCE)?.parse().ok()
+/// For how long a cluster has been looked for in vain, without a gap.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Missing {
+    pub(super) since: Timestamp,
+    at: Timestamp,
+}
+
+impl Missing {
+    /// As the marks say it; `None` if they cannot be read, or nobody has looked for too long.
+    pub(super) fn of(cluster: &RemoteCluster, now: Timestamp) -> Option<Self> {
+        let time = |key| annotation(cluster, key)?.parse::<Timestamp>().ok();
+        let (since, at) = (time(NOT_LISTED_SINCE)?, time(NOT_LISTED_AT)?);
+        (since <= at && at <= now && now.duration_since(at) <= LOST_SIGHT).then_some(Self { since, at })
+    }
+
+    /// The mark is to be renewed.
+    pub(super) fn is_stale(self, now: Timestamp) -> bool {
+        now.duration_since(self.at) >= STALE
+    }
 }
 
 /// Whether it was missing in a list that had lost too many.
@@ -118,7 +141,8 @@ fn labels(found: &Found, cluster: &RemoteCluster) -> Map<String, Value> {
 }
 
 fn annotations(found: &Found, cluster: &RemoteCluster) -> Map<String, Value> {
-    let wanted = [(FROM_TAGS, note(&found.labels)), (NOT_LISTED_SINCE, None), (LIST_SHRUNK, None)];
+    let wanted =
+        [(FROM_TAGS, note(&found.labels)), (NOT_LISTED_SINCE, None), (NOT_LISTED_AT, None), (LIST_SHRUNK, None)];
     let changed = wanted.into_iter().filter(|(key, value)| annotation(cluster, key) != value.as_deref());
     changed.map(|(key, value)| (key.to_owned(), value.into())).collect()
 }

@@ -14,16 +14,16 @@ const SOME: usize = 5;
 /// How a ClusterDiscovery fares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Each cluster that was found has its RemoteCluster.
-    Listed(Clusters),
+    /// Each cluster that was found has its RemoteCluster; those that are no longer found.
+    Listed(Clusters, Vec<String>),
     /// The list is whole and empty, and never had anything.
     NothingFound,
     /// Something could not be looked at; the first of so many.
     Trouble(Trouble, usize),
     /// The list has lost too many.
     Shrunk(Shrunk),
-    /// Some that were found have no RemoteCluster.
-    Refused(Vec<Refusal>),
+    /// Some that were found have no RemoteCluster; those that are no longer found.
+    Refused(Vec<Refusal>, Vec<String>),
     /// A RemoteCluster could not be written.
     NotWritten(Fault),
 }
@@ -35,20 +35,20 @@ impl Outcome {
             (Some(fault), ..) => Self::NotWritten(fault),
             (None, Some(first), _) => Self::Trouble(first.clone(), troubles.len()),
             (None, None, Some(shrunk)) => Self::Shrunk(shrunk.clone()),
-            _ if !decision.refused.is_empty() => Self::Refused(decision.refused.clone()),
+            _ if !decision.refused.is_empty() => Self::Refused(decision.refused.clone(), decision.leaving.clone()),
             _ if decision.clusters.found == 0 => Self::NothingFound,
-            _ => Self::Listed(decision.clusters),
+            _ => Self::Listed(decision.clusters, decision.leaving.clone()),
         }
     }
 
     /// The word for the condition.
     pub(super) const fn reason(&self) -> &'static str {
         match self {
-            Self::Listed(_) => "Listed",
+            Self::Listed(..) => "Listed",
             Self::NothingFound => "NothingFound",
             Self::Trouble(trouble, _) => trouble.reason(),
             Self::Shrunk(_) => "ListShrunk",
-            Self::Refused(_) => "NameTaken",
+            Self::Refused(..) => "NameTaken",
             Self::NotWritten(fault) => fault.reason(),
         }
     }
@@ -56,13 +56,13 @@ impl Outcome {
     /// What is the matter and what to do; `namespace` is that of the RemoteClusters.
     pub(super) fn message(&self, namespace: &str) -> String {
         match self {
-            Self::Listed(Clusters { found, suspended: 0, .. }) => {
-                format!("{found} found; each has its RemoteCluster")
+            Self::Listed(Clusters { found, suspended, .. }, leaving) => {
+                let waiting = format!(
+                    ", of which {suspended} are suspended: set spec.suspend of these to false, and copies are made there"
+                );
+                let waiting = if *suspended == 0 { "" } else { &waiting };
+                format!("{found} found; each has its RemoteCluster{waiting}{}", not_listed(leaving))
             }
-            Self::Listed(Clusters { found, suspended, .. }) => format!(
-                "{found} found; each has its RemoteCluster, of which {suspended} are suspended: set spec.suspend of these to \
-                 false, and copies are made there"
-            ),
             Self::NothingFound => {
                 "no cluster was found; check regions and tags, or the contexts of the kubeconfig; nothing \
                  is written meanwhile"
@@ -78,11 +78,18 @@ impl Outcome {
                 lacks.len(),
                 some(lacks.iter(), " ")
             ),
-            Self::Refused(refused) => some(refused.iter(), "; "),
+            Self::Refused(refused, leaving) => some(refused.iter(), "; ") + &not_listed(leaving),
             Self::NotWritten(fault) => {
                 format!("a RemoteCluster cannot be written: {fault}; {} (deploy/master.yaml)", fault.what_to_do())
             }
         }
+    }
+}
+
+fn not_listed(leaving: &[String]) -> String {
+    match leaving {
+        [] => String::new(),
+        names => format!("; NotListed, and deleted 24 h after that began: {}", some(names.iter(), ", ")),
     }
 }
 
@@ -102,7 +109,7 @@ pub(super) fn next(
     now: Timestamp,
 ) -> Option<ClusterDiscoveryStatus> {
     let before = old.cloned().unwrap_or_default();
-    let (is, reason) = (matches!(outcome, Outcome::Listed(_)), outcome.reason());
+    let (is, reason) = (matches!(outcome, Outcome::Listed(..)), outcome.reason());
     let ready = Ready { is, reason, message: outcome.message(namespace), generation };
     let next = ClusterDiscoveryStatus {
         conditions: ready.among(&before.conditions, now),
@@ -134,10 +141,15 @@ mod tests {
         let refused = Decision { refused: vec![Refusal::Twice("a".to_owned())], ..Decision::default() };
         let well = Decision { clusters: clusters(3), ..Decision::default() };
         let waiting = Decision { clusters: Clusters { suspended: 2, ..clusters(3) }, ..Decision::default() };
+        let leaving = vec!["a".to_owned(), "b".to_owned()];
+        let going = Decision { leaving: leaving.clone(), ..well.clone() };
+        let both = Decision { leaving, ..refused.clone() };
         let troubles = [trouble.clone(), trouble];
         for (troubles, decision, failed, reason, text) in [
             (&[][..], &well, None, "Listed", "3 found; each has its RemoteCluster"),
             (&[], &waiting, None, "Listed", "2 are suspended: set spec.suspend of these to false"),
+            (&[], &going, None, "Listed", "its RemoteCluster; NotListed, and deleted 24 h after that began: a, b"),
+            (&[], &both, None, "NameTaken", "of them away; NotListed, and deleted 24 h after that began: a, b"),
             (&[], &Decision::default(), None, "NothingFound", "check regions and tags"),
             (&[], &refused, None, "NameTaken", "two that were found would be RemoteCluster a"),
             (
@@ -162,7 +174,7 @@ mod tests {
 
     #[test]
     fn nothing_new_is_no_write_and_counts_stay_while_a_list_fails() {
-        let listed = Outcome::Listed(clusters(3));
+        let listed = Outcome::Listed(clusters(3), Vec::new());
         let first = next(None, &listed, Some(clusters(3)), (Some(1), "operator"), at(0)).unwrap();
         let read: ClusterDiscoveryStatus = serde_json::from_value(serde_json::to_value(&first).unwrap()).unwrap();
         assert_eq!(next(Some(&read), &listed, Some(clusters(3)), (Some(1), "operator"), at(99)), None);
