@@ -136,6 +136,18 @@ async fn the_page_says_whether_it_is_everywhere_and_if_not_where_and_why() -> Re
                 Event('input')); return [...document.querySelectorAll('#sources button')].map((b) => b.textContent).join() })()";
     assert_eq!(browser.eval(find).await?, "Secret/regcred");
 
+    // A frozen one has copies, and they follow.
+    stage.annotate("regcred", json!({"mw-sync.io/clustres": "x"})).await?;
+    says(&mut browser, &row("Secret/regcred"), "frozen").await;
+    says(&mut browser, &row("Secret/regcred"), "clustres").await;
+    says(&mut browser, &row("Secret/regcred"), "its copies follow, and none is created or deleted").await;
+    let state = |more: Value| format!("stateOf(sourceOf(Object.assign({{synced: 2, reason: 'x'}}, {more})))[1]");
+    assert_eq!(browser.eval(&state(json!({"frozen": true}))).await?, "frozen");
+    assert_eq!(browser.eval(&state(json!({"leaving": true}))).await?, "leaving");
+    assert_eq!(browser.eval(&state(json!({}))).await?, "no copies");
+    stage.annotate("regcred", json!({"mw-sync.io/clustres": null})).await?;
+    says(&mut browser, &row("Secret/regcred"), "1 of 2").await;
+
     // The agent's, in the same words.
     browser.open(&address(&agent).await).await?;
     says(&mut browser, VERDICT, "1 source is not in place").await;

@@ -49,7 +49,11 @@ const fn is_well(standing: &Standing) -> bool {
 fn source(standing: &Standing, now: Timestamp) -> Value {
     let Tally { synced, pending, refused } = standing.tally;
     let reason = match standing.asks {
-        Asks::Frozen => Some("Frozen: it cannot be understood; kubectl describe it shows why".to_owned()),
+        Asks::Frozen => Some(
+            "Frozen: it cannot be understood; kubectl describe shows why; until it is corrected its copies follow, and none \
+             is created or deleted"
+                .to_owned(),
+        ),
         Asks::Never => Some("it is of a type or name that is never replicated; remove the annotation".to_owned()),
         Asks::Leaving(reason) => Some(format!("{reason}: {}", reason.what_to_do())),
         Asks::Copies | Asks::Nothing | Asks::Unknown => None,
@@ -64,6 +68,8 @@ fn source(standing: &Standing, now: Timestamp) -> Value {
         "source": standing.source.to_string(),
         "resourceVersion": standing.version.map(|version| version.rv.to_string()),
         "off": standing.asks == Asks::Nothing && is_nothing(standing),
+        "frozen": standing.asks == Asks::Frozen,
+        "leaving": matches!(standing.asks, Asks::Leaving(_)),
         "reason": reason,
         "synced": synced,
         "pending": pending,

@@ -70,7 +70,8 @@ pub fn document(sources: &[(Source, Verdict)], clusters: &[RemoteCluster]) -> Ma
         let (key, version) = (source.key.to_string(), source.version.rv.to_string());
         match verdict {
             Verdict::NoCopies(why) => {
-                json!({ "source": key, "resourceVersion": version, "off": is_off(source), "reason": why })
+                let (off, frozen) = (is_off(source), matches!(source.reading, Reading::Frozen(..)));
+                json!({ "source": key, "resourceVersion": version, "off": off, "frozen": frozen, "reason": why })
             }
             Verdict::Nowhere => json!({ "source": key, "resourceVersion": version, "clusters": 0, "missing": [] }),
             Verdict::Of(clusters, missing) => {

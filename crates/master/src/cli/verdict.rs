@@ -15,7 +15,7 @@ pub const HERE: &str = "(this cluster)";
 /// What is known of one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It asks for no copies, or cannot be understood: with what is the matter.
+    /// It asks for no copies, or cannot be understood so that no more are made: with what is the matter.
     NoCopies(String),
     /// No cluster is to have it.
     Nowhere,
@@ -45,7 +45,9 @@ pub fn verdict(source: &Source, clusters: &[RemoteCluster], here: &Stored) -> Ve
     let desired = match &source.reading {
         // The uid of the namespace is in the marks, and selects nothing.
         Reading::On(template) => template.desired(source.version.uid),
-        Reading::Frozen(_, why) => return Verdict::NoCopies(why.to_string()),
+        Reading::Frozen(_, why) => {
+            return Verdict::NoCopies(format!("{why}; until then its copies follow, and none is created or deleted"));
+        }
         Reading::Never(why) => return Verdict::NoCopies(why.to_string()),
         Reading::Off(_) => return Verdict::NoCopies("it is switched off".to_owned()),
         Reading::Plain => {
