@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
-use sync_core::cluster::access::Access;
 use sync_core::cluster::connection::Connection;
 use sync_core::cluster::summary::{self, Stored};
 use sync_core::ops::preflight::mend;
@@ -57,8 +56,8 @@ pub async fn status(config: &Config, format: Format, out: &mut impl Write) -> io
 
 async fn look(config: &Config) -> Result<(Summary, Option<Duration>), String> {
     let common = &config.common;
-    let access = Access::local(common.context.as_deref()).await.map_err(|error| error.to_string())?;
-    let connection = Connection::new(&access, common.rules.role.user_agent()).map_err(|error| error.to_string())?;
+    let connection = Connection::local(common.context.as_deref(), common.rules.role.user_agent()).await;
+    let (_, connection) = connection.map_err(|error| error.to_string())?;
     match summary::get(&connection.write, &common.rules).await {
         Ok(Stored::Summary { json, time }) => {
             let summary = Summary::read(&json).ok_or("what the agent reports is of another version")?;

@@ -1,6 +1,5 @@
 //! `agent plan`: what would be written in this cluster. Nothing is.
 
-use sync_core::cluster::access::Access;
 use sync_core::cluster::connection::Connection;
 use sync_core::core::Scope;
 use sync_core::fault::Fault;
@@ -18,8 +17,8 @@ pub async fn plan(config: &Config) -> Vec<Planned> {
 
 async fn tried(config: &Config) -> Result<Vec<sync_core::trial::Tried>, String> {
     let common = &config.common;
-    let access = Access::local(common.context.as_deref()).await.map_err(|error| error.to_string())?;
-    let connection = Connection::new(&access, common.rules.role.user_agent()).map_err(|error| error.to_string())?;
+    let connection = Connection::local(common.context.as_deref(), common.rules.role.user_agent()).await;
+    let (_, connection) = connection.map_err(|error| error.to_string())?;
     let told = |fault: Fault| match fault {
         Fault::NamespaceMissing => format!("namespace {} does not exist", common.rules.source_namespace),
         fault => format!("{fault}; {}", mend(&fault)),

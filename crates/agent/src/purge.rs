@@ -6,8 +6,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
-use http::Uri;
-use sync_core::cluster::access::{Access, AccessError};
 use sync_core::cluster::connection::Connection;
 use sync_core::cluster::{service_accounts, write};
 use sync_core::contract::object::{Kind, SourceKey};
@@ -36,26 +34,18 @@ struct Found {
 /// If it cannot be written.
 pub async fn purge(config: &Config, args: &PurgeArgs, out: &mut impl Write) -> io::Result<Ending> {
     let rules = &config.common.rules;
-    let (server, connection) = match connect(config).await {
+    let (server, connection) = match Connection::local(config.common.context.as_deref(), rules.role.user_agent()).await
+    {
         Ok(connected) => connected,
-        Err(error) => return not_begun(&error.to_string()),
+        Err(error) => return purge::not_begun(&error),
     };
     writeln!(out, "in the cluster at {server}, copies of namespace {}:", rules.source_namespace)?;
-    match purge::running(&connection.write, rules).await {
-        Ok(None) => {}
-        Ok(Some(who)) if args.dry_run => writeln!(out, "an agent still runs and would restore it all: {who}")?,
-        Ok(Some(who)) => {
-            return not_begun(&format!(
-                "an agent still runs and would restore it all: {who}; stop it first: kubectl -n {} delete deployment {}",
-                rules.source_namespace,
-                rules.role.field_manager()
-            ));
-        }
-        Err(fault) => return not_begun(&format!("{fault}; {}", mend(&fault))),
+    if let Err(why) = purge::may_begin(&connection.write, rules, args, out).await? {
+        return purge::not_begun(&why);
     }
     let found = match find(&connection, rules, args).await {
         Ok(found) => found,
-        Err(fault) => return not_begun(&format!("{fault}; {}", mend(&fault))),
+        Err(fault) => return purge::not_begun(&format!("{fault}; {}", mend(&fault))),
     };
     for (account, _) in &found.entries {
         writeln!(out, "ServiceAccount {}/{}: our entries in imagePullSecrets go", account.namespace, account.name)?;
@@ -90,16 +80,6 @@ pub async fn purge(config: &Config, args: &PurgeArgs, out: &mut impl Write) -> i
     }
     writeln!(out, "{} of {count} copies are gone", count - left.len() - named.len())?;
     Ok(if left.is_empty() && entries.is_empty() { Ending::Done } else { Ending::Left })
-}
-
-async fn connect(config: &Config) -> Result<(Uri, Connection), AccessError> {
-    let access = Access::local(config.common.context.as_deref()).await?;
-    Ok((access.server().clone(), Connection::new(&access, config.common.rules.role.user_agent())?))
-}
-
-fn not_begun(why: &str) -> io::Result<Ending> {
-    writeln!(io::stderr(), "error: {why}")?;
-    Ok(Ending::NotBegun)
 }
 
 async fn find(connection: &Connection, rules: &Rules, args: &PurgeArgs) -> Result<Found, Fault> {

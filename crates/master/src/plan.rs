@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
-use sync_core::cluster::access::Access;
 use sync_core::cluster::connection::Connection;
 use sync_core::core::Scope;
 use sync_core::fault::Fault;
@@ -32,8 +31,8 @@ pub async fn plan(config: Config) -> Vec<Planned> {
 
 async fn planned(config: Config) -> Result<Vec<Planned>, String> {
     let max_in_flight = config.common.max_in_flight;
-    let access = Access::local(config.common.context.as_deref()).await.map_err(|error| error.to_string())?;
-    let home = Connection::new(&access, config.common.rules.role.user_agent()).map_err(|error| error.to_string())?;
+    let home = Connection::local(config.common.context.as_deref(), config.common.rules.role.user_agent()).await;
+    let (_, home) = home.map_err(|error| error.to_string())?;
     let visitor = Visitor::new(config, home);
     let namespace = &visitor.rules.source_namespace;
     let told = |fault: Fault| match fault {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use http::Uri;
-use sync_core::cluster::access::{Access, AccessError};
+use sync_core::cluster::access::AccessError;
 use sync_core::cluster::connection::Connection;
 use sync_core::cluster::read;
 use sync_core::contract::object::Uid;
@@ -41,12 +41,12 @@ pub async fn purge(config: Config, clusters: &[String], args: &PurgeArgs, out: &
     let at_once = config.common.max_in_flight;
     let (server, visitor) = match visitor(config).await {
         Ok(visitor) => visitor,
-        Err(error) => return not_begun(&error.to_string()),
+        Err(error) => return purge::not_begun(&error),
     };
     writeln!(out, "from the management cluster at {server}, namespace {}:", visitor.rules.source_namespace)?;
     let (chosen, known) = match begin(&visitor, clusters, args, out).await? {
         Ok(chosen) => chosen,
-        Err(why) => return not_begun(&why),
+        Err(why) => return purge::not_begun(&why),
     };
     let looks = chosen.into_iter().map(|cluster| look(&visitor, cluster, args, &known));
     let looks: Vec<_> = stream::iter(looks).buffered(AT_ONCE).collect().await;
@@ -99,15 +99,10 @@ pub async fn purge(config: Config, clusters: &[String], args: &PurgeArgs, out: &
     Ok(if left == 0 { done } else { Ending::Left })
 }
 
-fn not_begun(why: &str) -> io::Result<Ending> {
-    writeln!(io::stderr(), "error: {why}")?;
-    Ok(Ending::NotBegun)
-}
-
 async fn visitor(config: Config) -> Result<(Uri, Visitor), AccessError> {
-    let access = Access::local(config.common.context.as_deref()).await?;
-    let home = Connection::new(&access, config.common.rules.role.user_agent())?;
-    Ok((access.server().clone(), Visitor::new(config, home)))
+    let way = Connection::local(config.common.context.as_deref(), config.common.rules.role.user_agent());
+    let (server, home) = way.await?;
+    Ok((server, Visitor::new(config, home)))
 }
 
 /// The RemoteClusters that are meant and the incarnations of the source namespace that are ours, if it may begin.
@@ -119,18 +114,8 @@ async fn begin(
 ) -> io::Result<Result<(Vec<RemoteCluster>, Vec<Uid>), String>> {
     let Visitor { rules, home, .. } = visitor;
     let told = |fault: &Fault| format!("{fault}; {}", mend(fault));
-    match purge::running(&home.write, rules).await {
-        Ok(None) => {}
-        Ok(Some(who)) if args.dry_run => writeln!(out, "a master still runs and would restore it all: {who}")?,
-        Ok(Some(who)) => {
-            return Ok(Err(format!(
-                "a master still runs and would restore it all: {who}; stop it first: kubectl -n {} scale deployment {} \
-                 --replicas=0",
-                rules.source_namespace,
-                rules.role.field_manager()
-            )));
-        }
-        Err(fault) => return Ok(Err(told(&fault))),
+    if let Err(why) = purge::may_begin(&home.write, rules, args, out).await? {
+        return Ok(Err(why));
     }
     let mut all = match visit::all(home, &rules.source_namespace).await {
         Ok(all) => all,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
-use sync_core::cluster::access::{Access, AccessError};
+use sync_core::cluster::access::AccessError;
 use sync_core::cluster::connection::Connection;
 use sync_core::cluster::read;
 use sync_core::cluster::summary::{self, Stored};
@@ -35,8 +35,7 @@ impl Looker {
     /// If there is no way to reach a cluster.
     pub async fn new(common: Common) -> Result<Self, AccessError> {
         let Common { rules, context, .. } = common;
-        let access = Access::local(context.as_deref()).await?;
-        let connection = Connection::new(&access, rules.role.user_agent())?;
+        let (_, connection) = Connection::local(context.as_deref(), rules.role.user_agent()).await?;
         Ok(Self::by(Arc::new(rules), connection))
     }
 

@@ -68,6 +68,16 @@ impl Connection {
         Ok(Self { watch: client(access, user_agent)?, write: client(access, user_agent)? })
     }
 
+    /// To our own cluster: by the usual rules of a kubeconfig, with this context, or as a pod. Its server's address comes
+    /// with it, and nothing is sent yet.
+    ///
+    /// # Errors
+    /// If there is no way to reach a cluster.
+    pub async fn local(context: Option<&str>, user_agent: &str) -> Result<(Uri, Self), AccessError> {
+        let access = Access::local(context).await?;
+        Ok((access.server().clone(), Self::new(&access, user_agent)?))
+    }
+
     /// Asks for the version on both, so that the connections are there, and known to be HTTP/2 or not, before many
     /// requests come at once.
     ///

@@ -13,7 +13,7 @@ use super::metrics::Metrics;
 use super::probes::Probes;
 use super::shutdown::Shutdown;
 use super::status::{Head, Shows, StatusPages};
-use crate::cluster::access::{Access, AccessError};
+use crate::cluster::access::AccessError;
 use crate::cluster::connection::Connection;
 use crate::cluster::lease::Candidate;
 use crate::contract::rules::Rules;
@@ -84,8 +84,7 @@ impl Begun {
         let listener = http::bind("--listen", listen).await?;
         let status = StatusPort::open(status_listen).await?;
         let (health, metrics) = (Health::default(), Metrics::default());
-        let access = Access::local(context.as_deref()).await?;
-        let connection = Connection::new(&access, rules.role.user_agent())?;
+        let (server, connection) = Connection::local(context.as_deref(), rules.role.user_agent()).await?;
         let seed = super::seed();
         let leadership = if leader_elect {
             // The seed tells this process from one of the same pod before it.
@@ -100,7 +99,7 @@ impl Begun {
         let address = listener.local_addr().unwrap_or(listen);
         tracing::info!(%address, "listening: /livez, /readyz, /metrics");
         tokio::spawn(http::serve(listener, Probes { health: health.clone(), metrics: metrics.clone() }));
-        let (rules, server) = (Arc::new(rules), access.server().clone());
+        let rules = Arc::new(rules);
         Ok(Self { rules, seed, server, connection, leadership, health, metrics, status })
     }
 

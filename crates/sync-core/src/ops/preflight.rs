@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use super::flags::Common;
 use super::report::Notes;
 use super::rights::{self, Name, Place, Right, Whose};
-use crate::cluster::access::Access;
 use crate::cluster::connection::Connection;
 use crate::cluster::lease::holder;
 use crate::cluster::{path, read};
@@ -52,12 +51,8 @@ pub fn mend(fault: &Fault) -> &'static str {
 /// Checks our own cluster; `None` if it does not answer, and nothing can be asked. `manifest` grants the rights.
 pub async fn home(notes: &mut Notes, common: &Common, rights: &[Right], manifest: &str) -> Option<Home> {
     let rules = &common.rules;
-    let way = async {
-        let access = Access::local(common.context.as_deref()).await?;
-        let connection = Connection::new(&access, rules.role.user_agent())?;
-        Ok::<_, crate::cluster::access::AccessError>((access, connection))
-    };
-    let (access, connection) = match way.await {
+    let way = Connection::local(common.context.as_deref(), rules.role.user_agent());
+    let (server, connection) = match way.await {
         Ok(way) => way,
         Err(error) => {
             let todo =
@@ -66,7 +61,6 @@ pub async fn home(notes: &mut Notes, common: &Common, rights: &[Right], manifest
             return None;
         }
     };
-    let server = access.server();
     let version = match connection.warm().await {
         Ok(version) => version.git,
         Err(fault) => {

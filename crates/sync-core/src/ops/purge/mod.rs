@@ -1,6 +1,7 @@
 //! `purge`: a person says that copies go, whatever their sources say. Each ends as the engine would end it: by the same
 //! plan, with the same guarded requests.
 
+mod begin;
 mod end;
 mod told;
 
@@ -10,16 +11,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use serde_json::Value;
 
+pub use begin::{may_begin, not_begun};
 pub use end::{Failure, end};
 pub use told::told;
 
 use super::source_name::SourceName;
 use crate::cluster::connection::Connection;
-use crate::cluster::lease::holder;
 use crate::cluster::query::Query;
-use crate::cluster::{path, read, wire};
+use crate::cluster::{read, wire};
 use crate::contract::marks::Sighting;
 use crate::contract::object::{Kind, SourceKey, Uid};
 use crate::contract::options::OnDelete;
@@ -97,25 +97,6 @@ impl PurgeArgs {
     pub fn takes(&self, source: &SourceKey) -> bool {
         self.sources.is_empty() || self.sources.iter().any(|SourceName(key)| key == source)
     }
-}
-
-/// What would undo it: a controller that runs in its source namespace, as far as can be known.
-///
-/// # Errors
-/// If its Lease cannot be read.
-pub async fn running(client: &kube::Client, rules: &Rules) -> Result<Option<String>, Fault> {
-    let (namespace, name) = (&rules.source_namespace, rules.role.field_manager());
-    if let Some(holder) = holder(client, rules).await?.filter(|holder| holder.is_alive(jiff::Timestamp::now())) {
-        return Ok(Some(format!("{} leads by Lease {name}, or did so half a minute ago", holder.identity)));
-    }
-    let deployment = format!("/apis/apps/v1/namespaces/{}/deployments/{name}", path::segment(namespace)?);
-    let replicas = match read::get_json::<Value>(client, &deployment).await {
-        Ok(found) => found.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1),
-        // The controller itself may not read it; then the Lease has to be enough.
-        Err(Fault::NotFound | Fault::Forbidden(_)) => 0,
-        Err(fault) => return Err(fault),
-    };
-    Ok((replicas > 0).then(|| format!("Deployment {name} has {replicas} replicas")))
 }
 
 /// What is ours in all namespaces, or in one. What carries our label and is not ours is left alone. With `incarnations` only
@@ -201,7 +182,7 @@ mod tests {
     use crate::cluster::tests_support::{client, json_response};
     use crate::contract::rules::Role;
     use crate::contract::strip::StripList;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     const UID: &str = "11111111-0000-4000-8000-000000000001";
 
