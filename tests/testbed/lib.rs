@@ -86,6 +86,7 @@ mod proxy;
 mod reaper;
 mod scratch;
 mod shared;
+mod terminal;
 mod webhook;
 
 pub use audit::{AuditLog, Entry, Mark, Requests, Stage};
@@ -102,4 +103,5 @@ pub use kubeconfig::Kubeconfig;
 pub use process::Process;
 pub use proxy::{FaultProxy, Mode};
 pub use shared::{SharedCluster, shared, shared_with};
+pub use terminal::Terminal;
 pub use webhook::{Rejection, TalkativeWebhook};

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use testbed::{FaultProxy, Kubeconfig, Mode, shared};
+use testbed::{Binaries, FaultProxy, Kubeconfig, Mode, Terminal, shared};
 
 use super::{Told, no_writes};
 use crate::master::api;
-use crate::master::stage::Stage;
+use crate::master::stage::{SOON, Stage};
 
 const NAME: &str = "c-remotes";
 
@@ -122,9 +122,19 @@ async fn each_remote_cluster_says_what_is_wrong_with_it_and_a_black_hole_delays_
     let duplicates = told.findings.iter().filter(|finding| finding["name"] == "duplicate");
     assert_eq!(duplicates.count(), 1, "{:#?}", told.findings);
 
+    // Whoever sits there sees what takes so long; a file does not.
+    let terminal = Terminal::open()?;
+    let flags = [&*format!("--source-namespace={NAME}"), "--allow-addresses=127.0.0.1", "check"];
+    let env = [("KUBECONFIG", stage.kubeconfig_file())];
+    let process = terminal.spawn(&[2], Binaries::build().await?.master(), flags, env)?;
+    terminal.shows("\r\u{1b}[2K\u{2026} asking the management cluster\r\u{1b}[2K", SOON).await;
+    terminal.shows("\r\u{1b}[2K\u{2026} waiting for remote cluster a-hole\r\u{1b}[2K", SOON * 2).await;
+    let code = process.wait_exit(SOON).await?.code();
+    let (screen, text) = (terminal.screen(), process.stdout());
+    ensure!(screen.ends_with("\r\u{1b}[2K") && !screen.contains('\n'), "it stays: {screen:?}");
     // For people: a line each, and no colours in a file.
-    let (code, text) = stage.ask(&["--allow-addresses=127.0.0.1", "check"]).await?;
     ensure!(code == Some(1) && text.contains("\n× API server: cannot connect") && !text.contains('\u{1b}'), "{text}");
+    ensure!(!text.contains('\u{2026}') && text.contains("remote cluster a-hole"), "{text}");
     ensure!(!text.contains(&access.token), "a token was shown");
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! `agent purge`: copies and entries of ours go, and nothing else.
 
+use std::path::Path;
+
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use testbed::{Cluster, ClusterOptions};
+use testbed::{Binaries, Cluster, ClusterOptions, Terminal};
 
 use super::agent;
-use crate::support::{Kind, World, annotated, asking, install, spawn};
+use crate::support::{Kind, SOON, World, annotated, asking, install, spawn};
 
 /// A copy that an earlier incarnation of the source namespace has left.
 fn stranded(name: &str, origin: &str) -> Value {
@@ -17,6 +19,21 @@ fn stranded(name: &str, origin: &str) -> Value {
             "annotations": { "mw-sync.io/origin": origin, "mw-sync.io/origin-uid": origin_uid },
         },
     })
+}
+
+/// What a person sees who types this when asked.
+async fn asked(kubeconfig: &Path, command: &[&str], answer: &str) -> Result<(Option<i32>, String)> {
+    let terminal = Terminal::open()?;
+    let env = [("KUBECONFIG", kubeconfig)];
+    let process = terminal.spawn(&[0, 1, 2], Binaries::build().await?.agent(), command, env)?;
+    terminal.shows("Shall all of that go, by https://", SOON).await;
+    ensure!(terminal.screen().contains("Secret/left: 1 deleted (namespaces app)"), "{}", terminal.screen());
+    terminal.answer(answer)?;
+    let code = process.wait_exit(SOON).await?.code();
+    if code == Some(0) {
+        terminal.shows("are gone", SOON).await;
+    }
+    Ok((code, terminal.screen()))
 }
 
 #[tokio::test]
@@ -45,7 +62,7 @@ async fn all_copies_and_entries_go_once_the_agent_has_been_stopped_and_nothing_e
     let (code, told) = agent(&admin, &["purge", "--yes"]).await?;
     ensure!(code == Some(2) && told.contains("an agent still runs and would restore it all"), "{code:?} {told}");
     running.terminate();
-    running.wait_exit(crate::support::SOON).await?;
+    running.wait_exit(SOON).await?;
     let (code, told) = agent(&admin, &["purge", "--yes"]).await?;
     ensure!(code == Some(2) && told.contains("Deployment mw-sync-agent has 2 replicas"), "{code:?} {told}");
     ensure!(told.contains("kubectl -n operator delete deployment mw-sync-agent"), "{told}");
@@ -70,8 +87,15 @@ async fn all_copies_and_entries_go_once_the_agent_has_been_stopped_and_nothing_e
     let since = cluster.audit().since(mark).await?;
     assert_eq!(since.clone().writes().entries().iter().filter(purged).count(), 0);
 
-    let (code, told) = agent(&admin, &["purge", "--yes", "--source=secret/left"]).await?;
-    ensure!(code == Some(0) && told.contains("1 of 1 copies are gone"), "{code:?} {told}");
+    // A person is asked, and everything but a yes is a no.
+    for answer in ["n", "", "yess"] {
+        let (code, screen) = asked(&admin, &["purge"], answer).await?;
+        ensure!(code == Some(2) && !screen.contains("are gone"), "{answer:?}: {code:?} {screen}");
+    }
+    let since = cluster.audit().since(mark).await?;
+    assert_eq!(since.writes().entries().iter().filter(purged).count(), 0);
+    let (code, screen) = asked(&admin, &["purge", "--source=secret/left"], "Yes").await?;
+    ensure!(code == Some(0) && screen.contains("1 of 1 copies are gone"), "{code:?} {screen}");
     world.get(Kind::Secret, "app", "other").await?;
     let (code, told) = agent(&admin, &["purge", "--yes"]).await?;
     ensure!(code == Some(0), "{code:?} {told}");
