@@ -118,6 +118,7 @@ def as_aws(request):
     entry = {
         "at": at, "operation": call.operation, "role": call.role, "target": call.target, "status": status,
         "code": code, "region": call.signed.region if call.signed else "", "fault": fault is not None,
+        "left": call.session.ends - call.now() if call.session else None,
     }
     with LOCK:
         LOG.append(entry)

@@ -165,6 +165,8 @@ pub struct AwsCall {
     pub code: String,
     /// Whether it met a fault.
     pub fault: bool,
+    /// Seconds that the caller's session had left when it was answered, if it had one.
+    pub left: Option<f64>,
 }
 
 /// What became of a token in the webhook of an API server.

@@ -157,8 +157,9 @@ impl Session {
         // Long-lived keys have no end; they may be replaced all the same.
         let expiry = grant.credentials.expiry();
         let life = expiry.map_or(DURATION, |end| end.duration_since(now).unwrap_or_default());
-        // The lengths are for an hour. Of a shorter session they are parts.
-        let (early, spread, margin) = (EARLY.min(life / 3), SPREAD.min(life / 6), MARGIN.min(life / 12));
+        // The lengths are for an hour. Of a shorter session they are parts: a token of the last one is on its way while the
+        // next one is got.
+        let (early, spread, margin) = (EARLY.min(life / 3), SPREAD.min(life / 6), MARGIN.min(life / 4));
         let spread = Duration::from_millis(rng.below(u64::try_from(spread.as_millis()).unwrap_or(0)));
         let due = now + (life - early - spread);
         let end = expiry.map_or(now + 10 * DURATION, |_| now + (life - margin));
