@@ -1,7 +1,5 @@
 //! A leader stands still, its Lease goes, and it wakes up.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use serde_json::json;
 use testbed::eventually;
@@ -10,19 +8,23 @@ use super::leader_and_standby;
 use crate::support::{Kind, SOON, annotated};
 
 const NAMESPACES: usize = 150;
+/// Most requests of an agent that are under way at once.
+const IN_FLIGHT: usize = 32;
 
 /// No two write at once, in whatever state one was stopped: here in the middle of a fan-out, with more to do for it when
 /// it wakes up than there was.
+///
+/// It begins nothing more. What it had begun may still leave it, for its connection wakes up before its deadlines: that is
+/// for versions that are no more, and changes nothing.
 #[tokio::test]
-async fn a_leader_that_wakes_up_after_its_lease_has_gone_writes_nothing() -> Result<()> {
+async fn a_leader_that_wakes_up_after_its_lease_has_gone_changes_nothing() -> Result<()> {
     let (cluster, world, first, second) = leader_and_standby(NAMESPACES).await?;
 
     world.create(&annotated(Kind::Secret, "regcred", &json!({"a": "MQ=="}))).await?;
     world.until_there(Kind::Secret, "n-000", "regcred").await;
     first.process.pause();
-    // What it had sent by then is answered and in the log.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let mark = cluster.audit().mark().await?;
+    // Nothing that is under way is about these.
+    let made = world.places(Kind::Secret, "regcred").await?;
     world.merge(Kind::Secret, "operator", "regcred", &json!({"data": {"a": "Mg=="}})).await?;
     second.says(": leading").await;
     let all = async |data: &str| {
@@ -36,10 +38,12 @@ async fn a_leader_that_wakes_up_after_its_lease_has_gone_writes_nothing() -> Res
         .await;
     };
     all("Mg==").await;
+    // What the first had sent has been answered by now.
+    let mark = cluster.audit().mark().await?;
     // Its connection is still there, and full of events when it wakes up: changes, and copies that are gone.
     world.merge(Kind::Secret, "operator", "regcred", &json!({"data": {"a": "Mw=="}})).await?;
-    for n in 0..20 {
-        world.delete(Kind::Secret, &format!("n-{n:03}"), "regcred").await?;
+    for place in made.iter().take(20) {
+        world.delete(Kind::Secret, place, "regcred").await?;
     }
     first.process.resume();
     first.says("not leading any more").await;
@@ -48,7 +52,9 @@ async fn a_leader_that_wakes_up_after_its_lease_has_gone_writes_nothing() -> Res
     world.create(&annotated(Kind::Secret, "more", &json!({"a": "MQ=="}))).await?;
     world.until_there(Kind::Secret, "n-149", "more").await;
     let late = first.writes(&cluster, mark).await?;
-    assert_eq!(late.count(), 0, "{:#?}", late.entries());
+    let done = late.clone().filter(|entry| entry.code < 400);
+    assert!(done.count() == 0 && late.count() <= IN_FLIGHT, "{:#?}", late.entries());
+    println!("{} copies were there when it was stopped; {} requests left it later", made.len(), late.count());
 
     // And it is a standby as any.
     second.process.terminate();
