@@ -75,3 +75,15 @@ fn what_failed_is_tried_again_at_once_by_the_next_leader() {
     current(&mut core, 1, 2);
     order(&mut core, at(1), "create n0/a");
 }
+
+#[test]
+fn a_standby_does_not_say_for_ever_what_its_last_write_was_told() {
+    let mut core = listed(&["a"], 1);
+    lead(&mut core, 0, Lead::Until(at(15), 1));
+    current(&mut core, 0, 1);
+    let create = order(&mut core, at(0), "create n0/a");
+    done(&mut core, at(1), &create, Err(Fault::Throttled(None)));
+    assert!(core.cluster_fault().is_some());
+    lead(&mut core, 2, Lead::No);
+    assert!(core.cluster_fault().is_none(), "it would hear of no end");
+}

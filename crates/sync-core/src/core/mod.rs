@@ -329,7 +329,9 @@ impl Core {
 
     /// Why the whole cluster fails at present, if it does: where nothing is to be done any more, nothing fails.
     pub fn cluster_fault(&self) -> Option<&Fault> {
-        self.cluster_fault.as_ref().filter(|_| self.queue.has_waiting() || self.queue.in_flight() > 0)
+        // Only the next answer would end it, and a standby asks nothing.
+        let waits = self.queue.in_flight() > 0 || (self.queue.has_waiting() && self.licence.leads());
+        self.cluster_fault.as_ref().filter(|_| waits)
     }
 
     /// How many orders are under way.
