@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::sync::watch as state;
 use tokio::task::{JoinHandle, JoinSet};
@@ -127,12 +128,24 @@ impl Leadership {
         heard: Heard,
         wall_clock: fn() -> jiff::Timestamp,
     ) -> Result<Self, Fault> {
+        Self::shared_by(candidate, connection, seed, heard, wall_clock, |task| tokio::spawn(task))
+    }
+
+    /// The same; its task is started by the last parameter.
+    pub(crate) fn shared_by(
+        candidate: Candidate,
+        connection: Connection,
+        seed: u64,
+        heard: Heard,
+        wall_clock: fn() -> jiff::Timestamp,
+        spawn: impl FnOnce(BoxFuture<'static, ()>) -> JoinHandle<()>,
+    ) -> Result<Self, Fault> {
         let (clock, stop) = (Clock::start(), Shutdown::default());
         let (sender, lead) = state::channel(Lead::No);
         let leading = Leading { clock, lead, left_open: Arc::default() };
         let query = Query { heard, ..candidate.query()? };
         let driver = Driver { candidate, connection, sender, clock, wall_clock, last: None, standing_by: None };
-        let task = tokio::spawn(driver.run(query, seed, stop.clone()));
+        let task = spawn(driver.run(query, seed, stop.clone()).boxed());
         Ok(Self { leading, stop, task: Some(task) })
     }
 

@@ -89,7 +89,7 @@
 //! `simulation/`, in tests only: the real engine and source feed, watches and writes included, against API servers in
 //! memory, under paused time. One seed decides everything; a judge holds each request against the promises, by what the
 //! process has been told, and an oracle the world in the end, from the users' objects alone. A failing seed prints the
-//! shortest schedule that fails so.
+//! shortest schedule that fails so. In some seeds there are two processes and a Lease.
 //!
 //! ```text
 //! SIM_SEED=1234    cargo test -p sync-core simulation    # that one, shortened if it fails

@@ -6,8 +6,9 @@ mod noted;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::sync::watch as state;
 use tokio::task::JoinSet;
@@ -100,9 +101,19 @@ enum Input {
 impl SourceFeed {
     /// Starts to watch the sources through this connection.
     pub fn start(config: SourceFeedConfig, connection: Connection, shutdown: Shutdown) -> Self {
+        Self::start_by(config, connection, shutdown, |task| drop(tokio::spawn(task)))
+    }
+
+    /// The same; its task is started by the last parameter.
+    pub(crate) fn start_by(
+        config: SourceFeedConfig,
+        connection: Connection,
+        shutdown: Shutdown,
+        spawn: impl FnOnce(BoxFuture<'static, ()>),
+    ) -> Self {
         let (commands, receiver) = mpsc::unbounded_channel();
         let (sender, state) = state::channel(SourceFeedState::default());
-        tokio::spawn(run(config, connection, receiver, sender, shutdown));
+        spawn(run(config, connection, receiver, sender, shutdown).boxed());
         Self { commands, state }
     }
 

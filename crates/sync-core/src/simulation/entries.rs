@@ -114,6 +114,30 @@ fn may_go(
     }
 }
 
+/// Whether all entries that are wanted are there, but in this namespace.
+pub(super) fn check_but(state: &State, closed: &str) -> Result<(), String> {
+    let accounts = state.servers[0].store.objects.iter().filter(|(id, _)| id.plural == accounts::PLURAL);
+    for (id, account) in accounts.filter(|(id, _)| id.namespace != OPERATOR && id.namespace != closed) {
+        let namespace = state.get(0, &Id::namespace(&id.namespace)).filter(|namespace| !is_terminating(namespace));
+        let Some(namespace) = namespace.filter(|namespace| !is_opted_out(namespace)) else { continue };
+        let env = meta(namespace, "labels", "env").unwrap_or_default();
+        for name in NAMES {
+            let of = Id::new("secrets", OPERATOR, name);
+            let source = state.get(0, &of).filter(|source| wish(&state.scene, &of, source) == Wish::On);
+            let asks =
+                |source: &&Object| selects(&state.scene, source, 0, &id.namespace, env) && asks(source, &id.name);
+            if source.filter(asks).is_some() && !listed(account).contains(&name) {
+                return Err(format!("the entry {name} of {id:?} is missing: {account}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_opted_out(namespace: &Value) -> bool {
+    ["mw-sync", "mw-sync.io/sync"].iter().any(|key| meta(namespace, "annotations", key) == Some("no"))
+}
+
 /// Whether all entries are as users want them, long after the last fault; says what is wrong first.
 pub(super) fn check(state: &State, operator: &Object) -> Result<(), String> {
     if state.scene.role == Role::Master {
@@ -163,7 +187,7 @@ fn check_entry(
         Some(_) => Err(format!("is recorded still although {why}")),
         None => Ok(()),
     };
-    if ["mw-sync", "mw-sync.io/sync"].iter().any(|key| meta(namespace, "annotations", key) == Some("no")) {
+    if is_opted_out(namespace) {
         return gone("the namespace is opted out");
     }
     let env = meta(namespace, "labels", "env").unwrap_or_default();

@@ -7,7 +7,7 @@ use http::Method;
 use tokio::time::Instant;
 
 use super::accounts;
-use super::api::Request;
+use super::api::{LEASES, Request};
 use super::stage::{NAMES, Scene};
 
 /// What a watch is for; with its cluster it names one of the watches of a process.
@@ -20,11 +20,18 @@ pub(super) enum Watched {
     ConfigMaps,
     Namespaces,
     Accounts,
+    /// Who leads.
+    Lease,
     /// All of a kind and name that are not ours.
     Name(&'static str, &'static str),
 }
 
 impl Watched {
+    /// Whether it shows what is to be copied.
+    pub(super) const fn is_of_sources(self) -> bool {
+        matches!(self, Self::SourceSecrets | Self::SourceConfigMaps | Self::SourceNamespace)
+    }
+
     /// What it is a watch on.
     pub(super) const fn plural(self) -> &'static str {
         match self {
@@ -32,6 +39,7 @@ impl Watched {
             Self::SourceConfigMaps | Self::ConfigMaps => "configmaps",
             Self::SourceNamespace | Self::Namespaces => "namespaces",
             Self::Accounts => accounts::PLURAL,
+            Self::Lease => LEASES,
             Self::Name(plural, _) => plural,
         }
     }
@@ -60,6 +68,7 @@ impl Slot {
             ("namespaces", _, false) => Watched::SourceNamespace,
             ("namespaces", _, true) => Watched::Namespaces,
             (accounts::PLURAL, true, true) => Watched::Accounts,
+            (LEASES, true, false) => Watched::Lease,
             _ => return None,
         };
         Some(Self { cluster, what })
@@ -72,6 +81,7 @@ pub(super) enum Class {
     Writes,
     Reads,
     Watches,
+    Leases,
     All,
 }
 
@@ -81,6 +91,7 @@ impl Class {
             Self::Writes => request.is_write(),
             Self::Reads => !request.is_write() && !request.is_collection(),
             Self::Watches => request.is_collection(),
+            Self::Leases => request.is_of_lease(),
             Self::All => true,
         }
     }

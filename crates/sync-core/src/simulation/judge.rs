@@ -11,11 +11,12 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::accounts::{self, NOTE};
-use super::api::{Id, Object, Request, meta, version};
+use super::api::{Id, LEASES, Object, Request, meta, version};
 use super::entries;
 use super::faults::{Slot, Watched};
 use super::known::{Known, id_of};
 use super::stage::{OPERATOR, Scene};
+use super::tenure;
 use super::users::{PAYLOAD, THEIRS};
 use super::verdict::{Deed, Write};
 use crate::contract::rules::Role;
@@ -40,6 +41,8 @@ struct Listing {
     attempts: u32,
     /// A server has refused that.
     refused: bool,
+    /// It must be asked for anew: what is still to come of an earlier list does not count.
+    anew: bool,
     shown: BTreeSet<Id>,
 }
 
@@ -113,9 +116,18 @@ impl Judge {
     /// A list is complete: what it has not shown is gone.
     fn listed(&mut self, slot: Slot) {
         let listing = self.lists.entry(slot).or_default();
-        (listing.complete, listing.enough) = (true, true);
+        if !listing.anew {
+            (listing.complete, listing.enough) = (true, true);
+        }
         let shown = std::mem::take(&mut listing.shown);
         self.known.unlisted(slot, |id| shown.contains(id));
+    }
+
+    /// The process has got the Lease: what it was told of the sources before may be old, however its watches stand.
+    fn leads(&mut self) {
+        for (_, listing) in self.lists.iter_mut().filter(|(slot, _)| slot.what.is_of_sources()) {
+            (listing.complete, listing.anew) = (false, true);
+        }
     }
 
     /// A request is sent. `truth` is what stands on the server.
@@ -129,6 +141,9 @@ impl Judge {
         if let Some(slot) = Slot::of(cluster, request) {
             let listing = self.lists.entry(slot).or_default();
             listing.attempts += 1;
+            if request.is_list() && !request.query.contains_key("continue") && std::mem::take(&mut listing.anew) {
+                listing.enough = false;
+            }
             let in_vain = listing.refused && listing.attempts > ATTEMPTS;
             // A watch on a name ends with what is in the way, and the next one is another.
             // One on ServiceAccounts ends when no source asks for it, and is another for other names.
@@ -141,7 +156,8 @@ impl Judge {
         if request.is_write() && request.target.as_ref().is_some_and(|target| target.plural == "events") {
             return self.may_post(cluster, request);
         }
-        let Some(id) = request.id() else { return Ok(()) };
+        // Whether it may hold that the tenure tells.
+        let Some(id) = request.id().filter(|id| id.plural != LEASES) else { return Ok(()) };
         if id.name == NOTE {
             return self.may_note(cluster, request, &id);
         }
@@ -246,7 +262,11 @@ impl Judge {
         if let Some(slot) = Slot::of(cluster, request) {
             return self.of_list(slot, request, code, body);
         }
-        let Some(id) = request.id().filter(|id| id.plural != "events" && id.name != NOTE) else { return };
+        if tenure::takes(request) && (200..300).contains(&code) {
+            return self.leads();
+        }
+        let ours = |id: &Id| !["events", LEASES].contains(&id.plural) && id.name != NOTE;
+        let Some(id) = request.id().filter(ours) else { return };
         let is_read = request.method == Method::GET;
         let found = (200..300).contains(&code);
         let missing = code == 404 && body["details"]["name"] == id.name && body["details"]["kind"] == id.plural;
@@ -287,9 +307,14 @@ impl Judge {
         }
     }
 
-    /// Promises 1 and 4, on the server, for a write that has just been carried out or refused there; `number` is known
-    /// if the process that sent it waits for the answer.
-    pub(super) fn arrived(&self, number: Option<u64>, arrival: &Arrival<'_>) -> Result<(), String> {
+    /// Promises 1 and 4, on the server, for a write that has just been carried out or refused there; there is a judge
+    /// if the process that sent it lives.
+    pub(super) fn arrived(
+        scene: &Scene,
+        judge: Option<&Self>,
+        number: u64,
+        arrival: &Arrival<'_>,
+    ) -> Result<(), String> {
         let Arrival { request, id, before: Some(before), after, code, changed } = arrival else { return Ok(()) };
         let deed = Deed::of(request);
         if deed == Deed::Note {
@@ -299,10 +324,10 @@ impl Judge {
         if *changed && theirs(before) && after.is_some_and(|after| !theirs(after)) {
             return Err(format!("promise 1: {deed:?} {id:?} takes away what somebody else has put there: {before}"));
         }
-        if *changed && !matches!(deed, Deed::Adopt | Deed::List) && !self.scene.is_marked(id, before) {
+        if *changed && !matches!(deed, Deed::Adopt | Deed::List) && !scene.is_marked(id, before) {
             return Err(format!("promise 1: {deed:?} {id:?}, which is not ours: {before}"));
         }
-        let sent = number.and_then(|number| self.under_way.get(&number));
+        let sent = judge.and_then(|judge| judge.under_way.get(&number));
         // A namespace that is ending says nothing of the object, and perhaps has not been heard to end.
         if *code == 403 {
             return Ok(());

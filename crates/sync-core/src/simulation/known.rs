@@ -124,6 +124,7 @@ impl Known {
             Watched::SourceSecrets | Watched::SourceConfigMaps => self.source(id, Some(object)),
             Watched::SourceNamespace => self.operator.tell(Some(Namespace::of(object))),
             Watched::Namespaces => self.place(slot.cluster, &id.name, Some(Namespace::of(object))),
+            Watched::Lease => {}
             Watched::Secrets | Watched::ConfigMaps | Watched::Accounts => {
                 self.knows(slot.cluster, id, version(object));
                 let key = (slot.cluster, id.clone());
@@ -153,6 +154,7 @@ impl Known {
                 self.objects.remove(&(slot.cluster, id.clone()));
             }
             Watched::Name(..) => drop(self.looked.remove(&(slot.cluster, id.clone()))),
+            Watched::Lease => {}
         }
     }
 
@@ -161,6 +163,7 @@ impl Known {
         let known: Vec<Id> = match slot.what {
             Watched::SourceSecrets | Watched::SourceConfigMaps => self.sources.keys().cloned().collect(),
             Watched::SourceNamespace => vec![Id::namespace(OPERATOR)],
+            Watched::Lease => Vec::new(),
             Watched::Namespaces => self.places.keys().map(|(_, name)| Id::namespace(name)).collect(),
             Watched::Name(_, name) => {
                 let here = self.looked.keys().filter(|(cluster, id)| *cluster == slot.cluster && id.name == name);

@@ -15,6 +15,8 @@
 //! | [`oracle`], [`wishes`] | the world in the end, from the users' objects alone |
 //! | [`accounts`], [`entries`] | ServiceAccounts: people and who wrote what; judge and oracle of our entries |
 //! | [`run`], [`seeds`], [`shrink`] | one run, many, and the shortest that fails |
+//! | [`tenure`], [`takeover`] | two processes and one Lease: who may write, and what happens to them |
+//! | [`discretion`] | what people are told, without a byte of a payload |
 //! | [`leaders`] | several processes and one Lease, by themselves |
 //!
 //! `SIM_SEED=n` runs one seed, `SIM_SEEDS=n` so many.
@@ -22,6 +24,7 @@
 mod accounts;
 mod api;
 mod conformance_tests;
+mod discretion;
 mod entries;
 mod faults;
 mod judge;
@@ -38,6 +41,8 @@ mod seeds;
 mod shrink;
 mod stage;
 mod streams;
+mod takeover;
+mod tenure;
 mod told;
 mod users;
 mod verdict;

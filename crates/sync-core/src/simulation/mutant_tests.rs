@@ -11,7 +11,10 @@ const SEEDS: u64 = 3000;
 
 /// The mutants, each with the first seed that tells: where to look first, so that the test is quick. If what happens in
 /// a seed has changed since, all are tried.
-const MUTANTS: [(Mutant, u64); 26] = [
+const MUTANTS: [(Mutant, u64); 29] = [
+    (Mutant::LeaseOutlived, 4),
+    (Mutant::LeaseSnatched, 2),
+    (Mutant::StandbyTrusted, 2),
     (Mutant::OnTheWire(Sabotage::UnguardedUpdate), 87),
     (Mutant::OnTheWire(Sabotage::UnguardedReplace), 53),
     (Mutant::OnTheWire(Sabotage::UnguardedDelete), 192),
@@ -30,7 +33,7 @@ const MUTANTS: [(Mutant, u64); 26] = [
     (Mutant::TombstoneIgnored, 432),
     (Mutant::OlderEventsCount, 79),
     (Mutant::AdditionsIgnored, 111),
-    (Mutant::RetryDropped, 4),
+    (Mutant::RetryDropped, 9),
     (Mutant::IncarnationIgnored, 55),
     (Mutant::OnTheWire(Sabotage::UnguardedEntries), 1263),
     (Mutant::NoteTrusted, 505),

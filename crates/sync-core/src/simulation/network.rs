@@ -14,9 +14,9 @@ use tokio::time::{Instant, sleep};
 use super::accounts;
 use super::api::{Answer, Id, Request, status};
 use super::faults::{Boundary, Fate, Slot};
-use super::judge::Arrival;
+use super::judge::{Arrival, Judge};
 use super::sabotage::{self, Sabotage};
-use super::stage::{Stage, State};
+use super::stage::{Scene, Stage, State};
 use super::streams::Stream;
 use crate::cluster::connection::Connection;
 use crate::cluster::tests_support::{FakeBody, text_response};
@@ -60,9 +60,7 @@ struct Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         let mut state = self.stage.lock();
-        if state.process == self.process {
-            state.judge.is_over(self.number);
-        }
+        state.judge(self.process, |judge| judge.is_over(self.number));
     }
 }
 
@@ -90,8 +88,9 @@ impl Call {
     async fn alive<T>(&mut self, act: impl FnOnce(&mut Self, &mut State) -> T) -> T {
         {
             let stage = self.stage.clone();
+            stage.awake(self.process).await;
             let mut state = stage.lock();
-            if state.process == self.process {
+            if state.lives(self.process) {
                 return act(self, &mut state);
             }
         }
@@ -99,7 +98,7 @@ impl Call {
     }
 
     fn sends(&mut self, state: &mut State) -> (Fate, [Duration; 2], u64) {
-        let Self { cluster, request, .. } = self;
+        let Self { cluster, request, process, .. } = self;
         sabotage::request(request);
         let scene = state.scene;
         let (mut fate, ways) = state.faults.meet(&scene, *cluster, request);
@@ -109,14 +108,19 @@ impl Call {
         state.counts.requests += 1;
         let number = state.counts.requests;
         state.counts.watches += u64::from(request.is_collection());
-        state.counts.writes += u64::from(request.is_write() && request.id().is_some());
-        state.note(|| format!("#{number} {} in {cluster}: {fate:?}", describe(request)));
+        state.counts.leases += u64::from(request.is_of_lease());
+        state.counts.writes += u64::from(is_counted(&scene, request));
+        state.note(|| format!("#{number} of {process} {} in {cluster}: {fate:?}", describe(request)));
         let truth = request.id().and_then(|id| state.get(*cluster, &id).cloned());
-        let judgement = state.judge.sends(*cluster, number, request, truth.as_ref());
-        state.judged(judgement);
+        let judgement = state.judge(*process, |judge| judge.sends(*cluster, number, request, truth.as_ref()));
+        state.judged(judgement.unwrap_or(Ok(())));
+        if scene.standby {
+            let judgement = state.tenure.sends(*process, number, request);
+            state.judged(judgement);
+        }
         if state.faults.kills(request, Boundary::Sent) {
             fate = Fate::Swallowed;
-            kill(state);
+            state.kill(*process);
         }
         (fate, ways, number)
     }
@@ -155,27 +159,34 @@ impl Call {
         let answer = server.handle(Instant::now(), request);
         let changed = server.store.rv != rv;
         let after = id.as_ref().and_then(|id| server.store.get(id).cloned());
-        if let (Some(id), true) = (&id, request.is_write()) {
-            state.counts.changes += u64::from(changed);
+        if request.is_of_lease() {
+            let after = after.as_deref().filter(|_| changed && request.is_write());
+            let judgement = after.map_or(Ok(()), |lease| state.tenure.holds(number, lease));
+            if let Some(lease) = after {
+                state.note(|| format!("#{number} the Lease is held by {}", lease["spec"]["holderIdentity"]));
+            }
+            state.judged(judgement);
+        } else if let (Some(id), true) = (&id, request.is_write()) {
+            state.counts.changes += u64::from(changed && is_counted(&state.scene, request));
             let code = if let Answer::Whole(code, _) = &answer { *code } else { 0 };
             state.note(|| format!("#{number} {} {id:?} is done: {code}", request.method));
-            let number = (*process == state.process).then_some(number);
             let arrival = Arrival { request, id, before: before.as_ref(), after: after.as_ref(), code, changed };
-            let judgement = state.judge.arrived(number, &arrival);
+            let judgement = Judge::arrived(&state.scene, state.judges.get(process), number, &arrival);
             state.judged(judgement);
             if let (accounts::PLURAL, Some(before), Some(after)) = (id.plural, &before, &after) {
                 let judgement = state.ledger.wrote(id, before, after);
                 state.judged(judgement);
             }
         }
-        if *process == state.process && state.faults.kills(request, Boundary::Done) {
-            kill(state);
+        if state.lives(*process) && state.faults.kills(request, Boundary::Done) {
+            state.kill(*process);
         }
         Reply::Server(answer)
     }
 
     fn answered(&mut self, state: &mut State, number: u64, answer: std::result::Result<Reply, ()>) -> Result {
-        let Self { cluster, request, .. } = self;
+        let Self { cluster, request, process, .. } = self;
+        state.tenure.answered(number);
         let slot = Slot::of(*cluster, request);
         let result = match answer {
             Err(()) => {
@@ -188,7 +199,7 @@ impl Call {
             Ok(Reply::Text(code, text)) => Ok(text_response(code, text)),
             Ok(Reply::Server(Answer::Whole(code, body))) => {
                 state.note(|| format!("#{number} is answered {code}"));
-                state.judge.answered(*cluster, number, request, code, &body);
+                state.judge(*process, |judge| judge.answered(*cluster, number, request, code, &body));
                 let mut response = text_response(code, body.to_string());
                 if code == 429
                     && let Some(seconds) = body["details"]["retryAfterSeconds"].as_u64()
@@ -204,13 +215,13 @@ impl Call {
                     (opened.initial, opened.from) = (Vec::new(), state.servers[*cluster].store.rv);
                 }
                 let slot = slot.expect("watches have a slot");
-                let stream = Stream::new(&self.stage, state, self.process, slot, opened);
+                let stream = Stream::new(&self.stage, state, *process, slot, opened);
                 let frames = futures::stream::unfold(stream, Stream::next);
                 Ok(Response::new(StreamBody::new(frames.map_ok(hyper::body::Frame::data)).boxed_unsync()))
             }
         };
         if state.faults.kills(request, Boundary::Answered) {
-            kill(state);
+            state.kill(*process);
         }
         result
     }
@@ -234,10 +245,11 @@ impl Call {
     }
 }
 
-/// The process dies at this moment; whoever drives the run tidies it away.
-fn kill(state: &mut State) {
-    state.process += 1;
-    state.note(|| "the process is killed".to_owned());
+/// Whether it is a write that there must be none of in a world that is as it should be. Of two processes one may remember
+/// entries of an earlier source namespace that the other has never heard of, and notes that when it comes to lead.
+fn is_counted(scene: &Scene, request: &Request) -> bool {
+    let id = request.id().filter(|_| request.is_write() && !request.is_of_lease());
+    id.is_some_and(|id| !scene.standby || id.name != accounts::NOTE)
 }
 
 #[derive(Debug)]

@@ -29,8 +29,10 @@ pub(super) enum Look<'a> {
 pub(super) fn check(state: &State, look: Look<'_>) -> Result<Vec<Found>, String> {
     let operator = state.get(0, &Id::namespace(OPERATOR)).filter(|operator| !is_terminating(operator));
     let Some(operator) = operator else { return Ok(Vec::new()) };
-    if look == Look::AtRest {
-        entries::check(state, operator)?;
+    match look {
+        Look::AtRest => entries::check(state, operator)?,
+        Look::But(_, closed) if state.scene.role == Role::Agent => entries::check_but(state, closed)?,
+        Look::But(..) => {}
     }
     state.scene.destinations().map(|cluster| check_cluster(state, cluster, operator, look)).collect()
 }

@@ -4,13 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::judge::Judge;
 use super::network::connection;
 use super::sabotage::{self, Sabotage};
-use super::stage::{FIRST_UID, GRACE, OPERATOR, Stage};
+use super::stage::{FIRST_UID, GRACE, OPERATOR, Scene, Stage};
+use crate::cluster::lease::Candidate;
 use crate::contract::object::Uid;
 use crate::contract::rules::{Role, Rules};
 use crate::contract::strip::StripList;
@@ -18,7 +20,7 @@ use crate::core::Scope;
 use crate::engine::{self, EngineConfig, EngineState, Inquiries};
 use crate::entries::{self, EntriesConfig};
 use crate::index::feed::Labels;
-use crate::leadership::Leading;
+use crate::leadership::Leadership;
 use crate::ops::metrics::Metrics;
 use crate::ops::shutdown::Shutdown;
 use crate::source_feed::{SourceFeed, SourceFeedConfig};
@@ -29,6 +31,10 @@ pub(super) struct Process {
     shutdown: Shutdown,
     /// And an agent's entries.
     engines: Vec<JoinHandle<()>>,
+    feed: SourceFeed,
+    leadership: Leadership,
+    election: Option<AbortHandle>,
+    pub(super) metrics: Metrics,
     labelled: Vec<watch::Sender<Labels>>,
     /// How each cluster says it is doing.
     pub(super) states: Vec<(usize, watch::Receiver<EngineState>)>,
@@ -39,10 +45,13 @@ impl Process {
     pub(super) fn start(stage: &Stage) -> Self {
         let (scene, process, labels) = {
             let mut state = stage.lock();
-            state.process += 1;
-            state.judge = Judge::new(state.scene, &state.labels);
-            state.note(|| "a process starts".to_owned());
-            (state.scene, state.process, state.labels.clone())
+            state.born += 1;
+            let (scene, process, labels) = (state.scene, state.born, state.labels.clone());
+            // Before the first one there was nobody.
+            state.judges.remove(&0);
+            state.judges.insert(process, Judge::new(scene, &labels));
+            state.note(|| format!("process {process} starts"));
+            (scene, process, labels)
         };
         let cluster_name = (scene.role == Role::Master).then_some("management");
         let rules = Rules::new(scene.role, OPERATOR, cluster_name, StripList::with::<&str>(&[]).unwrap());
@@ -54,16 +63,19 @@ impl Process {
         let grace = if sabotage::has(Sabotage::NoGrace) { Duration::ZERO } else { GRACE };
         let rules = Rules { delete_grace: grace, allow_adopt: scene.allow_adopt, take_over, ..rules };
         let (rules, shutdown) = (Arc::new(rules), Shutdown::default());
-        let leading = Leading::alone();
+        let spawn = |task| tokio::spawn(stage.clone().run(process, task));
+        let (leadership, election) = lead(stage, scene, process, &rules);
+        let (leading, metrics) = (leadership.leading(), Metrics::default());
         let config = SourceFeedConfig {
             rules: Arc::clone(&rules),
             seed: scene.seed.wrapping_add(process),
             wall_clock: || jiff::Timestamp::UNIX_EPOCH,
             instance: format!("process-{process}"),
             leading: leading.clone(),
-            metrics: Metrics::default(),
+            metrics: metrics.clone(),
         };
-        let feed = SourceFeed::start(config, connection(stage, process, 0), shutdown.clone());
+        let feed =
+            SourceFeed::start_by(config, connection(stage, process, 0), shutdown.clone(), |task| drop(spawn(task)));
         let (mut engines, mut states, mut labelled) = (Vec::new(), Vec::new(), Vec::new());
         let mut entries = None;
         for cluster in scene.destinations() {
@@ -79,7 +91,7 @@ impl Process {
                 scope,
                 max_in_flight: scene.max_in_flight,
                 leading: leading.clone(),
-                metrics: Metrics::default(),
+                metrics: metrics.clone(),
                 seed: scene.seed.wrapping_add(process * 100).wrapping_add(cluster as u64),
             };
             let (sender, state) = watch::channel(EngineState::default());
@@ -91,19 +103,19 @@ impl Process {
                 let config = EntriesConfig {
                     rules: Arc::clone(&rules),
                     leading: leading.clone(),
-                    metrics: Metrics::default(),
+                    metrics: metrics.clone(),
                     inquiries,
                     seed: config.seed,
                 };
                 let subscription = std::mem::replace(&mut sources, passed);
-                entries =
-                    Some(tokio::spawn(entries::run(config, connection.clone(), subscription, news, shutdown.clone())));
+                let run = entries::run(config, connection.clone(), subscription, news, shutdown.clone());
+                entries = Some(spawn(run.boxed()));
             }
-            engines.push(tokio::spawn(engine::run(config, connection, sources, sender, desk, shutdown.clone())));
+            engines.push(spawn(engine::run(config, connection, sources, sender, desk, shutdown.clone()).boxed()));
             states.push((cluster, state));
         }
         engines.extend(entries);
-        Self { number: process, shutdown, engines, states, labelled }
+        Self { number: process, shutdown, engines, feed, leadership, election, metrics, states, labelled }
     }
 
     /// The RemoteCluster of a destination has this label from now on.
@@ -115,18 +127,41 @@ impl Process {
 
     /// SIGKILL.
     pub(super) fn kill(self, stage: &Stage) {
-        stage.lock().process += 1;
+        stage.change(|state| state.kill(self.number));
+        self.election.iter().for_each(AbortHandle::abort);
         self.engines.iter().for_each(JoinHandle::abort);
         self.shutdown.begin();
     }
 
     /// SIGTERM.
-    pub(super) async fn stop(self) {
+    pub(super) async fn stop(self, stage: &Stage) {
         self.shutdown.begin();
         for engine in self.engines {
             drop(engine.await);
         }
+        if self.election.is_some() {
+            self.feed.ended().await;
+            self.leadership.end().await;
+        }
+        stage.change(|state| state.kill(self.number));
     }
+}
+
+/// It is the only one, or one of two.
+fn lead(stage: &Stage, scene: Scene, process: u64, rules: &Rules) -> (Leadership, Option<AbortHandle>) {
+    if !scene.standby {
+        return (Leadership::alone(), None);
+    }
+    let candidate = Candidate::new(rules, format!("process-{process}"));
+    let heard = Metrics::default().watch("leases", "");
+    let (seed, wall_clock) = (scene.seed.wrapping_add(process), || jiff::Timestamp::UNIX_EPOCH);
+    let mut election = None;
+    let leadership = Leadership::shared_by(candidate, connection(stage, process, 0), seed, heard, wall_clock, |task| {
+        let task = tokio::spawn(stage.clone().run(process, task));
+        election = Some(task.abort_handle());
+        task
+    });
+    (leadership.unwrap(), election)
 }
 
 fn label(env: &str) -> Labels {

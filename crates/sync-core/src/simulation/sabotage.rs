@@ -6,7 +6,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::api::{Id, Request, is_terminating, status, uid, version};
+use super::api::{Id, LEASES, Request, is_terminating, status, uid, version};
 use super::faults::{Slot, Watched};
 use super::stage::{OPERATOR, State};
 use super::verdict::Deed;
@@ -55,7 +55,7 @@ pub(super) fn has(sabotage: Sabotage) -> bool {
 
 /// What a wrong engine sends.
 pub(super) fn request(request: &mut Request) {
-    if !request.is_write() || request.id().is_none() {
+    if !request.is_write() || request.is_of_lease() || request.id().is_none() {
         return;
     }
     let mut body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
@@ -85,7 +85,7 @@ fn drop_tests(patch: &mut Value) {
 
 /// What a wrong engine believes to have been answered to a request that it does not send.
 pub(super) fn instead(state: &State, cluster: usize, request: &Request) -> Option<(u16, Value)> {
-    let id = request.id()?;
+    let id = request.id().filter(|id| id.plural != LEASES)?;
     let truth = state.get(cluster, &id);
     let is_farewell = request.is_write() && id.plural != "events" && Deed::of(request) == Deed::SwitchOff;
     if has(Sabotage::NotSwitchedOff) && is_farewell {
@@ -106,7 +106,9 @@ pub(super) fn instead(state: &State, cluster: usize, request: &Request) -> Optio
 
 /// What a wrong engine believes to have been answered to a write whose answer was lost.
 pub(super) fn believed(state: &State, cluster: usize, request: &Request) -> Option<Value> {
-    let id = request.id().filter(|id| has(Sabotage::LostReplyIsDone) && request.is_write() && id.plural != "events")?;
+    let id = request.id().filter(|id| {
+        has(Sabotage::LostReplyIsDone) && request.is_write() && !["events", LEASES].contains(&id.plural)
+    })?;
     if request.method == Method::DELETE {
         return Some(json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" }));
     }
@@ -125,6 +127,7 @@ pub(super) fn is_deaf(slot: Slot, kind: &str, object: &Value) -> bool {
         | Watched::SourceConfigMaps
         | Watched::SourceNamespace
         | Watched::Accounts
+        | Watched::Lease
         | Watched::Name(..) => false,
     }
 }

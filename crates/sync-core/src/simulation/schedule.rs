@@ -1,12 +1,12 @@
 //! All that is random in a run, decided before it begins: from one seed comes one schedule, and each of its acts can
 //! be left out.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::accounts::{self, Account};
 use super::faults::{Boundary, Class, Closed, Cut, Fate, Slot, Watched};
 use super::stage::{NAMES, OPERATOR, Scene};
+use super::takeover::{self, Whom};
 use super::users::{Namespace, Replica, Source, Switch, User};
 use super::wishes::{OPTIONS, PULL_TYPE, PULLS};
 use crate::contract::rules::Role;
@@ -32,6 +32,9 @@ pub(super) enum Act {
     Stale(usize, u64),
     Crash(Class, Boundary),
     Restart,
+    /// A process stands still for so long, its clock running on.
+    Pause(Whom, Duration),
+    Kill(Whom),
     /// A RemoteCluster has this label `env` from now on.
     Relabel(usize, &'static str),
     /// The clock jumps.
@@ -50,18 +53,6 @@ pub(super) struct Schedule {
     pub(super) acts: Vec<(Duration, Act)>,
     /// Whether the source namespace is there in the end, whatever users did.
     pub(super) operator_stays: bool,
-}
-
-impl fmt::Display for Schedule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:?}, pages {:?}, operator stays {}", self.scene, self.pages, self.operator_stays)?;
-        let mut at = Duration::ZERO;
-        for (pause, act) in &self.acts {
-            at += *pause;
-            writeln!(f, "{:>9.3} {act:?}", at.as_secs_f64())?;
-        }
-        Ok(())
-    }
 }
 
 const PLURALS: [&str; 2] = ["secrets", "configmaps"];
@@ -97,6 +88,7 @@ impl Schedule {
             clusters,
             allow_adopt: dice.one_in(2),
             take_over: dice.one_in(2),
+            standby: false,
             pulls: dice.pulls,
             max_in_flight: dice.of(&[1, 4, 16]),
             latency: dice.of(&[millis(3), millis(3), millis(80), millis(1500)]),
@@ -115,6 +107,9 @@ impl Schedule {
             dice.trouble(&mut acts);
         }
         let operator_stays = isolation || !dice.one_in(10);
+        if !isolation {
+            scene.standby = takeover::add(seed, &mut acts);
+        }
         Self { scene, pages, acts, operator_stays }
     }
 }
@@ -208,7 +203,7 @@ impl Dice {
                 // Without the source namespace nothing is in place; what is contested comes later.
                 let slow = match &act {
                     Act::User(User::Namespace(_, OPERATOR, _)) => true,
-                    Act::User(User::Replica(..)) => {
+                    Act::User(User::Replica(..) | User::Account(..)) => {
                         edits += 1;
                         edits > 2
                     }

@@ -1,6 +1,7 @@
 //! Many seeds, on all processors.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,6 +49,18 @@ pub(super) fn first_failure(seeds: Range<u64>, prepare: impl Fn() + Sync) -> Opt
     failed.into_inner().unwrap().pop_first()
 }
 
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:?}, pages {:?}, operator stays {}", self.scene, self.pages, self.operator_stays)?;
+        let mut at = Duration::ZERO;
+        for (pause, act) in &self.acts {
+            at += *pause;
+            writeln!(f, "{:>9.3} {act:?}", at.as_secs_f64())?;
+        }
+        Ok(())
+    }
+}
+
 /// Tells all about a failure: the shortest schedule that fails so, and what happens in it.
 pub(super) fn report(seed: u64, failure: &Failure) -> String {
     let short = shrink(Schedule::new(seed), &failure.what);
@@ -55,7 +68,7 @@ pub(super) fn report(seed: u64, failure: &Failure) -> String {
         Ok(()) => (failure.what.clone(), Vec::new()),
         Err(failure) => (failure.what, failure.log),
     };
-    let quiet = |line: &&String| !line.contains("BOOKMARK") && !line.contains("#Event");
+    let quiet = |line: &&String| !line.contains("BOOKMARK") && !line.contains("#Event") && !line.contains("/leases");
     let log: Vec<_> = log.iter().filter(quiet).map(String::as_str).collect();
     let acts = Schedule::new(seed).acts.len();
     format!(

@@ -1,7 +1,9 @@
 //! What a run is made of, shared by the servers, the network, the process and whoever drives them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Poll;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,6 +14,7 @@ use super::accounts::Ledger;
 use super::api::{Id, Object, Server, meta};
 use super::faults::Faults;
 use super::judge::Judge;
+use super::tenure::Tenure;
 use crate::contract::rules::Role;
 
 /// The namespace of the sources, and the one that a master fills.
@@ -39,6 +42,8 @@ pub(super) struct Scene {
     pub(super) pulls: bool,
     /// Longest way of a request, and of an answer.
     pub(super) latency: Duration,
+    /// There are two processes, of which one leads.
+    pub(super) standby: bool,
     /// How much watches are behind at most, each event by itself.
     pub(super) lag: Duration,
 }
@@ -87,6 +92,8 @@ pub(super) struct Counts {
     pub(super) requests: u64,
     /// Lists and watches.
     pub(super) watches: u64,
+    /// Of the Lease that processes share.
+    pub(super) leases: u64,
     /// Writes of Secrets and ConfigMaps.
     pub(super) writes: u64,
     /// Those that changed something.
@@ -100,12 +107,16 @@ pub(super) struct State {
     pub(super) start: Instant,
     pub(super) servers: Vec<Server>,
     pub(super) faults: Faults,
-    pub(super) judge: Judge,
+    /// Of each process that lives: one that was killed is heard no more, and hears nothing.
+    pub(super) judges: BTreeMap<u64, Judge>,
+    /// Processes that stand still, their clocks running on, and until when.
+    pub(super) pauses: BTreeMap<u64, Instant>,
+    pub(super) tenure: Tenure,
     pub(super) ledger: Ledger,
     /// The label `env` of each RemoteCluster.
     pub(super) labels: Vec<&'static str>,
-    /// Which process runs: one that was killed is heard no more, and hears nothing.
-    pub(super) process: u64,
+    /// How many processes there have been.
+    pub(super) born: u64,
     pub(super) counts: Counts,
     log: Option<Vec<String>>,
     failure: Option<String>,
@@ -141,6 +152,29 @@ impl State {
         self.log.take().unwrap_or_default()
     }
 
+    /// Whether a process has not been killed.
+    pub(super) fn lives(&self, process: u64) -> bool {
+        self.judges.contains_key(&process)
+    }
+
+    /// Lets the judge of a process know something, if that lives.
+    pub(super) fn judge<T>(&mut self, process: u64, of: impl FnOnce(&mut Judge) -> T) -> Option<T> {
+        self.judges.get_mut(&process).map(of)
+    }
+
+    /// Until when a process stands still, if it does.
+    pub(super) fn paused(&self, process: u64) -> Option<Instant> {
+        self.pauses.get(&process).copied().filter(|until| *until > Instant::now())
+    }
+
+    /// A process dies at this moment; whoever drives the run tidies it away.
+    pub(super) fn kill(&mut self, process: u64) {
+        if self.judges.remove(&process).is_some() {
+            self.pauses.remove(&process);
+            self.note(|| format!("process {process} is killed"));
+        }
+    }
+
     pub(super) fn get(&self, cluster: usize, id: &Id) -> Option<&Object> {
         self.servers.get(cluster)?.store.get(id)
     }
@@ -170,15 +204,37 @@ impl Stage {
             start,
             servers: (1..).take(scene.clusters).map(Server::new).collect(),
             faults: Faults::default(),
-            judge: Judge::new(scene, &labels),
+            judges: BTreeMap::from([(0, Judge::new(scene, &labels))]),
+            pauses: BTreeMap::new(),
+            tenure: Tenure::default(),
             ledger: Ledger::default(),
             labels,
-            process: 0,
+            born: 0,
             counts: Counts::default(),
             log: log.then(Vec::new),
             failure: None,
         };
         Self { state: Arc::new(Mutex::new(state)), changed: Arc::default() }
+    }
+
+    /// Waits until a process does not stand still.
+    pub(super) async fn awake(&self, process: u64) {
+        self.wait(|state| state.paused(process).map_or(Ok(()), |until| Err(Some(until)))).await;
+    }
+
+    /// Runs a future of a process: while that stands still nothing is done.
+    pub(super) async fn run<F: Future>(self, process: u64, future: F) -> F::Output {
+        let mut future = std::pin::pin!(future);
+        loop {
+            self.awake(process).await;
+            let once = std::future::poll_fn(|cx| {
+                let paused = self.lock().paused(process);
+                if paused.is_some() { Poll::Ready(None) } else { future.as_mut().poll(cx).map(Some) }
+            });
+            if let Some(output) = once.await {
+                return output;
+            }
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::api::Opened;
-use super::faults::{Cut, Slot};
+use super::api::{LEASES, Opened};
+use super::faults::{Cut, Slot, Watched};
 use super::sabotage;
 use super::stage::{Stage, State};
 
@@ -48,7 +48,7 @@ impl Stream {
         let now = Instant::now();
         let initial = std::mem::take(&mut opened.initial).into();
         let cuts = state.faults.cuts.get(&slot).map_or(0, |(count, _)| *count);
-        state.judge.opened(slot, opened.list.is_some());
+        state.judge(process, |judge| judge.opened(slot, opened.list.is_some()));
         let not_before = now + lag(state, slot, opened.from);
         Self {
             stage: stage.clone(),
@@ -82,8 +82,11 @@ impl Stream {
         if self.over {
             return Next::End;
         }
-        if self.silent || state.process != self.process {
+        if self.silent || !state.lives(self.process) {
             return Next::Never;
+        }
+        if let Some(until) = state.paused(self.process) {
+            return Next::Wait(until);
         }
         let now = Instant::now();
         if let Some((count, Some(how))) = state.faults.cuts.get(&self.slot).copied()
@@ -110,6 +113,11 @@ impl Stream {
                 return self.send(state, "BOOKMARK", &end);
             }
             let Some(change) = state.servers[self.slot.cluster].store.after(self.opened.from) else { break };
+            // It is renewed all the time, and only one watch is about it.
+            if change.id.plural == LEASES && self.slot.what != Watched::Lease {
+                self.opened.from = change.rv;
+                continue;
+            }
             let at = change.at + lag(state, self.slot, change.rv);
             if now < at {
                 self.not_before = at;
@@ -118,7 +126,7 @@ impl Stream {
             self.opened.from = change.rv;
             if let Some((kind, object)) = self.opened.event(change) {
                 if sabotage::is_deaf(self.slot, kind, &object) {
-                    state.judge.hears(self.slot, kind, &object);
+                    state.judge(self.process, |judge| judge.hears(self.slot, kind, &object));
                     continue;
                 }
                 return self.send(state, kind, &object);
@@ -141,7 +149,7 @@ impl Stream {
             let metadata = &object["metadata"];
             format!("watch {cluster} {what:?}: {kind} {} {}", metadata["name"], metadata["resourceVersion"])
         });
-        state.judge.hears(self.slot, kind, object);
+        state.judge(self.process, |judge| judge.hears(self.slot, kind, object));
         let line = json!({ "type": kind, "object": object });
         Next::Send(Ok(format!("{line}\n").into()))
     }

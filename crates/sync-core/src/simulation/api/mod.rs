@@ -13,7 +13,7 @@ pub(super) mod store;
 mod valid;
 pub(super) mod verbs;
 
-pub(super) use select::{Request, Selector};
+pub(super) use select::{LEASES, Request, Selector};
 pub(super) use store::{Change, Id, Object, Store};
 pub(super) use verbs::{Answer, Opened, Server};
 

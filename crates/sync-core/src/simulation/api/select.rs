@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use super::{Id, meta};
 
+/// What processes of one controller agree by who writes.
+pub(in super::super) const LEASES: &str = "leases";
+
 /// A request as the server understands it.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Request {
@@ -42,6 +45,10 @@ impl Target {
             ["api", "v1", plural] => (known(plural)?, None, None),
             ["api", "v1", "namespaces", namespace, plural] => (known(plural)?, Some(namespace), None),
             ["api", "v1", "namespaces", namespace, plural, name] => (known(plural)?, Some(namespace), Some(name)),
+            ["apis", "coordination.k8s.io", "v1", "namespaces", namespace, LEASES] => (LEASES, Some(namespace), None),
+            ["apis", "coordination.k8s.io", "v1", "namespaces", namespace, LEASES, name] => {
+                (LEASES, Some(namespace), Some(name))
+            }
             ["apis", "events.k8s.io", "v1", "namespaces", namespace, "events"] => ("events", Some(namespace), None),
             _ => return None,
         };
@@ -82,6 +89,11 @@ impl Request {
     /// Whether it asks for all objects of some kind as they are, rather than for what changes from some version on.
     pub(in super::super) fn is_list(&self) -> bool {
         self.is_collection() && !(self.is_watch() && self.query.contains_key("resourceVersion"))
+    }
+
+    /// Whether it is about the Lease that processes share, and no watch.
+    pub(in super::super) fn is_of_lease(&self) -> bool {
+        !self.is_collection() && self.target.as_ref().is_some_and(|target| target.plural == LEASES)
     }
 
     /// Whether it would change something.

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::Id;
 use super::status::{Refusal, invalid};
+use super::{Id, LEASES};
 
 /// As the server writes it: what is empty or null is left out, and a Secret has a type.
 pub(super) fn normalise(id: &Id, object: &mut Value) {
@@ -36,11 +36,12 @@ pub(super) fn normalise(id: &Id, object: &mut Value) {
             object["status"]["phase"] = "Active".into();
         }
     }
-    object["apiVersion"] = "v1".into();
+    object["apiVersion"] = if id.plural == LEASES { "coordination.k8s.io/v1" } else { "v1" }.into();
     object["kind"] = match id.plural {
         "secrets" => "Secret",
         "configmaps" => "ConfigMap",
         "serviceaccounts" => "ServiceAccount",
+        LEASES => "Lease",
         _ => "Namespace",
     }
     .into();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::status::{self, Refusal, not_found};
-use super::{Change, Id, Object, Request, Selector, Store, apply, is_terminating, patch, uid, valid, version};
+use super::{Change, Id, LEASES, Object, Request, Selector, Store, apply, is_terminating, patch, uid, valid, version};
 
 /// An API server and its etcd.
 #[derive(Debug)]
@@ -220,6 +220,7 @@ impl Server {
             ("secrets", _) => ("SecretList", "v1"),
             ("configmaps", _) => ("ConfigMapList", "v1"),
             ("serviceaccounts", _) => ("ServiceAccountList", "v1"),
+            (LEASES, _) => ("LeaseList", "coordination.k8s.io/v1"),
             _ => ("NamespaceList", "v1"),
         };
         Ok(json!({ "kind": kind, "apiVersion": version, "metadata": metadata, "items": items }))
@@ -279,6 +280,7 @@ impl Opened {
             ("secrets", _) => ("Secret", "v1"),
             ("configmaps", _) => ("ConfigMap", "v1"),
             ("serviceaccounts", _) => ("ServiceAccount", "v1"),
+            (LEASES, _) => ("Lease", "coordination.k8s.io/v1"),
             _ => ("Namespace", "v1"),
         };
         let mut metadata = json!({ "resourceVersion": rv.to_string(), "creationTimestamp": null });
