@@ -17,7 +17,7 @@ async fn run(program: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<(Opt
 }
 
 /// Flag, variable, a value that cannot be, and what is said of it; those of the master alone come last.
-const BAD: [(&str, &str, &str, &str); 18] = [
+const BAD: [(&str, &str, &str, &str); 19] = [
     ("--source-namespace", "MW_SYNC_SOURCE_NAMESPACE", "A", "1 to 63 lower case letters, digits and -"),
     ("--sync-annotation", "MW_SYNC_SYNC_ANNOTATION", "mw_sec/sync", "annotation-policy.yaml"),
     ("--strip-labels", "MW_SYNC_STRIP_LABELS", "a b", "`prefix/`"),
@@ -25,6 +25,7 @@ const BAD: [(&str, &str, &str, &str); 18] = [
     ("--allow-adopt", "MW_SYNC_ALLOW_ADOPT", "perhaps", "expected yes (also true, on, 1) or no"),
     ("--allow-node-role", "MW_SYNC_ALLOW_NODE_ROLE", "perhaps", "expected yes (also true, on, 1) or no"),
     ("--leader-elect", "MW_SYNC_LEADER_ELECT", "perhaps", "expected yes (also true, on, 1) or no"),
+    ("--dry-run", "MW_SYNC_DRY_RUN", "perhaps", "expected yes (also true, on, 1) or no"),
     ("--listen", "MW_SYNC_LISTEN", "8080", "an address and a port, e.g. [::]:8080"),
     ("--status-listen", "MW_SYNC_STATUS_LISTEN", "0.0.0.0:8081", "a loopback address and a port, e.g. 127.0.0.1:8081"),
     ("--max-in-flight", "MW_SYNC_MAX_IN_FLIGHT", "0", "from 1 to 256"),
@@ -87,6 +88,7 @@ async fn an_empty_variable_counts_as_unset() -> Result<()> {
         "MW_SYNC_ALLOW_ADOPT",
         "MW_SYNC_MAX_IN_FLIGHT",
         "MW_SYNC_LEADER_ELECT",
+        "MW_SYNC_DRY_RUN",
         "MW_SYNC_LISTEN",
         "MW_SYNC_STATUS_LISTEN",
         "MW_SYNC_LOG",

@@ -103,12 +103,13 @@ impl Order {
         }
         let mut common = args.common.check(Role::Agent, None)?;
         common.rules.exclude_namespaces = args.exclude_namespaces;
+        let dry_run = common.dry_run;
         let config = Box::new(Config { common });
         Ok(match args.command {
             Some(Command::Check { output }) => Self::Check(config, output),
             Some(Command::Status { output }) => Self::Status(config, output),
             Some(Command::Plan { output }) => Self::Plan(config, output),
-            Some(Command::Purge(args)) => Self::Purge(config, args),
+            Some(Command::Purge(args)) => Self::Purge(config, args.or_dry(dry_run)),
             Some(Command::Completions { .. }) | None => Self::Run(config),
         })
     }
@@ -165,6 +166,9 @@ mod tests {
             panic!()
         };
         assert!(args.yes && !args.dry_run && args.sources.len() == 2);
+        // Whoever says it before the command means it too.
+        let Ok(Order::Purge(_, args)) = order(&["--dry-run", "purge", "--yes"]) else { panic!() };
+        assert!(args.dry_run);
         assert_eq!(order(&["install"]).unwrap_err().exit_code(), 2);
     }
 }

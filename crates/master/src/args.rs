@@ -160,14 +160,14 @@ impl Order {
         let mut common = args.common.check(Role::Master, Some(&args.cluster_name))?;
         common.rules.take_over = args.take_over;
         let (allow_addresses, allow_node_role) = (args.allow_addresses.unwrap_or_default(), args.allow_node_role);
-        let allow_roles = args.allow_roles;
+        let (allow_roles, dry_run) = (args.allow_roles, common.dry_run);
         let config = Box::new(Config { common, allow_addresses, allow_roles, allow_node_role });
         Ok(match args.command {
             Some(Command::Wait { source, timeout }) => Self::Wait(Box::new(config.common), source, timeout),
             Some(Command::Status { output }) => Self::Status(Box::new(config.common), output),
             Some(Command::Check { output }) => Self::Check(config, output),
             Some(Command::Plan { output }) => Self::Plan(config, output),
-            Some(Command::Purge { args, clusters }) => Self::Purge(config, clusters, args),
+            Some(Command::Purge { args, clusters }) => Self::Purge(config, clusters, args.or_dry(dry_run)),
             Some(Command::Crd | Command::Completions { .. }) | None => Self::Run(config),
         })
     }
@@ -259,6 +259,8 @@ mod tests {
         assert_eq!(config.common.rules.origin_prefix(), "eu/ops/");
         let Ok(Order::Purge(_, clusters, args)) = order(&["purge", "--cluster=a", "--dry-run"]) else { panic!() };
         assert!(clusters == ["a"] && args.dry_run && !args.yes);
+        let Ok(Order::Purge(_, _, args)) = order(&["--dry-run", "purge", "--yes"]) else { panic!() };
+        assert!(args.dry_run);
         for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
             assert!(
                 matches!(order(&["completions", shell]), Ok(Order::Print(text)) if text.contains("status")),

@@ -55,7 +55,7 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), BeginEr
     let sources_of_all = sources.clone();
     let (listed, seen) = watch::channel(false);
     health.needs("RemoteClusters", move || *seen.borrow());
-    let looker = Looker::by(Arc::clone(&rules), connection.clone());
+    let looker = Looker::of(Arc::clone(&rules), connection.clone(), Arc::clone(&gauges), leading.is_dry());
     status.show(&rules, leading.clone(), &health, Arc::new(looker));
     let shared = Shared {
         rules,
@@ -73,7 +73,15 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), BeginEr
         seed,
     };
     let shared = Arc::new(shared);
-    tokio::join!(fleet::run(Arc::clone(&shared), shutdown.clone()), discovery::run(shared, shutdown));
+    // All that discovery does is to write.
+    let discover = async {
+        if shared.leading.is_dry() {
+            tracing::info!("a dry run acts on no ClusterDiscovery: it tries the RemoteClusters that there are");
+        } else {
+            discovery::run(Arc::clone(&shared), shutdown.clone()).await;
+        }
+    };
+    tokio::join!(fleet::run(Arc::clone(&shared), shutdown.clone()), discover);
     sources.ended().await;
     leadership.end().await;
     tracing::info!("stopped");

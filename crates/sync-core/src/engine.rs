@@ -34,6 +34,7 @@ use crate::ops::metrics::Metrics;
 use crate::ops::metrics::engine::EngineStats;
 use crate::ops::shutdown::Shutdown;
 use crate::order::{Order, Reply};
+use crate::reason::Would;
 use crate::source_feed::Subscription;
 use crate::watches::{Told, Troubles};
 
@@ -149,7 +150,8 @@ pub async fn run(
     let mut reports = Reports::default();
     loop {
         while let Some(order) = core.next(clock.now()) {
-            flights.push(carry_out(&connection, manager, order, Instant::now() + leading.deadline(), &stats));
+            let end = Instant::now() + leading.deadline();
+            flights.push(carry_out(&connection, manager, order, end, leading.is_dry(), &stats));
         }
         for (key, upstream) in core.take_asks() {
             sources.ask(key, upstream);
@@ -200,12 +202,15 @@ async fn carry_out(
     manager: &'static str,
     order: Order,
     end: Instant,
+    dry: bool,
     stats: &EngineStats,
 ) -> (u64, Result<Reply, Fault>) {
     // The process may have stood still since the order was made.
     let left = end.saturating_duration_since(Instant::now());
     let result = if left.is_zero() && !mutants::has(Mutant::LeaseOutlived) {
         Err(Fault::NoAnswer("not sent within the deadline".to_owned()))
+    } else if dry {
+        write::try_out(&connection.write, manager, &order, left).await
     } else {
         write::execute_within(&connection.write, manager, &order, left).await
     };
@@ -321,6 +326,9 @@ impl Reports {
                 None if pending > 0 => debug!(%source, synced, pending, "not settled"),
                 None if synced == 0 => info!(%source, "no copies"),
                 None => info!(%source, synced, "in place"),
+                Some(first) if first.todo == Would::TODO => info!(
+                    %source, synced, pending, namespace = first.namespace, %reasons, "a dry run: would be written"
+                ),
                 Some(first) => warn!(
                     %source, synced, pending, refused, namespace = first.namespace, reason = first.reason,
                     message = first.message, %reasons, "not everywhere"

@@ -65,7 +65,7 @@ pub async fn run(
     let mut troubles = Troubles::default();
     loop {
         while let Some(order) = accounts.next(clock.now()) {
-            flights.push(carry_out(&connection, &rules, order, leading.deadline()));
+            flights.push(carry_out(&connection, &rules, order, leading.deadline(), leading.is_dry()));
         }
         for news in accounts.take_news(clock.now()) {
             if engine.send(news).is_err() {
@@ -76,8 +76,10 @@ pub async fn run(
             sources.ask(key, upstream);
         }
         for (key, trouble) in accounts.take_reports() {
-            if let Some(Trouble { reason, note, .. }) = &trouble {
-                warn!(source = %key, reason, "{note}");
+            match &trouble {
+                Some(Trouble { reason, note, warning: true, .. }) => warn!(source = %key, reason, "{note}"),
+                Some(Trouble { reason, note, .. }) => info!(source = %key, reason, "{note}"),
+                None => {}
             }
             sources.report(key, ENTRIES, trouble);
         }
@@ -114,9 +116,15 @@ async fn carry_out(
     rules: &Rules,
     order: Order,
     deadline: Duration,
+    dry: bool,
 ) -> (u64, Result<Reply, Fault>) {
     let Order { id, step } = order;
-    let result = service_accounts::execute(&connection.write, rules, &step, deadline).await;
+    let client = &connection.write;
+    let result = if dry {
+        service_accounts::try_out(client, rules, &step, deadline).await
+    } else {
+        service_accounts::execute(client, rules, &step, deadline).await
+    };
     match &result {
         Ok(_) => debug!(%step, "done"),
         Err(fault) => debug!(%step, reason = fault.reason(), %fault, "failed"),

@@ -46,6 +46,16 @@ impl Leading {
         Self { clock: Clock::start(), lead: state::channel(Lead::Always).1, left_open: Arc::default() }
     }
 
+    /// Of a process that writes nothing, whoever else there is: see [`Lead::Dry`].
+    pub fn dry() -> Self {
+        Self { lead: state::channel(Lead::Dry).1, ..Self::alone() }
+    }
+
+    /// Whether this is a dry run: then [`Leading::allows`] no write ever.
+    pub fn is_dry(&self) -> bool {
+        *self.lead.borrow() == Lead::Dry
+    }
+
     /// Whether and how long, by this clock.
     pub fn lead(&self, clock: &Clock) -> Lead {
         match *self.lead.borrow() {
@@ -61,7 +71,10 @@ impl Leading {
 
     /// How long a write may take.
     pub fn deadline(&self) -> Duration {
-        if *self.lead.borrow() == Lead::Always { write::DEADLINE } else { lease::DEADLINE }
+        match *self.lead.borrow() {
+            Lead::Always | Lead::Dry => write::DEADLINE,
+            Lead::No | Lead::Until(..) => lease::DEADLINE,
+        }
     }
 
     /// Whether it leads, though perhaps not for long enough to begin anything.
@@ -69,7 +82,7 @@ impl Leading {
         let now = self.clock.now();
         match *self.lead.borrow() {
             Lead::Always => true,
-            Lead::No => false,
+            Lead::No | Lead::Dry => false,
             Lead::Until(until, _) => now < until,
         }
     }
@@ -78,7 +91,7 @@ impl Leading {
     pub fn term(&self) -> Option<Term> {
         match *self.lead.borrow() {
             Lead::Until(_, term) => Some(term),
-            Lead::Always | Lead::No => None,
+            Lead::Always | Lead::No | Lead::Dry => None,
         }
     }
 
@@ -115,6 +128,11 @@ impl Leadership {
     /// No Lease: this is the only process.
     pub fn alone() -> Self {
         Self { leading: Leading::alone(), stop: Shutdown::default(), task: None }
+    }
+
+    /// No Lease either, and nothing is written: there may be others that do.
+    pub fn dry() -> Self {
+        Self { leading: Leading::dry(), stop: Shutdown::default(), task: None }
     }
 
     /// Shares a Lease with others. `wall_clock` is for the times that people read in it.

@@ -44,6 +44,8 @@ pub enum Lead {
     Always,
     /// Another one may write.
     No,
+    /// Nobody asks who leads: all that is to be done is tried by dry runs, and nothing is written.
+    Dry,
     /// Until that moment, unless it is renewed before.
     Until(Moment, Term),
 }
@@ -53,7 +55,7 @@ impl Lead {
     pub fn allows(self, now: Moment, deadline: Duration) -> bool {
         match self {
             Self::Always => true,
-            Self::No => false,
+            Self::No | Self::Dry => false,
             Self::Until(..) if mutants::has(Mutant::LeaseOutlived) => true,
             Self::Until(until, _) => now.saturating_add(deadline).saturating_add(MARGIN) <= until,
         }
@@ -100,19 +102,19 @@ impl Licence {
         }
     }
 
-    /// Whether it leads, though perhaps not for long enough to begin anything.
+    /// Whether it leads, though perhaps not for long enough to begin anything; in a dry run, whether it would.
     pub fn leads(&self) -> bool {
         match self.lead {
-            Lead::Always => true,
+            Lead::Always | Lead::Dry => true,
             Lead::No => false,
             Lead::Until(..) if mutants::has(Mutant::StandbyTrusted) => true,
             Lead::Until(_, term) => self.current == Some(term),
         }
     }
 
-    /// Whether a write that takes at most so long may begin.
+    /// Whether a write that takes at most so long may be ordered; in a dry run it is only tried.
     pub fn allows(&self, now: Moment, deadline: Duration) -> bool {
-        self.leads() && self.lead.allows(now, deadline)
+        self.lead == Lead::Dry || (self.leads() && self.lead.allows(now, deadline))
     }
 }
 

@@ -49,6 +49,7 @@
 //! | Who else must know of namespaces, or how an engine stands? Nobody watches or counts a second time | [`engine`] (`desk.rs`) |
 //! | Which ServiceAccounts list a Secret, and what is ours there? Which news wait for that? | [`service_accounts`] |
 //! | What would be written? (`plan`) | [`trial`], [`core`] (`verdicts.rs`) |
+//! | What does `--dry-run` try, who must not write then, and when is it tried again? | [`lease::Lead::Dry`], [`core`] (`dry.rs`) |
 //! | What do people ask on a command line, and which rights does who need? | [`ops`] (`preflight.rs`, `report.rs`, `rights.rs`, `purge/`) |
 //! | What follows from a failed request? | [`fault`] (the kinds), [`cluster::answer`] (which answer is which) |
 //! | Which of several processes may write? | [`lease`] |

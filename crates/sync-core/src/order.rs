@@ -88,6 +88,8 @@ pub enum Reply {
     },
     /// Deleted, or it was gone already.
     Deleted,
+    /// It would have been done: this was a dry run, and nothing is stored.
+    Tried,
     /// What stands there, if anything.
     Looked(Option<Looked>),
 }

@@ -89,6 +89,52 @@ impl Reason {
     }
 }
 
+/// What would be done, in a dry run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Would {
+    /// A copy would be made.
+    Create,
+    /// It would be changed.
+    Update,
+    /// It would be deleted and made again.
+    Recreate,
+    /// It would be deleted.
+    Delete,
+    /// It would stay, without our marks.
+    Release,
+    /// Somebody's object would become a copy.
+    Adopt,
+}
+
+impl Would {
+    /// What a person can do about it.
+    pub const TODO: &str = "nothing: this is a dry run; without --dry-run it is done";
+
+    /// The word for logs, status and page.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "WouldCreate",
+            Self::Update => "WouldUpdate",
+            Self::Recreate => "WouldRecreate",
+            Self::Delete => "WouldDelete",
+            Self::Release => "WouldRelease",
+            Self::Adopt => "WouldAdopt",
+        }
+    }
+
+    /// What is done, in a word.
+    pub const fn action(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Recreate => "recreate",
+            Self::Delete => "delete",
+            Self::Release => "release",
+            Self::Adopt => "adopt",
+        }
+    }
+}
+
 /// How often each reason stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts(BTreeMap<&'static str, u32>);

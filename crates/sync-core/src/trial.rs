@@ -2,7 +2,7 @@
 //! webhooks and foreign objects show as they would for real.
 //!
 //! The same sources, core and orders as an engine's, fed by lists instead of watches. The answer to a dry run is an outcome
-//! and never state: to the core each write that would succeed has failed, and is not tried again.
+//! and never state, see `core/dry.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,8 @@ use crate::core::{Core, Input, Scope};
 use crate::fault::Fault;
 use crate::index::feed::{Feed, Labels, Moment, NamespaceSeen};
 use crate::index::sources::Sources;
-use crate::order::{Order, Step};
+use crate::lease::Lead;
+use crate::order::{Order, Reply};
 use crate::source_feed::confirm;
 
 /// Nobody waits for the grace: what would go after it would go.
@@ -116,7 +117,9 @@ impl Trial {
         listed.feed(&mut sources, now);
         // No chance is involved: what it decides is when to try again.
         let mut core = Core::new(Arc::new(rules.clone()), self.scope.clone(), self.max_in_flight, 0);
+        core.on(now, Input::Lead(Lead::Dry));
         core.on(now, Input::Labels(self.labels.clone()));
+        let manager = rules.role.field_manager();
         self.list(&mut core, &rules, cluster).await?;
         let mut tried = BTreeMap::new();
         loop {
@@ -141,7 +144,10 @@ impl Trial {
                 }
                 continue;
             }
-            let answers = orders.into_iter().map(|order| carry_out(&rules, cluster, order));
+            let answers = orders.into_iter().map(async |order| {
+                let answer = write::try_out(&cluster.write, manager, &order, write::DEADLINE).await;
+                (order, answer)
+            });
             for (order, result) in join_all(answers).await {
                 take(&mut core, now, &mut tried, &order, result);
             }
@@ -176,51 +182,28 @@ impl Trial {
     }
 }
 
-/// The answer of a look, or of a dry run.
-enum Answer {
-    Looked(Result<crate::order::Reply, Fault>),
-    Tried(Result<(), Fault>),
-}
-
-async fn carry_out(rules: &Rules, cluster: &Connection, order: Order) -> (Order, Answer) {
-    let (client, manager) = (&cluster.write, rules.role.field_manager());
-    let answer = match order.step {
-        Step::Look | Step::LookInside => Answer::Looked(write::execute(client, manager, &order).await),
-        _ => Answer::Tried(write::try_out(client, manager, &order).await),
-    };
-    (order, answer)
-}
-
 type Key = (SourceKey, String);
 
-fn take(core: &mut Core, now: Moment, tried: &mut BTreeMap<Key, What>, order: &Order, answer: Answer) {
-    let action = match &order.step {
-        _ if core.recreates(order.id) => "recreate",
-        // Which is the first half of it.
-        Step::SwitchOff(_) => "delete",
-        step => step.as_str(),
-    };
+/// Of what would be done the core knows; of what would fail it keeps no words.
+fn take(core: &mut Core, now: Moment, tried: &mut BTreeMap<Key, What>, order: &Order, answer: Result<Reply, Fault>) {
     let key = || (SourceKey { kind: order.kind, name: Arc::clone(&order.name) }, order.namespace.to_string());
-    let result = match answer {
-        Answer::Looked(result) => result,
-        Answer::Tried(Ok(())) => {
-            tried.insert(key(), What::Does(action));
-            Err(Fault::Rejected("only tried".to_owned()))
-        }
+    match (core.would(order.id), &answer) {
+        (Some(would), Ok(Reply::Tried)) => drop(tried.insert(key(), What::Does(would.action()))),
         // Whose is it? The core knows what to do about these.
-        Answer::Tried(Err(
-            fault @ (Fault::AlreadyExists
-            | Fault::LostRace
-            | Fault::Conflict
-            | Fault::NotFound
-            | Fault::NamespaceTerminating),
-        )) => Err(fault),
-        Answer::Tried(Err(fault)) => {
-            tried.insert(key(), What::Fails(action, fault.clone()));
-            Err(fault)
-        }
-    };
-    core.on(now, Input::Done(order.id, result));
+        (
+            _,
+            Err(
+                Fault::AlreadyExists
+                | Fault::LostRace
+                | Fault::Conflict
+                | Fault::NotFound
+                | Fault::NamespaceTerminating,
+            ),
+        ) => drop(tried.remove(&key())),
+        (Some(would), Err(fault)) => drop(tried.insert(key(), What::Fails(would.action(), fault.clone()))),
+        (None, _) | (_, Ok(_)) => {}
+    }
+    core.on(now, Input::Done(order.id, answer));
 }
 
 fn told(core: &Core, tried: BTreeMap<Key, What>) -> Vec<Tried> {

@@ -14,9 +14,15 @@ use crate::support::{Kind, SOON, World, annotated, install, spawn};
 
 /// Where it listens, as its log says.
 async fn address(agent: &Process) -> SocketAddr {
+    port(agent, "/metrics").await
+}
+
+/// The same of the port that is for this.
+pub(crate) async fn port(process: &Process, what: &str) -> SocketAddr {
     eventually(SOON, "it listens", async || {
-        let log = agent.stderr();
-        let said = log.split_once("address=").and_then(|(_, text)| text.split_whitespace().next());
+        let log = process.stderr();
+        let line = log.lines().find(|line| line.contains("listening") && line.contains(what)).unwrap_or_default();
+        let said = line.split_once("address=").and_then(|(_, text)| text.split_whitespace().next());
         Ok::<_, anyhow::Error>(said.with_context(|| log.clone())?.parse()?)
     })
     .await
@@ -29,9 +35,9 @@ async fn stop(agent: Process) -> Result<()> {
 }
 
 /// Status and body.
-async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
+pub(crate) async fn fetch(address: SocketAddr, path: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
@@ -89,14 +95,14 @@ async fn metrics_are_well_formed_and_true_after_a_fan_out() -> Result<()> {
     let agent = spawn(&install(&cluster).await?, &["--max-in-flight=16"]).await?;
     let address = address(&agent).await;
     eventually(SOON, "it is ready", async || {
-        let (status, body) = get(address, "/readyz").await?;
+        let (status, body) = fetch(address, "/readyz").await?;
         ensure!(status == 200, "{body}");
         Ok(())
     })
     .await;
-    assert_eq!(get(address, "/livez").await?, (200, "ok\n".to_owned()));
-    assert_eq!(get(address, "/").await?.0, 404);
-    let read = async || samples(&get(address, "/metrics").await?.1);
+    assert_eq!(fetch(address, "/livez").await?, (200, "ok\n".to_owned()));
+    assert_eq!(fetch(address, "/").await?.0, 404);
+    let read = async || samples(&fetch(address, "/metrics").await?.1);
     let value = |samples: &BTreeMap<String, f64>, sample: &str| samples.get(sample).copied();
     let before = read().await?;
     assert_eq!(value(&before, "mw_sync_leader"), Some(1.0), "{before:#?}");
@@ -150,13 +156,13 @@ async fn it_is_ready_when_its_lists_have_come_and_not_before() -> Result<()> {
     cluster.stop_api_server().await?;
     let agent = spawn(&kubeconfig, &[]).await?;
     let address = address(&agent).await;
-    assert_eq!(get(address, "/livez").await?.0, 200);
-    let (status, body) = get(address, "/readyz").await?;
+    assert_eq!(fetch(address, "/livez").await?.0, 200);
+    let (status, body) = fetch(address, "/readyz").await?;
     assert_eq!((status, body.as_str()), (503, "still to come: sources, namespaces and copies\n"));
-    samples(&get(address, "/metrics").await?.1)?;
+    samples(&fetch(address, "/metrics").await?.1)?;
     cluster.start_api_server().await?;
     eventually(SOON, "it is ready", async || {
-        let (status, body) = get(address, "/readyz").await?;
+        let (status, body) = fetch(address, "/readyz").await?;
         ensure!(status == 200, "{body}");
         Ok(())
     })

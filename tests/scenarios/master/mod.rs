@@ -8,6 +8,7 @@ mod carried;
 mod conditions;
 mod copies;
 mod discovery;
+mod dry_run;
 mod events;
 mod fleet;
 mod hostile;

@@ -19,6 +19,7 @@ use sync_core::ops::status::Shows;
 use super::status;
 use super::verdict::{Verdict, verdict};
 use crate::remote::crd::RemoteCluster;
+use crate::remote::gauges::Gauges;
 use crate::remote::visit;
 
 /// The management cluster, to be looked at.
@@ -26,6 +27,8 @@ use crate::remote::visit;
 pub struct Looker {
     rules: Arc<Rules>,
     connection: Connection,
+    /// What a dry run knows of remote clusters: it writes no status.
+    dry: Option<Arc<Gauges>>,
 }
 
 impl Looker {
@@ -36,12 +39,12 @@ impl Looker {
     pub async fn new(common: Common) -> Result<Self, AccessError> {
         let Common { rules, context, .. } = common;
         let (_, connection) = Connection::local(context.as_deref(), rules.role.user_agent()).await?;
-        Ok(Self::by(Arc::new(rules), connection))
+        Ok(Self { rules: Arc::new(rules), connection, dry: None })
     }
 
-    /// By a connection that there is.
-    pub const fn by(rules: Arc<Rules>, connection: Connection) -> Self {
-        Self { rules, connection }
+    /// Of a controller that runs; in a dry run remote clusters are as it knows them, not as their status says.
+    pub fn of(rules: Arc<Rules>, connection: Connection, gauges: Arc<Gauges>, dry: bool) -> Self {
+        Self { rules, connection, dry: dry.then_some(gauges) }
     }
 
     /// `--source-namespace`
@@ -82,7 +85,13 @@ impl Looker {
     }
 
     async fn clusters(&self) -> Result<Vec<RemoteCluster>, Fault> {
-        visit::all(&self.connection, self.namespace()).await
+        let mut clusters = visit::all(&self.connection, self.namespace()).await?;
+        if let Some(gauges) = &self.dry {
+            for cluster in &mut clusters {
+                cluster.status = gauges.status(cluster.metadata.name.as_deref().unwrap_or_default());
+            }
+        }
+        Ok(clusters)
     }
 
     async fn here(&self) -> Result<Stored, Fault> {

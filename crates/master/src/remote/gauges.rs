@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use jiff::Timestamp;
 use sync_core::ops::metrics::text::Page;
 use sync_core::ops::metrics::{Tells, families};
 use tokio::sync::watch as state;
 
-use super::status::{Outcome, Report};
+use super::crd::RemoteClusterStatus;
+use super::status::{self, Outcome, Report};
 use crate::eks::login::Login;
 
 /// The remote clusters that there are, by name, for as long as they are served.
@@ -21,6 +23,13 @@ impl Gauges {
     /// A remote cluster is served from now on.
     pub(super) fn serves(&self, name: &str, reports: state::Receiver<Report>) {
         self.reports.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), reports);
+    }
+
+    /// What its status would say, if it is served.
+    pub(crate) fn status(&self, name: &str) -> Option<RemoteClusterStatus> {
+        let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        let report = reports.get(name)?.borrow().clone();
+        status::next(None, &report, Timestamp::now())
     }
 
     /// We are logged in there.
@@ -68,6 +77,9 @@ mod tests {
         };
         assert!(text(&gauges).contains(&line("Connecting", 0)));
         report.send_modify(|report| report.outcome = Outcome::Ready);
+        let status = gauges.status("far").unwrap();
+        assert_eq!(status.ready().map(|ready| ready.reason.as_str()), Some("Connected"));
+        assert!(gauges.status("near").is_none());
         assert!(text(&gauges).contains(&line("Connected", 1)) && !text(&gauges).contains("Connecting"));
         drop(report);
         assert!(!text(&gauges).contains("far"));

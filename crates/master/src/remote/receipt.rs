@@ -11,6 +11,7 @@ use sync_core::core::{Asks, Standing, Standings};
 use sync_core::engine::{EngineConfig, EngineState, Inquiries};
 use sync_core::fault::Fault;
 use sync_core::index::feed::Feed;
+use sync_core::reason::Would;
 use sync_core::summary::{HEARTBEAT, Summary};
 use sync_core::watches::{Told, Troubles};
 use tokio::sync::mpsc;
@@ -227,7 +228,11 @@ fn not_here(standing: &Standing) -> Option<String> {
     match (standing.asks, standing.places.first()) {
         (Asks::Frozen, _) => Some("Frozen: the source cannot be understood".to_owned()),
         // How a cluster fails to answer changes with every attempt, and the condition says it.
-        (_, Some(place)) if standing.tally.refused > 0 || place.reason == Fault::Rejected(String::new()).reason() => {
+        (_, Some(place))
+            if standing.tally.refused > 0
+                || place.reason == Fault::Rejected(String::new()).reason()
+                || place.todo == Would::TODO =>
+        {
             Some(format!("{} in namespace {}", place.reason, place.namespace))
         }
         _ if standing.tally.pending > 0 => Some("the copy is still to be written".to_owned()),

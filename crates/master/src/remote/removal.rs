@@ -180,6 +180,10 @@ fn unwanted(news: SourceNews) -> SourceNews {
 /// Makes sure that the finalizer is there, or is not; returns when it is so. `None` if it was told to stop before.
 pub(super) async fn keep(work: &Work<'_>, wanted: bool, stop: &Shutdown) -> Option<()> {
     let mut leading = work.shared.leading.clone();
+    if leading.is_dry() {
+        // It is as it is, and what would follow is only tried.
+        return Some(());
+    }
     let mut rng = Rng::new(work.shared.seed_of(work.name));
     let mut failures = 0_u8;
     loop {

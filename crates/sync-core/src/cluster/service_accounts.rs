@@ -38,12 +38,32 @@ pub async fn execute(client: &kube::Client, rules: &Rules, step: &Step, deadline
             patch(client, &uri, write::APPLY, note(*noted), deadline).await.map(|_| Reply::Remembered)
         }
         Step::Patch { namespace, name, body } => {
-            let manager = path::encode(rules.role.field_manager());
-            let uri = format!("{}?fieldManager={manager}", path::of_service_account(namespace, name)?);
+            let uri = uri_of(rules, namespace, name)?;
             let Metadata { uid, rv, .. } = patch(client, &uri, write::JSON_PATCH, body.clone(), deadline).await?;
             Ok(Reply::Patched { uid, rv })
         }
     }
+}
+
+/// The same as a dry run: the server does all but store it. What is read is read; the note, which is only for the next
+/// start, is not sent.
+///
+/// # Errors
+/// What the write would have failed with.
+pub async fn try_out(client: &kube::Client, rules: &Rules, step: &Step, deadline: Duration) -> Result<Reply, Fault> {
+    match step {
+        Step::Recall => execute(client, rules, step, deadline).await,
+        Step::Remember(_) => Ok(Reply::Remembered),
+        Step::Patch { namespace, name, body } => {
+            let uri = format!("{}&dryRun=All", uri_of(rules, namespace, name)?);
+            patch(client, &uri, write::JSON_PATCH, body.clone(), deadline).await.map(|_| Reply::Tried)
+        }
+    }
+}
+
+fn uri_of(rules: &Rules, namespace: &str, name: &str) -> Result<String, Fault> {
+    let manager = path::encode(rules.role.field_manager());
+    Ok(format!("{}?fieldManager={manager}", path::of_service_account(namespace, name)?))
 }
 
 /// All ServiceAccounts; one that cannot be understood is left out.
@@ -111,6 +131,10 @@ mod tests {
         let Ok(Reply::Patched { uid, rv }) = execute(&client, &rules, &patch("default"), S).await else { panic!() };
         assert_eq!((uid, rv), (Uid::parse(UID).unwrap(), Rv(7)));
         assert!(matches!(execute(&client, &rules, &patch("../x"), S).await, Err(Fault::Rejected(_))), "not sent");
+        // In a dry run nothing is kept.
+        assert!(matches!(try_out(&client, &rules, &patch("a"), S).await, Ok(Reply::Tried)));
+        assert!(matches!(try_out(&client, &rules, &Step::Remember(true), S).await, Ok(Reply::Remembered)));
+        assert!(matches!(try_out(&client, &rules, &Step::Recall, S).await, Ok(Reply::Recalled(true))));
         assert_eq!(
             *seen.lock().unwrap(),
             [
@@ -119,6 +143,9 @@ mod tests {
                  ?fieldManager=mw-sync-agent-pull-secrets&force=true application/apply-patch+yaml",
                 "PATCH /api/v1/namespaces/app/serviceaccounts/default\
                  ?fieldManager=mw-sync-agent application/json-patch+json",
+                "PATCH /api/v1/namespaces/app/serviceaccounts/a?fieldManager=mw-sync-agent&dryRun=All \
+                 application/json-patch+json",
+                "GET /api/v1/namespaces/operator/configmaps/mw-sync-agent ",
             ]
         );
     }

@@ -43,19 +43,47 @@ pub async fn execute_within(
     order: &Order,
     deadline: Duration,
 ) -> Result<Reply, Fault> {
+    carry_out(client, field_manager, order, deadline, Trace::Left).await
+}
+
+/// The same as a dry run: of a write the server does all but store it, admission and quotas included. Looks are looks.
+///
+/// # Errors
+/// What the write would have failed with.
+pub async fn try_out(
+    client: &kube::Client,
+    field_manager: &str,
+    order: &Order,
+    deadline: Duration,
+) -> Result<Reply, Fault> {
+    carry_out(client, field_manager, order, deadline, Trace::None).await
+}
+
+async fn carry_out(
+    client: &kube::Client,
+    field_manager: &str,
+    order: &Order,
+    deadline: Duration,
+    trace: Trace,
+) -> Result<Reply, Fault> {
     let limits = Limits { deadline, ..Limits::METADATA };
     let Order { kind, name, step, .. } = order;
-    let request = build(order, field_manager, Trace::Left)?;
+    let request = build(order, field_manager, trace)?;
+    // Of what is not stored there is no version.
+    let done = |reply: fn(&[u8]) -> Result<Reply, Fault>| match trace {
+        Trace::Left => reply,
+        Trace::None => |_: &[u8]| Ok(Reply::Tried),
+    };
     match step {
         Step::Create(_) | Step::Update(_) | Step::Adopt(_) | Step::Replace(_) => {
-            written(&request::send(client, request, limits).await?)
+            done(written)(&request::send(client, request, limits).await?)
         }
         // The write before a delete, or instead of one: what is gone needs neither.
         Step::SwitchOff(_) | Step::Release(_) => {
-            unless_gone(client, request, limits, (*kind, name), Reply::Deleted, written).await
+            unless_gone(client, request, limits, (*kind, name), Reply::Deleted, done(written)).await
         }
         Step::Delete(_) => {
-            unless_gone(client, request, limits, (*kind, name), Reply::Deleted, |_| Ok(Reply::Deleted)).await
+            unless_gone(client, request, limits, (*kind, name), Reply::Deleted, done(|_| Ok(Reply::Deleted))).await
         }
         Step::Look => {
             let read = |body: &[u8]| Some(Looked { metadata: Item::read(body)?.into_metadata()?, inside: None });
@@ -67,15 +95,6 @@ pub async fn execute_within(
             unless_gone(client, request, limits, (*kind, name), Reply::Looked(None), |body| looked(read(body))).await
         }
     }
-}
-
-/// The same request as a dry run: the server does all but store it, admission and quotas included.
-///
-/// # Errors
-/// What the write would have failed with.
-pub async fn try_out(client: &kube::Client, field_manager: &str, order: &Order) -> Result<(), Fault> {
-    let limits = Limits { deadline: DEADLINE, ..Limits::METADATA };
-    request::send(client, build(order, field_manager, Trace::None)?, limits).await.map(drop)
 }
 
 /// Whether a write is kept.
@@ -262,7 +281,8 @@ mod tests {
             Step::Adopt(body()),
             Step::Delete(body()),
         ] {
-            try_out(&client, "mw-sync-agent", &order("a", step)).await.unwrap();
+            let reply = try_out(&client, "mw-sync-agent", &order("a", step), DEADLINE).await.unwrap();
+            assert!(matches!(reply, Reply::Tried), "{reply:?}");
         }
     }
 

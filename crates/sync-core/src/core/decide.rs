@@ -70,18 +70,7 @@ impl Core {
             return;
         }
         let action = self.plan(pair);
-        let due = match action {
-            Action::Create(_)
-            | Action::Update(..)
-            | Action::Recreate(..)
-            | Action::Delete(_)
-            | Action::Release(..)
-            | Action::Adopt(..)
-            | Action::Look
-            | Action::LookInside => true,
-            Action::Keep | Action::Hold(_) | Action::Refuse(_) => false,
-        };
-        if due {
+        if self.is_due(pair, &action) {
             self.queue.push(pair, lane);
             self.note_selected(pair);
             self.set_outcome(pair, Outcome::Pending);
@@ -92,6 +81,7 @@ impl Core {
 
     /// The request that an action needs.
     pub(super) fn order(&mut self, pair: Pair, lane: Lane, action: &Action) -> Option<Order> {
+        let attempt = self.attempt(pair, action);
         let source = self.sources.get_mut(&pair.source)?;
         let dest = self.dests.get(&pair.dest)?;
         let (namespace, dest) = (Arc::clone(&dest.name), dest.uid);
@@ -142,7 +132,7 @@ impl Core {
         };
         let id = self.next_order;
         self.next_order += 1;
-        self.flights.insert(id, Flight { pair, lane, what, dest, sent: self.now });
+        self.flights.insert(id, Flight { pair, lane, what, attempt, dest, sent: self.now });
         self.state(pair).ordered();
         Some(Order { id, kind, namespace, name, step })
     }

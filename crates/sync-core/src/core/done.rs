@@ -33,11 +33,15 @@ impl Core {
     }
 
     fn succeeded(&mut self, flight: Flight, reply: Reply) {
-        let Flight { pair, mut lane, what, .. } = flight;
+        let Flight { pair, mut lane, what, attempt, .. } = flight;
         self.leaving.succeeded(pair.dest);
         let Some(source) = self.sources.get(&pair.source) else { return };
         let shown = self.listings.of(source.key.kind).shown;
         match (what, reply) {
+            (What::Write(..) | What::SwitchOff(_) | What::Release(_) | What::Delete { .. }, Reply::Tried) => {
+                self.state(pair).failures = 0;
+                self.attempts.extend(attempt.map(|attempt| (pair, attempt)));
+            }
             (What::Write(desired, end), Reply::Written { uid, rv }) => {
                 let shape = self.shapes.intern((*desired.shape).clone());
                 let present =
@@ -141,7 +145,7 @@ impl Core {
     }
 
     fn failed(&mut self, flight: Flight, fault: Fault) {
-        let Flight { pair, lane, what, dest, sent } = flight;
+        let Flight { pair, lane, what, dest, sent, .. } = flight;
         let in_flight = self.flights.len() + 1;
         if matches!(fault, Fault::NoAnswer(_) | Fault::Unavailable { .. })
             && let What::Write(desired, _) = &what

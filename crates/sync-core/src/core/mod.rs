@@ -5,6 +5,9 @@
 
 mod decide;
 mod done;
+mod dry;
+#[cfg(test)]
+mod dry_tests;
 #[cfg(test)]
 mod fairness_tests;
 mod feeds;
@@ -138,6 +141,8 @@ struct Flight {
     pair: Pair,
     lane: Lane,
     what: What,
+    /// Which write it is, if it is one.
+    attempt: Option<dry::Attempt>,
     /// The namespace's incarnation.
     dest: Option<Uid>,
     sent: Moment,
@@ -179,6 +184,7 @@ pub struct Core {
     rivals: rivals::Rivals,
     names: names::Names,
     flights: BTreeMap<u64, Flight>,
+    attempts: dry::Attempts,
     next_id: u32,
     next_order: u64,
     /// Nothing is sent before; then one probe, and the rest when that is answered.
@@ -227,6 +233,7 @@ impl Core {
             rivals: rivals::Rivals::default(),
             names: names::Names::default(),
             flights: BTreeMap::new(),
+            attempts: dry::Attempts::new(),
             next_id: 0,
             next_order: 0,
             paused_until: None,
@@ -285,7 +292,9 @@ impl Core {
                 state.mutated = false;
             }
             let action = self.plan(pair);
-            if let Some(order) = self.order(pair, lane, &action) {
+            if self.is_due(pair, &action)
+                && let Some(order) = self.order(pair, lane, &action)
+            {
                 self.limit.sent(self.flights.len());
                 return Some(order);
             }

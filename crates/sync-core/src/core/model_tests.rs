@@ -149,6 +149,7 @@ fn is_tidy(core: &Core) {
                 Outcome::Synced => sum.synced += 1,
                 Outcome::Pending | Outcome::Failed(_) | Outcome::Held(Reason::Leaving) => sum.pending += 1,
                 Outcome::Held(_) | Outcome::Refused(_) => sum.refused += 1,
+                Outcome::Tried(_) => panic!("no dry run"),
             }
             sum
         });

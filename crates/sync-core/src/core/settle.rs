@@ -17,11 +17,12 @@ impl Core {
             (Action::Hold(_), There::Absent) => Outcome::Nothing,
             (Action::Hold(reason), _) => Outcome::Held(*reason),
             (Action::Refuse(reason), _) => Outcome::Refused(*reason),
-            _ => Outcome::Nothing,
+            // It would be a request, and was tried.
+            _ => self.tried(pair, action).map_or(Outcome::Nothing, Outcome::Tried),
         };
         self.ask_about(pair);
         let mut known_again = false;
-        if matches!(outcome, Outcome::Synced | Outcome::Nothing) {
+        if matches!(outcome, Outcome::Synced | Outcome::Nothing | Outcome::Tried(_)) {
             if let Some(state) = self.pairs.get_mut(&pair) {
                 state.failures = 0;
                 if matches!(action, Action::Keep) {

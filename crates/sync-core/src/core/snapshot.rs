@@ -60,7 +60,7 @@ impl Core {
                     Outcome::Held(reason) | Outcome::Refused(reason) => {
                         *snapshot.refused.entry(reason.as_str()).or_default() += 1;
                     }
-                    Outcome::Nothing | Outcome::Synced | Outcome::Pending => {}
+                    Outcome::Nothing | Outcome::Synced | Outcome::Pending | Outcome::Tried(_) => {}
                 }
             }
         }

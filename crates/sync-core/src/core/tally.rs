@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Core, Fault, Outcome, Pair, SourceId};
 use crate::contract::object::SourceKey;
 use crate::index::feed::Moment;
-use crate::reason::{Counts, Reason};
+use crate::reason::{Counts, Reason, Would};
 
 /// How many places a report names.
 pub(crate) const PLACES: usize = 3;
@@ -15,7 +15,7 @@ pub(crate) const PLACES: usize = 3;
 pub struct Tally {
     /// As they should be.
     pub synced: u32,
-    /// A request is due, under way, or failed and tried again.
+    /// A request is due, under way, or failed and tried again; in a dry run also one that would succeed.
     pub pending: u32,
     /// Nothing is done for now, or until a person acts.
     pub refused: u32,
@@ -64,9 +64,10 @@ impl Tally {
             Outcome::Nothing => None,
             Outcome::Synced => Some(&mut self.synced),
             // Its deletion is only a matter of time.
-            Outcome::Pending | Outcome::Failed(_) | Outcome::Held(Reason::Leaving | Reason::NotSelected) => {
-                Some(&mut self.pending)
-            }
+            Outcome::Pending
+            | Outcome::Tried(_)
+            | Outcome::Failed(_)
+            | Outcome::Held(Reason::Leaving | Reason::NotSelected) => Some(&mut self.pending),
             Outcome::Held(_) | Outcome::Refused(_) => Some(&mut self.refused),
         }
     }
@@ -149,7 +150,7 @@ impl Core {
         if tally.pending + tally.refused == 0 {
             return Some(settled);
         }
-        let mut more = Vec::new();
+        let (mut more, mut tried) = (Vec::new(), Vec::new());
         for (pair, state) in self.pairs.range(Pair::all_of(id)) {
             let (reason, todo) = match state.outcome {
                 Outcome::Nothing | Outcome::Synced | Outcome::Pending | Outcome::Held(Reason::Leaving) => continue,
@@ -158,11 +159,17 @@ impl Core {
                     continue;
                 }
                 Outcome::Held(reason) | Outcome::Refused(reason) => (reason.as_str(), reason.what_to_do()),
+                Outcome::Tried(would) => (would.as_str(), Would::TODO),
                 Outcome::Failed(reason) => (reason, ""),
             };
             let Some(dest) = self.dests.get(&pair.dest) else { continue };
             let is_first = settled.reasons.add(reason);
-            let places = if is_first { &mut settled.places } else { &mut more };
+            let places = match state.outcome {
+                // What is in the way comes first.
+                Outcome::Tried(_) => &mut tried,
+                _ if is_first => &mut settled.places,
+                _ => &mut more,
+            };
             if places.len() < most {
                 let message = if reason == Reason::Contested.as_str() {
                     self.rivals.says(*pair)
@@ -172,7 +179,7 @@ impl Core {
                 places.push(Place { namespace: dest.name.to_string(), reason, message, todo });
             }
         }
-        settled.places.extend(more);
+        settled.places.extend(more.into_iter().chain(tried));
         settled.places.truncate(most);
         Some(settled)
     }

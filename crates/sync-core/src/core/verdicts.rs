@@ -1,6 +1,6 @@
 //! What has come of every pair, for somebody who wants them all.
 
-use super::{Core, Outcome, What};
+use super::{Core, Outcome};
 use crate::contract::object::SourceKey;
 
 /// A pair for which nothing more is done.
@@ -22,7 +22,7 @@ impl Core {
         let mut verdicts = Vec::new();
         for (pair, state) in &self.pairs {
             let (reason, todo) = match state.outcome {
-                Outcome::Nothing | Outcome::Synced | Outcome::Pending => continue,
+                Outcome::Nothing | Outcome::Synced | Outcome::Pending | Outcome::Tried(_) => continue,
                 Outcome::Held(reason) | Outcome::Refused(reason) => (reason.as_str(), reason.what_to_do()),
                 Outcome::Failed(reason) => (reason, ""),
             };
@@ -31,10 +31,5 @@ impl Core {
             verdicts.push(Verdict { source, namespace, reason, todo });
         }
         verdicts
-    }
-
-    /// Whether this order, which is under way, deletes what is made anew after it.
-    pub fn recreates(&self, order: u64) -> bool {
-        self.flights.get(&order).is_some_and(|flight| matches!(flight.what, What::Delete { then_create: true, .. }))
     }
 }

@@ -1,6 +1,6 @@
 //! What people are told of a pair.
 
-use crate::reason::Reason;
+use crate::reason::{Reason, Would};
 
 /// What has come of a pair, for people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum Outcome {
     Synced,
     /// Something is to be done.
     Pending,
+    /// In a dry run: it has been tried, and would have been done.
+    Tried(Would),
     /// Nothing is done for now.
     Held(Reason),
     /// Nothing is done until a person acts.

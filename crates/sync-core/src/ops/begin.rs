@@ -79,14 +79,17 @@ impl Begun {
     /// # Errors
     /// If there is no way to reach a cluster, or the port is taken; a cluster that does not answer is waited for.
     pub async fn new(common: Common) -> Result<Self, BeginError> {
-        let Common { rules, context, leader_elect, listen, status_listen, .. } = common;
+        let Common { rules, context, leader_elect, dry_run, listen, status_listen, .. } = common;
         // First of all: whoever cannot be asked how it does is not to begin.
         let listener = http::bind("--listen", listen).await?;
         let status = StatusPort::open(status_listen).await?;
         let (health, metrics) = (Health::default(), Metrics::default());
         let (server, connection) = Connection::local(context.as_deref(), rules.role.user_agent()).await?;
         let seed = super::seed();
-        let leadership = if leader_elect {
+        let leadership = if dry_run {
+            tracing::warn!("a dry run: NOTHING is written, here or elsewhere; what would be is only tried");
+            Leadership::dry()
+        } else if leader_elect {
             // The seed tells this process from one of the same pod before it.
             let candidate = Candidate::new(&rules, format!("{}_{seed:016x}", super::instance(rules.role)));
             let heard = metrics.watch("lease", "");

@@ -55,6 +55,10 @@ pub struct CommonArgs {
     #[arg(long, env = "MW_SYNC_LEADER_ELECT", value_parser = yes_or_no)]
     leader_elect: bool,
 
+    /// Write nothing at all: run as ever, try each write by a dry run of the API server, and say what would be done
+    #[arg(long, env = "MW_SYNC_DRY_RUN", value_parser = yes_or_no)]
+    dry_run: bool,
+
     /// Where /livez, /readyz and /metrics can be had: address and port
     #[arg(long, env = "MW_SYNC_LISTEN", value_name = "ADDRESS", default_value = "[::]:8080", value_parser = listen)]
     listen: SocketAddr,
@@ -87,6 +91,8 @@ pub struct Common {
     pub max_in_flight: usize,
     /// There may be other processes of this controller.
     pub leader_elect: bool,
+    /// Nothing is written, and nobody is asked who leads.
+    pub dry_run: bool,
     /// For `/livez` and the like.
     pub listen: SocketAddr,
     /// For the status page; without it there is none.
@@ -118,6 +124,7 @@ impl CommonArgs {
             rules,
             max_in_flight: self.max_in_flight,
             leader_elect: self.leader_elect,
+            dry_run: self.dry_run,
             listen: self.listen,
             status_listen: self.status_listen.0,
             log_level: self.log_level,
@@ -271,7 +278,7 @@ mod tests {
         assert_eq!(common.rules.switches, ["mw-sync.io/sync", "mw-sync"]);
         assert!(common.rules.strip.strips("helm.sh/chart"));
         assert_eq!((common.rules.delete_grace, common.max_in_flight), (DELETE_GRACE, 32));
-        assert!(!common.rules.allow_adopt && !common.leader_elect);
+        assert!(!common.rules.allow_adopt && !common.leader_elect && !common.dry_run);
         assert_eq!(common.listen.to_string(), "[::]:8080");
         assert_eq!((common.log_level, common.log_format, common.context), (LogLevel::Info, LogFormat::Auto, None));
     }
@@ -300,6 +307,7 @@ mod tests {
         assert_eq!((yes_or_no("Yes"), yes_or_no("0")), (Ok(true), Ok(false)));
         assert!(yes_or_no("perhaps").is_err_and(|text| text.contains("yes (also true")));
         assert!(common(&["--allow-adopt"]).unwrap().rules.allow_adopt);
+        assert!(common(&["--dry-run"]).unwrap().dry_run);
     }
 
     #[test]

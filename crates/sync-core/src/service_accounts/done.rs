@@ -36,7 +36,11 @@ impl Accounts {
         self.answered();
         let (prefix, now) = (self.prefix.clone(), self.now);
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        if let Reply::Patched { uid, rv } = reply
+        if let Reply::Tried = reply {
+            (entry.failures, entry.trouble) = (0, Some((Why::Tried, change.sources.clone())));
+            self.dirty.extend(change.sources.iter().cloned());
+            entry.tried = Some(change);
+        } else if let Reply::Patched { uid, rv } = reply
             && uid == entry.account.uid
         {
             let after = change.applied(&prefix, &before, rv);

@@ -3,8 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::Account;
-use super::{Accounts, Entry, Fault, Feed, Lane, Moment, Namespace, NamespaceNews, Rv, SERVER_LIMIT, pair, report};
+use super::{Accounts, Entry, Fault, Feed, Lane, Moment, NamespaceNews, Rv, SERVER_LIMIT, pair, report};
 use crate::core::NamespaceKnown;
+use crate::index::feed::Labels;
+use crate::plan::Destination;
+
+#[derive(Debug)]
+pub(super) struct Namespace {
+    pub(super) state: Destination,
+    pub(super) labels: Labels,
+}
 
 /// The list of ServiceAccounts that is under way or was last complete.
 #[derive(Debug, Default)]
@@ -167,6 +175,7 @@ impl Accounts {
             until: Moment::ZERO,
             leaving: BTreeMap::new(),
             pending: Vec::new(),
+            tried: None,
             trouble: None,
         };
         self.entries.insert(id, entry);

@@ -44,11 +44,10 @@ use crate::contract::patterns::Patterns;
 use crate::contract::rules::Rules;
 use crate::core::{NamespaceNews, rivals};
 use crate::fault::Fault;
-use crate::index::feed::{Feed, Labels, Moment};
+use crate::index::feed::{Feed, Moment};
 use crate::index::news::SourceNews;
 use crate::index::pairs::{DestId, Pair, SourceId};
 use crate::lease::{Lead, Licence};
-use crate::plan::Destination;
 use crate::queue::{Lane, Queue};
 use crate::rng::Rng;
 use plan::{Account, Change};
@@ -125,6 +124,8 @@ pub enum Reply {
     Recalled(bool),
     /// It is, or is not, as ordered.
     Remembered,
+    /// A dry run: it would be as ordered.
+    Tried,
     /// The ServiceAccount now.
     Patched {
         /// Its uid.
@@ -156,6 +157,7 @@ struct Entry {
     leaving: BTreeMap<Arc<str>, Moment>,
     /// The sources that something is to be done for.
     pending: Vec<Arc<str>>,
+    tried: Option<Change>,
     /// What went wrong last, and for which sources.
     trouble: Option<(report::Why, Vec<Arc<str>>)>,
 }
@@ -167,12 +169,6 @@ impl Entry {
         self.until = now.saturating_add(rng.backoff(rivals::FIRST, self.contests, rivals::LONGEST));
         self.trouble = Some((why, sources.to_vec()));
     }
-}
-
-#[derive(Debug)]
-struct Namespace {
-    state: Destination,
-    labels: Labels,
 }
 
 #[derive(Debug)]
@@ -208,7 +204,7 @@ pub struct Accounts {
     /// Off, and nothing more will be told of them.
     forgotten: BTreeSet<Arc<str>>,
     asks: Vec<(SourceKey, bool)>,
-    namespaces: BTreeMap<String, Namespace>,
+    namespaces: BTreeMap<String, feeds::Namespace>,
     namespaces_complete: bool,
     ids: BTreeMap<(String, String), u32>,
     entries: BTreeMap<u32, Entry>,

@@ -1,12 +1,13 @@
 //! What goes away and comes back, or is not to come back.
 
 use super::model_tests::{on, template};
-use super::stage::{OPTION, Stage, is_now, key, namespace};
+use super::stage::{OPTION, S, Stage, is_now, key, namespace};
 use super::tests_support::{read, stored, uid};
 use super::*;
 use crate::contract::keys;
 use crate::contract::options::OnDelete;
 use crate::core::NamespaceKnown;
+use crate::plan::Destination;
 use crate::plan::Want;
 use crate::reason::Reason;
 
@@ -167,4 +168,40 @@ fn a_namespace_that_does_not_answer_delays_no_other_and_two_are_the_cluster() {
     let second = stage.next().expect("another namespace is tried at once");
     stage.on(Input::Done(second.id, Err(Fault::NoAnswer("there too".into()))));
     assert!(stage.next().is_none(), "the cluster as a whole does not answer");
+}
+
+#[test]
+fn a_dry_run_tries_each_entry_once_and_holds_no_secret_back() {
+    let mut stage = Stage::new(&[("a", on("a", OPTION))], false);
+    stage.on(Input::Lead(Lead::Dry));
+    stage.list();
+    let tried = |stage: &mut Stage| {
+        let mut count = 0;
+        while let Some(Order { id, step }) = stage.next() {
+            let reply = match step {
+                Step::Recall => Reply::Recalled(false),
+                Step::Remember(_) => Reply::Remembered,
+                Step::Patch { .. } => Reply::Tried,
+            };
+            count += u32::from(matches!(reply, Reply::Tried));
+            stage.on(Input::Done(id, Ok(reply)));
+        }
+        count
+    };
+    assert_eq!(tried(&mut stage), 1);
+    let said = stage.said("a").unwrap_or_default();
+    assert!(said.starts_with("WouldUpdate: ") && said.contains("(1 WouldUpdate): app/default"), "{said}");
+    // Nothing was stored; what others write there makes no other entry due.
+    let account = stage.edit(&["theirs", "more"]);
+    stage.shown(account);
+    stage.now += S * 1000;
+    assert_eq!((tried(&mut stage), stage.machine.wake_at()), (0, None));
+    // Somebody has written it; then it is to go, which is tried too, and the Secret does not wait for it.
+    let mut stage = Stage::listed();
+    stage.on(Input::Lead(Lead::Dry));
+    stage.want("a", Want::Off(None));
+    assert!(stage.passed().is_empty(), "held until it was tried");
+    assert_eq!(tried(&mut stage), 1);
+    assert_eq!(stage.passed(), ["a"]);
+    assert_eq!((tried(&mut stage), stage.names()), (0, vec!["theirs".to_owned(), "a".to_owned()]));
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Accounts, Fault};
 use crate::announce::Trouble;
 use crate::contract::object::{Kind, SourceKey};
-use crate::reason::{Counts, Reason};
+use crate::reason::{Counts, Reason, Would};
 
 /// How many places a report names.
 const PLACES: usize = 3;
@@ -20,6 +20,8 @@ pub(super) enum Why {
     Mutated,
     /// Somebody takes out what we write, again and again.
     Contested,
+    /// It would be: this is a dry run.
+    Tried,
 }
 
 impl Why {
@@ -28,6 +30,7 @@ impl Why {
             Self::Failed(fault) => fault.reason(),
             Self::Mutated => Reason::Mutated.as_str(),
             Self::Contested => Reason::Contested.as_str(),
+            Self::Tried => Would::Update.as_str(),
         }
     }
 
@@ -35,6 +38,7 @@ impl Why {
         match self {
             Self::Failed(fault) => fault.to_string(),
             Self::Mutated => Reason::Mutated.what_to_do().to_owned(),
+            Self::Tried => Would::TODO.to_owned(),
             Self::Contested => {
                 "somebody takes it out again and again; find out who, or name other ServiceAccounts".to_owned()
             }
@@ -95,7 +99,8 @@ impl Accounts {
             }
             before = text;
         }
-        Some(Trouble { reason, reasons: reasons.reasons(), note, warning: true })
+        let warning = reasons.reasons().iter().any(|reason| *reason != Would::Update.as_str());
+        Some(Trouble { reason, reasons: reasons.reasons(), note, warning })
     }
 }
 

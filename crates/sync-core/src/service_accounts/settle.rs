@@ -39,11 +39,16 @@ impl Accounts {
         }
     }
 
-    /// What is to change at this ServiceAccount.
+    /// What is to change at this ServiceAccount, unless it was tried already.
     pub(super) fn decide(&mut self, id: u32) -> Option<Change> {
         let wishes = self.wishes(id)?;
-        let entry = self.entries.get(&id)?;
-        plan(&entry.account, &entry.record, &wishes)
+        let entry = self.entries.get_mut(&id)?;
+        let change = plan(&entry.account, &entry.record, &wishes);
+        if entry.tried.is_some() && entry.tried == change {
+            return None;
+        }
+        entry.tried = None;
+        change
     }
 
     /// No request is due for this ServiceAccount.
@@ -56,6 +61,7 @@ impl Accounts {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.failures = 0;
         if !entry.mutated
+            && entry.tried.is_none()
             && let Some((_, sources)) = entry.trouble.take()
         {
             self.dirty.extend(sources);

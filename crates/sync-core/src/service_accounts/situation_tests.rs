@@ -6,6 +6,7 @@ use super::tests_support::{read, stored, uid};
 use super::*;
 use crate::contract::keys;
 use crate::contract::options::OnDelete;
+use crate::plan::Destination;
 use crate::plan::Want;
 use crate::reason::Reason;
 

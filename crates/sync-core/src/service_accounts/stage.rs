@@ -8,6 +8,7 @@ use super::*;
 use crate::contract::keys;
 use crate::contract::object::Kind;
 use crate::core::NamespaceKnown;
+use crate::plan::Destination;
 use crate::plan::Want;
 use crate::reason::Reason;
 

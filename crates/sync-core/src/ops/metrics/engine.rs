@@ -13,6 +13,8 @@ use crate::order::{Order, Reply, Step};
 
 /// The outcome of what was not in vain.
 const DONE: &str = "done";
+/// And of what would not have been, in a dry run.
+const TRIED: &str = "dry-run";
 
 /// What is counted as it happens: an addition each.
 #[derive(Debug)]
@@ -42,7 +44,11 @@ impl EngineStats {
 
     /// An order was carried out, or not.
     pub fn count(&self, order: &Order, result: &Result<Reply, Fault>) {
-        let outcome = result.as_ref().map_or_else(Fault::reason, |_| DONE);
+        let outcome = match result {
+            Ok(Reply::Tried) => TRIED,
+            Ok(_) => DONE,
+            Err(fault) => fault.reason(),
+        };
         let action = match order.step {
             Step::Look | Step::LookInside => "",
             _ => order.step.as_str(),

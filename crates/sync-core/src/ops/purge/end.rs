@@ -48,7 +48,7 @@ async fn end_one(connection: &Connection, rules: &Rules, copy: &Copy) -> Result<
         How::Deleted(guard) if rules.role == Role::Master => {
             match send(Step::SwitchOff(Bytes::from(body::switch_off(guard)))).await? {
                 Reply::Written { uid, rv } => Guard { uid, rv },
-                Reply::Deleted | Reply::Looked(_) => return Ok(()),
+                Reply::Deleted | Reply::Tried | Reply::Looked(_) => return Ok(()),
             }
         }
         How::Deleted(guard) => guard,

@@ -41,6 +41,15 @@ pub struct PurgeArgs {
     pub yes: bool,
 }
 
+impl PurgeArgs {
+    /// The same, and nothing goes if the program was told before that it is a dry run.
+    #[must_use]
+    pub fn or_dry(mut self, dry_run: bool) -> Self {
+        self.dry_run |= dry_run;
+        self
+    }
+}
+
 /// How a purge has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {

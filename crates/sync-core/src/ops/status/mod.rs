@@ -86,6 +86,7 @@ impl Head {
             "cluster": self.rules.cluster_name,
             "sourceNamespace": self.rules.source_namespace,
             "leads": self.leading.leads(),
+            "dryRun": self.leading.is_dry(),
             "missing": self.health.missing(),
         });
         if let Value::Object(told) = told { told } else { Map::new() }

@@ -53,6 +53,7 @@ async fn the_page_can_load_nothing_and_the_status_is_json() {
         let status: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
         assert_eq!((&status["controller"], &status["cluster"]), (&json!("master"), &json!("hub")), "{n}");
         assert_eq!((&status["leads"], &status["missing"]), (&json!(true), &json!(["everything"])));
+        assert_eq!(status["dryRun"], json!(false));
         assert_eq!(status["sources"], json!([]));
     }
     assert_eq!(asked.0.load(Ordering::Relaxed), 1, "those who ask at once are one");

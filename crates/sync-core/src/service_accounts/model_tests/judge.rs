@@ -6,6 +6,7 @@ use super::super::tests_support::read;
 use super::super::*;
 use super::SOURCES;
 use super::world::{World, recorded};
+use crate::plan::Destination;
 use crate::plan::Want;
 
 impl World {

@@ -9,6 +9,8 @@ use crate::contract::keys;
 use crate::contract::object::Kind;
 use crate::contract::options::OnDelete;
 use crate::core::NamespaceKnown;
+use crate::index::feed::Labels;
+use crate::plan::Destination;
 use crate::plan::Want;
 use crate::reason::Reason;
 
