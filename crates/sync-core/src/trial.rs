@@ -78,16 +78,16 @@ impl Listed {
     /// If they cannot be listed, or there is no source namespace.
     pub async fn read(connection: &Connection, rules: &Rules) -> Result<Self, Fault> {
         let client = &connection.watch;
-        let mut namespace = None;
         let query = Query::namespaces().named(&rules.source_namespace);
-        let rv = read::each_item(client, &query, |item| namespace = wire::namespace(item)).await?;
+        let (mut namespaces, rv) = read::list(client, &query, wire::namespace).await?;
+        let namespace = namespaces.pop();
         if namespace.is_none() {
             return Err(Fault::NamespaceMissing);
         }
         let mut sources = Vec::new();
         for kind in Kind::ALL {
-            let (decode, mut found) = (wire::source(rules.clone(), kind), Vec::new());
-            let rv = read::each_item(client, &Query::sources(rules, kind)?, |item| found.extend(decode(item))).await?;
+            let query = Query::sources(rules, kind)?;
+            let (found, rv) = read::list(client, &query, wire::source(rules.clone(), kind)).await?;
             sources.push((kind, found, rv));
         }
         Ok(Self { namespace: (namespace, rv), sources })
@@ -161,21 +161,16 @@ impl Trial {
     async fn list(&self, core: &mut Core, rules: &Rules, cluster: &Connection) -> Result<(), Fault> {
         let (client, now) = (&cluster.watch, Moment::ZERO);
         if self.scope == Scope::Namespaces {
+            let (namespaces, rv) = read::list(client, &Query::namespaces(), wire::namespace).await?;
             core.on(now, Input::Dest(Feed::Init));
-            let each = |item: &_| {
-                wire::namespace(item).into_iter().for_each(|seen| core.on(now, Input::Dest(Feed::Listed(seen))));
-            };
-            let rv = read::each_item(client, &Query::namespaces(), each).await?;
+            namespaces.into_iter().for_each(|seen| core.on(now, Input::Dest(Feed::Listed(seen))));
             core.on(now, Input::Dest(Feed::InitDone(rv)));
         }
         for kind in Kind::ALL {
-            core.on(now, Input::Replica(kind, Feed::Init));
-            let decode = wire::replica(rules.clone(), kind);
-            let each = |item: &_| {
-                decode(item).into_iter().for_each(|seen| core.on(now, Input::Replica(kind, Feed::Listed(seen))));
-            };
             let query = Query::replicas(rules, kind, self.scope.namespace())?;
-            let rv = read::each_item(client, &query, each).await?;
+            let (copies, rv) = read::list(client, &query, wire::replica(rules.clone(), kind)).await?;
+            core.on(now, Input::Replica(kind, Feed::Init));
+            copies.into_iter().for_each(|seen| core.on(now, Input::Replica(kind, Feed::Listed(seen))));
             core.on(now, Input::Replica(kind, Feed::InitDone(rv)));
         }
         Ok(())

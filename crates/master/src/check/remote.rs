@@ -137,20 +137,21 @@ async fn rivals(notes: &mut Notes, tour: &Tour, visit: &Visit, destination: &str
     let rules = &tour.visitor.rules;
     let mut others: BTreeMap<Uid, usize> = BTreeMap::new();
     for kind in Kind::ALL {
-        let each = |object| {
+        let other = |object| {
             let ours = Sighting::read(rules, object).ours;
             let other = ours.and_then(|ours| ours.origin_uid).filter(|uid| Some(*uid) != tour.home);
-            if let Some(uid) = other.filter(|uid| !rules.take_over.contains(uid)) {
-                *others.entry(uid).or_default() += 1;
-            }
+            other.filter(|uid| !rules.take_over.contains(uid))
         };
         let listed = async {
             let query = Query::replicas(rules, kind, Some(destination))?;
-            read::each_object(&visit.connection.watch, &query, kind, each).await
+            read::list_kept(&visit.connection.watch, &query, kind, other).await
         };
-        if let Err(error) = listed.await {
-            let (why, todo) = fault(visit, error, destination);
-            return notes.failed(NAME, why, todo);
+        match listed.await {
+            Ok(uids) => uids.into_iter().for_each(|uid| *others.entry(uid).or_default() += 1),
+            Err(error) => {
+                let (why, todo) = fault(visit, error, destination);
+                return notes.failed(NAME, why, todo);
+            }
         }
     }
     let called = rules.cluster_name.as_deref().unwrap_or_default();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
+use serde_json::value::RawValue;
 use sync_core::cluster::addresses::AddressRules;
 use sync_core::cluster::connection::Connection;
 use sync_core::cluster::query::Query;
@@ -80,10 +81,9 @@ pub(crate) struct Stopped {
 /// If they cannot be listed.
 pub(crate) async fn all(home: &Connection, namespace: &str) -> Result<Vec<RemoteCluster>, Fault> {
     let query = Query::all(remote_clusters(path::segment(namespace)?));
-    let mut all = Vec::new();
     // What cannot be read the master passes over too.
-    read::each_item(&home.watch, &query, |item| all.extend(serde_json::from_str::<RemoteCluster>(item.get()))).await?;
-    Ok(all)
+    let read = |item: &RawValue| serde_json::from_str::<RemoteCluster>(item.get()).ok();
+    Ok(read::list(&home.watch, &query, read).await?.0)
 }
 
 impl Visitor {

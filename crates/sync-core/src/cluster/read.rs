@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::answer::Refusal;
+use super::pace::PageSize;
 use super::path;
 use super::query::Query;
 use super::request::{self, Limits};
@@ -20,8 +21,8 @@ use crate::fault::Fault;
 use crate::index::feed::SourceNamespace;
 use crate::lease;
 
-/// Objects of a page: of 1 MiB each, a page fits into [`Limits::PAGE`].
-const PAGE: u32 = 20;
+/// A list that takes longer than the server keeps versions, five minutes by default, is begun anew so often.
+const LISTS_ANEW: u32 = 3;
 /// No longer than any write under a Lease.
 const WRITE: Limits = Limits { deadline: lease::DEADLINE, ..Limits::METADATA };
 
@@ -56,44 +57,51 @@ pub async fn get_namespace(client: &kube::Client, name: &str) -> Result<Option<S
 /// # Errors
 /// Any answer but a list.
 pub async fn list_objects(client: &kube::Client, kind: Kind, namespace: &str) -> Result<Vec<Object>, Fault> {
-    let mut objects = Vec::new();
-    each_object(client, &Query::all(path::of_kind(kind, namespace)?), kind, |object| objects.push(object)).await?;
-    Ok(objects)
+    list_kept(client, &Query::all(path::of_kind(kind, namespace)?), kind, Some).await
 }
 
-/// The same of any Secrets or ConfigMaps, one by one: whoever keeps little of each needs little memory.
+/// The same of any Secrets or ConfigMaps: whoever keeps little of each needs little memory.
 ///
 /// # Errors
 /// Any answer but a list.
-pub async fn each_object(
+pub async fn list_kept<T>(
     client: &kube::Client,
     query: &Query,
     kind: Kind,
-    mut each: impl FnMut(Object),
-) -> Result<(), Fault> {
-    each_item(client, query, |item| {
-        if let Some(object) = Item::read(item.get().as_bytes()).and_then(|item| item.into_object(kind)) {
-            each(object);
-        }
-    })
-    .await
-    .map(drop)
+    keep: impl Fn(Object) -> Option<T>,
+) -> Result<Vec<T>, Fault> {
+    let read = |item: &RawValue| Item::read(item.get().as_bytes())?.into_object(kind).and_then(&keep);
+    Ok(list(client, query, read).await?.0)
 }
 
-/// The same of anything, as it is on the wire; returns the version that the list is of.
+/// The same of anything, from what is on the wire, and the version that the list is of. In pages of about 4 MiB; if the
+/// server forgets the version in between, which a long list may live to see, it begins anew.
 ///
 /// # Errors
 /// Any answer but a list.
-pub async fn each_item(client: &kube::Client, query: &Query, mut each: impl FnMut(&RawValue)) -> Result<Rv, Fault> {
-    let mut next = None::<String>;
+pub async fn list<T>(
+    client: &kube::Client,
+    query: &Query,
+    keep: impl Fn(&RawValue) -> Option<T>,
+) -> Result<(Vec<T>, Rv), Fault> {
+    let (mut size, mut again) = (PageSize::default(), LISTS_ANEW);
+    let (mut kept, mut next) = (Vec::new(), None::<String>);
     loop {
-        let request = query.list(PAGE, next.as_deref())?;
-        let body = request::send(client, request, Limits::PAGE).await?;
+        let request = query.list(size.limit(), next.as_deref())?;
+        let body = match request::send(client, request, Limits::PAGE).await {
+            Err(Fault::Expired) if next.is_some() && again > 0 => {
+                again -= 1;
+                (kept, next) = (Vec::new(), None);
+                continue;
+            }
+            answer => answer?,
+        };
+        size.learn(body.len());
         let page: Page<'_> = serde_json::from_slice(&body).map_err(|_| Fault::Odd(200))?;
-        page.items.into_iter().flatten().for_each(&mut each);
+        kept.extend(page.items.into_iter().flatten().filter_map(&keep));
         next = page.metadata.r#continue.filter(|next| !next.is_empty());
         if next.is_none() {
-            return Rv::parse(&page.metadata.resource_version).ok_or(Fault::Odd(200));
+            return Ok((kept, Rv::parse(&page.metadata.resource_version).ok_or(Fault::Odd(200))?));
         }
     }
 }
@@ -190,4 +198,55 @@ fn absent_or(answer: Result<Bytes, Refusal>, plural: &str, name: &str) -> Result
 
 fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
     serde_json::from_slice(body).map_err(|_| Fault::Odd(200))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::cluster::tests_support::{client, json_response};
+
+    /// 1,000 objects in pages as asked for, and what was asked. The first so many requests to continue come too late.
+    async fn listed(late: usize) -> (Result<(Vec<usize>, Rv), Fault>, Vec<(usize, usize)>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&asked);
+        let client = client(move |request: Request<Body>| {
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            let number = |key: &str| query.split('&').find_map(|part| part.strip_prefix(key)?.parse::<usize>().ok());
+            let (limit, from) = (number("limit=").unwrap_or(usize::MAX), number("continue=").unwrap_or(0));
+            let mut log = log.lock().unwrap();
+            log.push((limit, from));
+            let expired = from > 0 && log.iter().filter(|(_, from)| *from > 0).count() <= late;
+            let items: Vec<_> = (from..1000.min(from + limit)).map(|n| json!({ "n": n })).collect();
+            let next = from + items.len();
+            let next = if next < 1000 { next.to_string() } else { String::new() };
+            let page = json!({ "metadata": { "resourceVersion": "7", "continue": next }, "items": items });
+            let gone = json!({ "kind": "Status", "code": 410, "reason": "Expired" });
+            std::future::ready(if expired { json_response(410, &gone) } else { json_response(200, &page) })
+        });
+        let keep = |item: &RawValue| {
+            let item: Value = serde_json::from_str(item.get()).ok()?;
+            usize::try_from(item["n"].as_u64()?).ok()
+        };
+        let result = list(&client, &Query::all("/api/v1/secrets".to_owned()), keep).await;
+        let asked = asked.lock().unwrap().clone();
+        (result, asked)
+    }
+
+    #[tokio::test]
+    async fn pages_grow_while_they_are_small() {
+        let (result, asked) = listed(0).await;
+        assert_eq!(result, Ok(((0..1000).collect(), Rv(7))));
+        assert_eq!(asked, [(20, 0), (40, 20), (80, 60), (160, 140), (320, 300), (500, 620)]);
+    }
+
+    #[tokio::test]
+    async fn a_list_that_the_server_forgets_begins_anew_and_has_nothing_twice() {
+        let (result, asked) = listed(2).await;
+        assert_eq!(result, Ok(((0..1000).collect(), Rv(7))));
+        assert_eq!(asked.iter().filter(|(_, from)| *from == 0).count(), 3);
+        // Not for ever.
+        assert_eq!(listed(100).await.0, Err(Fault::Expired));
+    }
 }

@@ -71,10 +71,7 @@ fn uri_of(rules: &Rules, namespace: &str, name: &str) -> Result<String, Fault> {
 /// # Errors
 /// Any answer but a list.
 pub async fn all(client: &kube::Client) -> Result<Vec<Account>, Fault> {
-    let mut accounts = Vec::new();
-    let each = |item: &_| accounts.extend(wire::service_account(item));
-    read::each_item(client, &Query::service_accounts(), each).await?;
-    Ok(accounts)
+    Ok(read::list(client, &Query::service_accounts(), wire::service_account).await?.0)
 }
 
 fn note(noted: bool) -> Bytes {

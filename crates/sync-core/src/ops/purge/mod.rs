@@ -125,15 +125,14 @@ pub async fn copies(
     for kind in Kind::ALL {
         let decode = wire::replica(rules.clone(), kind);
         let query = Query::replicas(rules, kind, namespace)?;
-        let each = |item: &_| {
-            let Some(sighting) = decode(item).filter(|sighting| args.takes(&sighting.source)) else { return };
+        let taken = |item: &_| decode(item).filter(|sighting| args.takes(&sighting.source));
+        for sighting in read::list(&connection.watch, &query, taken).await?.0 {
             let origin_uid = sighting.ours.as_ref().and_then(|ours| ours.origin_uid);
             match origin_uid.filter(|uid| incarnations.is_some_and(|known| !known.contains(uid))) {
                 Some(strange) => *all.strange.entry(strange).or_default() += 1,
                 None => all.copies.extend(copy(rules, sighting)),
             }
-        };
-        read::each_item(&connection.watch, &query, each).await?;
+        }
     }
     Ok(all)
 }
