@@ -1,9 +1,11 @@
 //! `master plan`: what would be written in each remote cluster. Nothing is.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use sync_core::cluster::connection::Connection;
+use sync_core::contract::object::Uid;
 use sync_core::core::Scope;
 use sync_core::fault::Fault;
 use sync_core::ops::plan_told::Planned;
@@ -12,6 +14,7 @@ use sync_core::trial::{Listed, Trial, Tried};
 use tokio::time::timeout;
 
 use crate::args::Config;
+use crate::remote::claims::{self, Rank};
 use crate::remote::crd::RemoteCluster;
 use crate::remote::status::Outcome;
 use crate::remote::visit::{self, Stopped, Visitor};
@@ -41,24 +44,41 @@ async fn planned(config: Config) -> Result<Vec<Planned>, String> {
     };
     let listed = Listed::read(&visitor.home, &visitor.rules).await.map_err(told)?;
     let clusters = visit::all(&visitor.home, namespace).await.map_err(told)?;
-    let looks = clusters.into_iter().map(|cluster| {
-        let (visitor, listed) = (&visitor, &listed);
-        async move {
-            let name = cluster.metadata.name.clone().unwrap_or_default();
-            let tried = timeout(DEADLINE, tried(visitor, listed, &name, &cluster, max_in_flight)).await;
-            let late = |_| format!("no answer within {} s", DEADLINE.as_secs());
-            Planned { cluster: name, copies: tried.map_err(late).flatten() }
-        }
+    let (visitor, listed) = (&visitor, &listed);
+    let looks = clusters.iter().map(|cluster| async move {
+        // One that does not answer now keeps the place that it had.
+        let mut led = claims::led(cluster).filter(|_| !cluster.spec.suspend);
+        let tried = timeout(DEADLINE, tried(visitor, listed, cluster, max_in_flight, &mut led)).await;
+        let late = |_| format!("no answer within {} s", DEADLINE.as_secs());
+        let copies = tried.map_err(late).flatten();
+        (cluster, led, copies)
     });
-    Ok(stream::iter(looks).buffered(AT_ONCE).collect().await)
+    let looked: Vec<_> = stream::iter(looks).buffered(AT_ONCE).collect().await;
+    // As the controller has it: of several that lead to one place the first.
+    let mut firsts = BTreeMap::new();
+    for (cluster, place, _) in &looked {
+        if let Some(place) = *place {
+            let (rank, first) = (Rank::of(cluster), firsts.entry(place).or_insert_with(|| Rank::of(cluster)));
+            *first = rank.min(first.clone());
+        }
+    }
+    let planned = looked.into_iter().map(|(cluster, place, copies)| {
+        let first = place.and_then(|place| firsts.get(&place)).filter(|first| **first != Rank::of(cluster));
+        let copies = match first {
+            Some(first) => Err(Outcome::Duplicate(first.name.clone()).message(&cluster.spec.namespace)),
+            None => copies,
+        };
+        Planned { cluster: cluster.metadata.name.clone().unwrap_or_default(), copies }
+    });
+    Ok(planned.collect())
 }
 
 async fn tried(
     visitor: &Visitor,
     listed: &Listed,
-    name: &str,
     cluster: &RemoteCluster,
     max_in_flight: usize,
+    led: &mut Option<Uid>,
 ) -> Result<Vec<Tried>, String> {
     let destination = cluster.spec.namespace.as_str();
     let words = |outcome: Outcome| outcome.message(destination);
@@ -69,8 +89,10 @@ async fn tried(
         Err(Stopped { at, outcome }) => return Err(format!("{at}: {}", words(outcome))),
     };
     let told = |fault| words(visit.reach.outcome(fault));
-    visit.is_elsewhere(&visitor.home, destination).await?;
-    let scope = Scope::One { namespace: destination.to_owned(), cluster: name.to_owned() };
+    *led = None;
+    *led = Some(visit.is_elsewhere(&visitor.home, destination).await?);
+    let name = cluster.metadata.name.clone().unwrap_or_default();
+    let scope = Scope::One { namespace: destination.to_owned(), cluster: name };
     let labels = cluster.metadata.labels.clone().unwrap_or_default();
     let trial = Trial { rules: visitor.rules.clone(), scope, labels, max_in_flight };
     trial.run(listed, &visitor.home, &visit.connection).await.map_err(told)

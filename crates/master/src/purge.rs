@@ -147,7 +147,7 @@ async fn look(
         let visit = visitor.connect(&cluster, &mut |_, _| {}).await;
         let visit = visit.map_err(|Stopped { at, outcome }| format!("{at}: {}", words(outcome)))?;
         let told = |fault| words(visit.reach.outcome(fault));
-        visit.is_elsewhere(&visitor.home, destination).await?;
+        let _uid = visit.is_elsewhere(&visitor.home, destination).await?;
         let rules: &Rules = &visitor.rules;
         let ours = purge::copies(&visit.connection, rules, Some(destination), args, Some(known)).await;
         Ok((visit.connection, ours.map_err(told)?))

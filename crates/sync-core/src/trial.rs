@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use tokio::time::sleep;
 
 use crate::cluster::connection::Connection;
 use crate::cluster::query::Query;
@@ -26,8 +27,10 @@ use crate::source_feed::confirm;
 
 /// Nobody waits for the grace: what would go after it would go.
 const GRACE: Duration = Duration::from_millis(1);
-/// What is not due by then is a retry, the first of which come after half a second.
-const END: Duration = Duration::from_millis(100);
+/// What is not due so soon is a retry, the first of which come after half a second.
+const SOON: Duration = Duration::from_millis(100);
+/// What the server did not answer is tried again for so long, which is three or four times: a person waits.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The sources of a cluster, as of one moment.
 #[derive(Clone, Debug)]
@@ -67,6 +70,8 @@ pub enum What {
     Does(&'static str),
     /// This write would be tried, and the server refuses it.
     Fails(&'static str, Fault),
+    /// This write would be tried; the server did not answer whether it would be done.
+    Untried(&'static str, Fault),
     /// Nothing is done, for this reason; and what to do about it.
     Refused(&'static str, &'static str),
 }
@@ -121,7 +126,7 @@ impl Trial {
         core.on(now, Input::Labels(self.labels.clone()));
         let manager = rules.role.field_manager();
         self.list(&mut core, &rules, cluster).await?;
-        let mut tried = BTreeMap::new();
+        let (mut tried, mut patience, mut soon) = (BTreeMap::new(), PATIENCE, SOON);
         loop {
             sources.tick(now);
             while let Some(key) = sources.next_confirmation() {
@@ -138,9 +143,14 @@ impl Trial {
             }
             if orders.is_empty() {
                 let next = sources.wake_at().into_iter().chain(core.wake_at()).min();
-                match next.filter(|at| *at < END && now < END) {
-                    Some(at) => now = at.max(now + Duration::from_millis(1)),
-                    None => break,
+                match next {
+                    Some(at) if at < soon && now < soon => now = at.max(now + Duration::from_millis(1)),
+                    Some(at) if at.saturating_sub(now) <= patience && tried.values().any(is_untried) => {
+                        let pause = at.saturating_sub(now);
+                        sleep(pause).await;
+                        (now, patience, soon) = (at.max(now), patience - pause, at + SOON);
+                    }
+                    _ => break,
                 }
                 continue;
             }
@@ -179,6 +189,10 @@ impl Trial {
 
 type Key = (SourceKey, String);
 
+const fn is_untried(what: &What) -> bool {
+    matches!(what, What::Untried(..))
+}
+
 /// Of what would be done the core knows; of what would fail it keeps no words.
 fn take(core: &mut Core, now: Moment, tried: &mut BTreeMap<Key, What>, order: &Order, answer: Result<Reply, Fault>) {
     let key = || (SourceKey { kind: order.kind, name: Arc::clone(&order.name) }, order.namespace.to_string());
@@ -195,7 +209,11 @@ fn take(core: &mut Core, now: Moment, tried: &mut BTreeMap<Key, What>, order: &O
                 | Fault::NamespaceTerminating,
             ),
         ) => drop(tried.remove(&key())),
-        (Some(would), Err(fault)) => drop(tried.insert(key(), What::Fails(would.action(), fault.clone()))),
+        (Some(would), Err(fault)) => {
+            let says_nothing = fault.is_of_the_cluster() || matches!(fault, Fault::Unavailable { .. });
+            let what = if says_nothing { What::Untried } else { What::Fails };
+            tried.insert(key(), what(would.action(), fault.clone()));
+        }
         (None, _) | (_, Ok(_)) => {}
     }
     core.on(now, Input::Done(order.id, answer));
@@ -209,3 +227,7 @@ fn told(core: &Core, tried: BTreeMap<Key, What>) -> Vec<Tried> {
     }
     all.into_iter().map(|((source, namespace), what)| Tried { source, namespace, what }).collect()
 }
+
+#[cfg(test)]
+#[path = "trial_tests.rs"]
+mod tests;

@@ -169,6 +169,12 @@ async fn what_a_master_would_do_is_told_per_cluster() -> Result<()> {
     let (code, told) = plan().await?;
     assert_eq!(lines(&told, "a")?, BTreeSet::from(["delete Secret/one c-plan".to_owned()]));
     ensure!(code == Some(1), "{code:?}");
+    // Another way to the same place: the older one has it, as for the controller.
+    stage.kubeconfig("b", &access.to_yaml()).await?;
+    stage.remote_cluster("b").await?;
+    let (code, told) = plan().await?;
+    ensure!(code == Some(2) && told.contains("RemoteCluster a is older"), "{code:?} {told}");
+    assert_eq!(lines(&told, "a")?, BTreeSet::from(["delete Secret/one c-plan".to_owned()]));
     stage.kubeconfig("a", "clusters: [").await?;
     let (code, told) = plan().await?;
     ensure!(code == Some(2) && told.contains("the kubeconfig cannot be used"), "{code:?} {told}");

@@ -8,7 +8,7 @@ use sync_core::cluster::addresses::AddressRules;
 use sync_core::cluster::connection::Connection;
 use sync_core::cluster::query::Query;
 use sync_core::cluster::{path, read};
-use sync_core::contract::object::Kind;
+use sync_core::contract::object::{Kind, Uid};
 use sync_core::contract::rules::Rules;
 use sync_core::fault::Fault;
 use tokio::sync::watch as state;
@@ -51,13 +51,13 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    /// Whether copies belong there: it is a destination, and not the management cluster's own.
+    /// Which destination it is, if copies belong there: it is not the management cluster's own.
     ///
     /// # Errors
     /// Why not, for people.
-    pub(crate) async fn is_elsewhere(&self, home: &Connection, destination: &str) -> Result<(), String> {
+    pub(crate) async fn is_elsewhere(&self, home: &Connection, destination: &str) -> Result<Uid, String> {
         let why = match identity::ask(home, &self.connection, destination).await {
-            Ok(Identity { is_self: false, .. }) => return Ok(()),
+            Ok(Identity { is_self: false, uid }) => return Ok(uid),
             Ok(_) => Outcome::SelfReference,
             Err(Unknown::Missing) => Outcome::Unidentified,
             Err(Unknown::There(fault)) => self.reach.outcome(fault),

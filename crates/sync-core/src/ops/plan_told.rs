@@ -33,6 +33,12 @@ impl Line {
             What::Fails(action, fault) => {
                 Self { action, reason: fault.reason(), message: fault.to_string(), todo: fault.what_to_do() }
             }
+            What::Untried(action, fault) => Self {
+                action,
+                reason: fault.reason(),
+                message: format!("could not be tried: {fault}"),
+                todo: "run it again",
+            },
             What::Refused(reason, todo) => Self { action: "refuse", reason, message: String::new(), todo },
         }
     }
@@ -84,7 +90,12 @@ fn table(planned: &[Planned], out: &mut impl Write) -> io::Result<()> {
         };
         for tried in copies {
             let Line { action, reason, message, todo } = Line::of(&tried.what);
-            *counts.entry(if reason.is_empty() { action } else { "refused" }).or_default() += 1;
+            let counted = match &tried.what {
+                What::Does(action) => action,
+                What::Untried(..) => "could not be tried",
+                What::Fails(..) | What::Refused(..) => "refused",
+            };
+            *counts.entry(counted).or_default() += 1;
             write!(out, "{at}{action:8} {} in namespace {}", tried.source, tried.namespace)?;
             match (reason, message.as_str()) {
                 ("", _) => writeln!(out)?,
@@ -132,6 +143,10 @@ mod tests {
             told.contains("north: refuse   Secret/a in namespace c: ForeignObject; delete it\n1 create, 2 refused"),
             "{told}"
         );
+        let untried = tried("d", What::Untried("create", Fault::Throttled(None)));
+        let (told, code) = text(&of(Ok(vec![does(), untried])));
+        assert_eq!(code, ExitCode::from(2));
+        assert!(told.contains("d: could not be tried: the server asks to slow down; run it again\n1 could"), "{told}");
         let (told, code) = text(&of(Err("no answer".to_owned())));
         assert_eq!((told.as_str(), code), ("north: cannot be told: no answer\nnothing to do\n", ExitCode::from(2)));
     }
