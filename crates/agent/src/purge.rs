@@ -84,7 +84,7 @@ pub async fn purge(config: &Config, args: &PurgeArgs, out: &mut impl Write) -> i
 
 async fn find(connection: &Connection, rules: &Rules, args: &PurgeArgs) -> Result<Found, Fault> {
     let accounts = match service_accounts::all(&connection.watch).await {
-        Ok(accounts) => accounts,
+        Ok((accounts, _)) => accounts,
         // The right is granted apart, and where it is not there are no entries, unless it was taken away since.
         Err(fault @ Fault::Forbidden(_)) => {
             let recall = service_accounts::execute(&connection.write, rules, &Step::Recall, write::DEADLINE).await?;

@@ -4,6 +4,8 @@
 //! The same sources, core and orders as an engine's, fed by lists instead of watches. The answer to a dry run is an outcome
 //! and never state, see `core/dry.rs`.
 
+mod entries;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,7 @@ use crate::index::sources::Sources;
 use crate::lease::Lead;
 use crate::order::{Order, Reply};
 use crate::source_feed::confirm;
+use entries::Entries;
 
 /// Nobody waits for the grace: what would go after it would go.
 const GRACE: Duration = Duration::from_millis(1);
@@ -59,6 +62,9 @@ pub struct Tried {
     pub source: SourceKey,
     /// The destination.
     pub namespace: String,
+    /// A ServiceAccount there, if it is about the source's entry in its `imagePullSecrets`; both are `*` if it is about
+    /// all of them.
+    pub account: Option<String>,
     /// What would be done, or why nothing is.
     pub what: What,
 }
@@ -126,6 +132,7 @@ impl Trial {
         core.on(now, Input::Labels(self.labels.clone()));
         let manager = rules.role.field_manager();
         self.list(&mut core, &rules, cluster).await?;
+        let mut entries = (self.scope == Scope::Namespaces).then(|| Entries::new(&rules, cluster));
         let (mut tried, mut patience, mut soon) = (BTreeMap::new(), PATIENCE, SOON);
         loop {
             sources.tick(now);
@@ -133,19 +140,27 @@ impl Trial {
                 let (key, result) = confirm(&rules, home, key).await;
                 sources.confirmed(now, &key, result);
             }
-            sources.take_news().into_iter().for_each(|news| core.on(now, Input::Sources(news)));
+            for news in sources.take_news() {
+                entries.iter_mut().for_each(|entries| entries.hear(now, &news));
+                core.on(now, Input::Sources(news));
+            }
             let asks = core.take_asks();
-            let asked = !asks.is_empty();
+            let mut asked = !asks.is_empty();
             asks.into_iter().for_each(|(key, upstream)| sources.ask(now, &key, upstream));
+            if let Some(entries) = &mut entries {
+                asked |= entries.go(now, &core, &mut sources).await;
+            }
             let orders: Vec<_> = std::iter::from_fn(|| core.next(now)).collect();
             if orders.is_empty() && asked {
                 continue;
             }
             if orders.is_empty() {
-                let next = sources.wake_at().into_iter().chain(core.wake_at()).min();
+                let wakes = [sources.wake_at(), core.wake_at(), entries.as_ref().and_then(Entries::wake_at)];
+                let untried = tried.values().any(is_untried) || entries.as_ref().is_some_and(Entries::is_untried);
+                let next = wakes.into_iter().flatten().min();
                 match next {
                     Some(at) if at < soon && now < soon => now = at.max(now + Duration::from_millis(1)),
-                    Some(at) if at.saturating_sub(now) <= patience && tried.values().any(is_untried) => {
+                    Some(at) if at.saturating_sub(now) <= patience && untried => {
                         let pause = at.saturating_sub(now);
                         sleep(pause).await;
                         (now, patience, soon) = (at.max(now), patience - pause, at + SOON);
@@ -165,7 +180,9 @@ impl Trial {
         if let Some(fault) = core.cluster_fault() {
             return Err(fault.clone());
         }
-        Ok(told(&core, tried))
+        let mut all = told(&core, tried);
+        all.extend(entries.into_iter().flat_map(Entries::told));
+        Ok(all)
     }
 
     async fn list(&self, core: &mut Core, rules: &Rules, cluster: &Connection) -> Result<(), Fault> {
@@ -209,14 +226,16 @@ fn take(core: &mut Core, now: Moment, tried: &mut BTreeMap<Key, What>, order: &O
                 | Fault::NamespaceTerminating,
             ),
         ) => drop(tried.remove(&key())),
-        (Some(would), Err(fault)) => {
-            let says_nothing = fault.is_of_the_cluster() || matches!(fault, Fault::Unavailable { .. });
-            let what = if says_nothing { What::Untried } else { What::Fails };
-            tried.insert(key(), what(would.action(), fault.clone()));
-        }
+        (Some(would), Err(fault)) => drop(tried.insert(key(), of_failure(would.action(), fault))),
         (None, _) | (_, Ok(_)) => {}
     }
     core.on(now, Input::Done(order.id, answer));
+}
+
+/// A write that would not be done, or of which the server does not say so.
+fn of_failure(action: &'static str, fault: &Fault) -> What {
+    let says_nothing = fault.is_of_the_cluster() || matches!(fault, Fault::Unavailable { .. });
+    if says_nothing { What::Untried(action, fault.clone()) } else { What::Fails(action, fault.clone()) }
 }
 
 fn told(core: &Core, tried: BTreeMap<Key, What>) -> Vec<Tried> {
@@ -225,7 +244,7 @@ fn told(core: &Core, tried: BTreeMap<Key, What>) -> Vec<Tried> {
         let refused = What::Refused(verdict.reason, verdict.todo);
         all.entry((verdict.source, verdict.namespace)).or_insert(refused);
     }
-    all.into_iter().map(|((source, namespace), what)| Tried { source, namespace, what }).collect()
+    all.into_iter().map(|((source, namespace), what)| Tried { source, namespace, account: None, what }).collect()
 }
 
 #[cfg(test)]

@@ -180,3 +180,48 @@ async fn what_a_master_would_do_is_told_per_cluster() -> Result<()> {
     ensure!(code == Some(2) && told.contains("the kubeconfig cannot be used"), "{code:?} {told}");
     Ok(())
 }
+
+/// `image-pull-secret` is a right of its own, which the agent may not have.
+#[tokio::test]
+async fn entries_in_service_accounts_are_planned_where_there_is_the_right() -> Result<()> {
+    let cluster = Cluster::start(ClusterOptions::default()).await?;
+    let world = World::of(&cluster);
+    let kubeconfig = install(&cluster).await?;
+    world.namespace("s-app").await?;
+    let before = world.until_there(Kind::ServiceAccount, "s-app", "default").await;
+    let options = json!({"mw-sync.io/namespaces": "s-*", "mw-sync.io/image-pull-secret": "default"});
+    let mut pull = asking(Kind::Secret, "pull", &json!({".dockerconfigjson": "eyJhdXRocyI6e319"}), &options);
+    pull["type"] = "kubernetes.io/dockerconfigjson".into();
+    world.create(&pull).await?;
+
+    let start = cluster.audit().mark().await?;
+    let planned = async || {
+        let (code, told) = agent(&kubeconfig, &["plan", "--output=json"]).await?;
+        anyhow::Ok((code, lines(&told, "")?.into_iter().collect::<Vec<_>>()))
+    };
+    let missing = ["create Secret/pull s-app", "refuse Secret/pull * Forbidden"].map(str::to_owned);
+    assert_eq!(planned().await?, (Some(2), missing.into()));
+    cluster.kubectl(&["apply", "-f", "deploy/agent-service-accounts.yaml"]).await?;
+    let both = ["create Secret/pull s-app", "list Secret/pull s-app"].map(str::to_owned);
+    assert_eq!(planned().await?, (Some(1), both.into()));
+    let (_, told) = agent(&kubeconfig, &["plan"]).await?;
+    ensure!(told.contains("list     Secret/pull in ServiceAccount s-app/default\n"), "{told}");
+    for entry in cluster.audit().since(start).await?.user(AGENT).writes().entries() {
+        assert!(entry.request_uri.contains("dryRun=All"), "{} {}", entry.verb, entry.request_uri);
+    }
+    let now = world.get(Kind::ServiceAccount, "s-app", "default").await?;
+    assert_eq!(now["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"]);
+
+    let running = spawn(&kubeconfig, &[]).await?;
+    let listed = |account: &Value| account["imagePullSecrets"] == json!([{"name": "pull"}]);
+    world.until((Kind::ServiceAccount, "s-app", "default"), "lists it", listed).await;
+    world.until_there(Kind::Secret, "s-app", "pull").await;
+    running.terminate();
+    running.wait_exit(SOON).await?;
+    assert_eq!(planned().await?, (Some(0), Vec::new()));
+    world.annotate(Kind::Secret, "pull", &json!({"mw-sync": "no"})).await?;
+    let gone = ["delete Secret/pull s-app", "unlist Secret/pull s-app"].map(str::to_owned);
+    assert_eq!(planned().await?, (Some(1), gone.into()));
+    cluster.stop().await;
+    Ok(())
+}

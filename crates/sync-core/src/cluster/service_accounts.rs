@@ -11,7 +11,7 @@ use super::request::{self, Limits};
 use super::wire::Item;
 use super::{path, read, wire, write};
 use crate::contract::keys;
-use crate::contract::object::Kind;
+use crate::contract::object::{Kind, Rv};
 use crate::contract::rules::Rules;
 use crate::fault::Fault;
 use crate::order::Metadata;
@@ -66,12 +66,12 @@ fn uri_of(rules: &Rules, namespace: &str, name: &str) -> Result<String, Fault> {
     Ok(format!("{}?fieldManager={manager}", path::of_service_account(namespace, name)?))
 }
 
-/// All ServiceAccounts; one that cannot be understood is left out.
+/// All ServiceAccounts, and the version that the list is of; one that cannot be understood is left out.
 ///
 /// # Errors
 /// Any answer but a list.
-pub async fn all(client: &kube::Client) -> Result<Vec<Account>, Fault> {
-    Ok(read::list(client, &Query::service_accounts(), wire::service_account).await?.0)
+pub async fn all(client: &kube::Client) -> Result<(Vec<Account>, Rv), Fault> {
+    read::list(client, &Query::service_accounts(), wire::service_account).await
 }
 
 fn note(noted: bool) -> Bytes {
@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::tests_support::{client, json_response};
-    use crate::contract::object::{Rv, Uid};
+    use crate::contract::object::Uid;
     use crate::contract::rules::Role;
     use crate::contract::strip::StripList;
     use std::sync::{Arc, Mutex};

@@ -66,8 +66,8 @@ fn document(planned: &[Planned]) -> Value {
     let copy = |tried: &Tried| {
         let Line { action, reason, message, todo } = Line::of(&tried.what);
         json!({
-            "source": tried.source.to_string(), "namespace": tried.namespace, "action": action, "reason": reason,
-            "message": message, "do": todo,
+            "source": tried.source.to_string(), "namespace": tried.namespace, "serviceAccount": tried.account,
+            "action": action, "reason": reason, "message": message, "do": todo,
         })
     };
     let cluster = |planned: &Planned| match &planned.copies {
@@ -96,7 +96,11 @@ fn table(planned: &[Planned], out: &mut impl Write) -> io::Result<()> {
                 What::Fails(..) | What::Refused(..) => "refused",
             };
             *counts.entry(counted).or_default() += 1;
-            write!(out, "{at}{action:8} {} in namespace {}", tried.source, tried.namespace)?;
+            write!(out, "{at}{action:8} {} in ", tried.source)?;
+            match &tried.account {
+                None => write!(out, "namespace {}", tried.namespace)?,
+                Some(account) => write!(out, "ServiceAccount {}/{account}", tried.namespace)?,
+            }
             match (reason, message.as_str()) {
                 ("", _) => writeln!(out)?,
                 (reason, "") => writeln!(out, ": {reason}; {todo}")?,
@@ -115,7 +119,12 @@ mod tests {
     use crate::fault::Fault;
 
     fn tried(namespace: &str, what: What) -> Tried {
-        Tried { source: SourceKey { kind: Kind::Secret, name: "a".into() }, namespace: namespace.to_owned(), what }
+        Tried {
+            source: SourceKey { kind: Kind::Secret, name: "a".into() },
+            namespace: namespace.to_owned(),
+            account: None,
+            what,
+        }
     }
 
     fn text(planned: &[Planned]) -> (String, ExitCode) {
@@ -143,6 +152,9 @@ mod tests {
             told.contains("north: refuse   Secret/a in namespace c: ForeignObject; delete it\n1 create, 2 refused"),
             "{told}"
         );
+        let account = Some("default".to_owned());
+        let (told, _) = text(&of(Ok(vec![Tried { account, ..tried("app", What::Does("list")) }])));
+        assert_eq!(told, "north: list     Secret/a in ServiceAccount app/default\n1 list\n");
         let untried = tried("d", What::Untried("create", Fault::Throttled(None)));
         let (told, code) = text(&of(Ok(vec![does(), untried])));
         assert_eq!(code, ExitCode::from(2));

@@ -52,6 +52,7 @@ use crate::queue::{Lane, Queue};
 use crate::rng::Rng;
 use plan::{Account, Change};
 use record::Record;
+pub use report::GRANT;
 use wishes::Standing;
 
 /// Requests under way at once: a fan-out of copies is not to be held up by this.

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::{Accounts, Fault};
+use super::plan::{Account, Change};
+use super::{Accounts, Fault, Flight};
 use crate::announce::Trouble;
 use crate::contract::object::{Kind, SourceKey};
 use crate::reason::{Counts, Reason, Would};
@@ -11,7 +12,7 @@ use crate::reason::{Counts, Reason, Would};
 /// How many places a report names.
 const PLACES: usize = 3;
 /// What to do about a missing right.
-const GRANT: &str = "kubectl apply -f deploy/agent-service-accounts.yaml";
+pub const GRANT: &str = "kubectl apply -f deploy/agent-service-accounts.yaml";
 
 /// Why a ServiceAccount is not as it should be.
 #[derive(Clone, Debug)]
@@ -47,10 +48,22 @@ impl Why {
 }
 
 impl Accounts {
+    /// The sources that ask for entries.
+    pub fn asking(&self) -> impl Iterator<Item = Arc<str>> {
+        self.sources.keys().filter(|name| self.asks(name)).cloned()
+    }
+
+    /// The ServiceAccount that this order, which is under way, is on, and what is to change there.
+    pub fn patch(&self, order: u64) -> Option<(&Account, &Change)> {
+        match self.flights.get(&order)? {
+            Flight::Patch(patch) => Some((&patch.before, &patch.change)),
+            Flight::Recall | Flight::Remember(_) => None,
+        }
+    }
+
     /// Something has changed that is the matter with all sources that ask.
     pub(super) fn all_dirty(&mut self) {
-        let asking = self.sources.keys().filter(|name| self.asks(name)).cloned();
-        let names: Vec<_> = asking.chain(self.pending.keys().cloned()).collect();
+        let names: Vec<_> = self.asking().chain(self.pending.keys().cloned()).collect();
         self.dirty.extend(names);
     }
 
