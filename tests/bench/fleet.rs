@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use clap::Parser;
+use sync_core::index::pace;
 use testbed::{Binaries, Health};
 
 use world::{ACCOUNTS, SOURCES, World, count, most_a_second};
@@ -81,6 +82,8 @@ async fn measure(options: &Options) -> Result<()> {
             }
             (0..world.size).for_each(|n| world.fleet.set(n, Health::Well));
             world.until(began, &value, |_| true).await;
+            // Sources that change more often are busy, and would be held back.
+            tokio::time::sleep_until((began + pace::EVERY).into()).await;
         }
         if round > 0 {
             let last = |times: &[Duration]| times.last().map_or(0.0, Duration::as_secs_f64);
