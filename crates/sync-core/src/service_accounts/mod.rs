@@ -155,7 +155,7 @@ struct Entry {
     contests: u8,
     until: Moment,
     /// Entries that are not selected any more, and until when they stay.
-    leaving: BTreeMap<Arc<str>, Moment>,
+    leaving: BTreeMap<Arc<str>, wishes::Leaves>,
     /// The sources that something is to be done for.
     pending: Vec<Arc<str>>,
     tried: Option<Change>,

@@ -67,8 +67,8 @@ impl Accounts {
             self.dirty.extend(sources);
         }
         let (pair, now) = (entry.pair, self.now);
-        let again = entry.mutated.then_some(&entry.until);
-        let due = entry.leaving.values().chain(again).filter(|at| **at > now).min().copied();
+        let again = entry.mutated.then_some(entry.until);
+        let due = entry.leaving.values().map(|leaves| leaves.at).chain(again).filter(|at| *at > now).min();
         self.queue.forget(pair);
         if let Some(at) = due {
             self.queue.push_later(pair, at);

@@ -211,6 +211,23 @@ fn a_namespace_that_is_selected_no_more_keeps_them_for_most_of_the_grace() {
     assert_eq!(stage.machine.wake_at(), None);
 }
 
+/// Promise 8: what is not asked for any more for another reason than before stays as long as if it had been till then.
+#[test]
+fn the_grace_begins_anew_when_it_is_another_reason() {
+    let (named, selector) = (on("a", OPTION), (keys::NAMESPACE_SELECTOR, "x"));
+    let mut stage = Stage::new(&[("a", named)], true);
+    stage.list();
+    stage.carry_out();
+    stage.want("a", on("a", &[]));
+    stage.now += 19 * S;
+    stage.want("a", on("a", &[OPTION, &[selector]].concat()));
+    stage.now += 19 * S;
+    assert!(stage.next().is_none());
+    stage.now += S;
+    stage.carry_out();
+    assert_eq!(stage.names(), ["theirs"]);
+}
+
 #[test]
 fn a_namespace_that_opts_out_loses_them_at_once_and_one_that_ends_is_left_alone() {
     let mut stage = Stage::listed();

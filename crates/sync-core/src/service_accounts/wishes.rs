@@ -18,6 +18,15 @@ use crate::plan::{Destination, Want};
 /// An entry that is not selected any more goes so long before the end of the grace, for the Secret goes then.
 const AHEAD: Duration = Duration::from_secs(10);
 
+/// When an entry goes that is not asked for any more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leaves {
+    pub(super) at: Moment,
+    /// The namespace is selected, and the ServiceAccount named no more. If that changes the time begins anew: a namespace
+    /// that is selected no more keeps its copy for the whole grace, and the entry for the same.
+    selected: bool,
+}
+
 /// How a source stands.
 #[derive(Clone, Debug)]
 pub(super) enum Standing {
@@ -155,11 +164,11 @@ impl Accounts {
         let (mut wishes, mut leaving, mut unknown) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         for (name, mark) in entry.record.marks() {
             if let Some(standing) = self.sources.get(name) {
-                let since = entry.leaving.get(name).copied();
-                let (wish, until) =
-                    self.of_recorded(&entry.account.namespace, &entry.account.name, standing, mark, since);
+                let before = entry.leaving.get(name).copied();
+                let (wish, leaves) =
+                    self.of_recorded(&entry.account.namespace, &entry.account.name, standing, mark, before);
                 wishes.insert(Arc::clone(name), wish);
-                leaving.extend(until.map(|until| (Arc::clone(name), until)));
+                leaving.extend(leaves.map(|leaves| (Arc::clone(name), leaves)));
             } else {
                 unknown.push((Arc::clone(name), mark.upstream));
             }
@@ -207,8 +216,8 @@ impl Accounts {
         name: &str,
         standing: &Standing,
         mark: &Mark,
-        since: Option<Moment>,
-    ) -> (Wish, Option<Moment>) {
+        before: Option<Leaves>,
+    ) -> (Wish, Option<Leaves>) {
         // Opted out is an explicit `no`, whatever the source says.
         let opted_out = !self.is_open(namespace);
         if opted_out && !mutants::has(Mutant::EntriesOutlast) {
@@ -220,12 +229,14 @@ impl Accounts {
             Standing::On(options, _) if self.is_chosen(namespace, name, options) => return (Wish::Keep, None),
             Standing::On(options, _) => options,
         };
-        let grace = self.rules.delete_grace;
-        let until = since.unwrap_or_else(|| self.now.saturating_add(grace - AHEAD.min(grace / 3)));
-        if self.now < until {
-            return (Wish::Keep, Some(until));
+        let (grace, selected) = (self.rules.delete_grace, self.is_selected(namespace, options));
+        let leaves = before
+            .filter(|before| before.selected == selected)
+            .unwrap_or_else(|| Leaves { at: self.now.saturating_add(grace - AHEAD.min(grace / 3)), selected });
+        if self.now < leaves.at {
+            return (Wish::Keep, Some(leaves));
         }
-        let wish = if !self.is_selected(namespace, options) {
+        let wish = if !selected {
             self.remove_entry(mark, Some(options.on_delete))
         } else if self.deletes_frozen {
             Wish::Keep
@@ -233,7 +244,7 @@ impl Accounts {
             // The Secret stays, and is not asked for here any more.
             Wish::Out
         };
-        (wish, Some(until))
+        (wish, Some(leaves))
     }
 
     /// The same that becomes of the replica, see [`plan`](crate::plan::plan): `said` by the source, or remembered.
