@@ -46,7 +46,7 @@ impl Lane {
 const RETRIES: usize = 4;
 /// One destination has at most this part of the slots, for it may be one where all that is written waits.
 const ONE_DESTINATION: usize = 8;
-/// With each write that succeeds there it has one slot more, up to this part, until none of its writes is under way: a
+/// With each write that soon succeeds there it has one slot more, up to this part, until none of its writes is under way: a
 /// hundred copies in a new namespace took four tenths of a second by eights, of 64 slots, beside a fan-out.
 const ONE_THAT_ANSWERS: usize = 2;
 /// One source leaves this part of the slots to others, if any wait: each of its writes may wait for a webhook.
@@ -74,15 +74,15 @@ struct Place {
 #[derive(Clone, Copy, Debug, Default)]
 struct Running {
     pairs: usize,
-    /// How many have succeeded in a row since there was none.
-    succeeded: usize,
+    /// How many have soon succeeded in a row since there was none.
+    quick: usize,
 }
 
 impl Running {
     /// How many may be, of so many slots.
     fn most(self, slots: usize) -> usize {
         let least = (slots / ONE_DESTINATION).max(1);
-        (least + self.succeeded).min(slots / ONE_THAT_ANSWERS).max(least)
+        (least + self.quick).min(slots / ONE_THAT_ANSWERS).max(least)
     }
 }
 
@@ -90,6 +90,8 @@ impl Running {
 #[derive(Debug)]
 pub struct Queue {
     slots: usize,
+    /// How many of them there were when a pair was last taken.
+    slots_now: usize,
     /// Limits per destination and the free slot make sense only where there are many.
     many_destinations: bool,
     places: BTreeMap<Pair, Place>,
@@ -112,6 +114,7 @@ impl Queue {
     pub fn new(slots: usize, many_destinations: bool) -> Self {
         Self {
             slots: slots.max(1),
+            slots_now: slots.max(1),
             many_destinations,
             places: BTreeMap::new(),
             lanes: Default::default(),
@@ -172,6 +175,7 @@ impl Queue {
             self.push(pair, Lane::Retry);
         }
         let slots = self.slots.min(limit);
+        self.slots_now = slots;
         loop {
             let free = slots.saturating_sub(self.in_flight);
             if free == 0 {
@@ -255,10 +259,11 @@ impl Queue {
         pair.map(|pair| (pair, lane, Phase::Held))
     }
 
-    /// A request to this destination has had its answer; then its pair is [`done`](Self::done).
-    pub fn answered(&mut self, dest: DestId, succeeded: bool) {
+    /// A request to this destination has had its answer; `quick` if it succeeded soon. Then its pair is
+    /// [`done`](Self::done).
+    pub fn answered(&mut self, dest: DestId, quick: bool) {
         if let Some(running) = self.per_destination.get_mut(&dest) {
-            running.succeeded = if succeeded { running.succeeded + 1 } else { 0 };
+            running.quick = if quick { running.quick + 1 } else { 0 };
         }
     }
 
@@ -275,7 +280,7 @@ impl Queue {
         }
         if let Some(running) = self.per_destination.get_mut(&pair.dest) {
             running.pairs -= 1;
-            let free = running.most(self.slots).saturating_sub(running.pairs);
+            let free = running.most(self.slots_now).saturating_sub(running.pairs);
             if running.pairs == 0 {
                 self.per_destination.remove(&pair.dest);
             }

@@ -14,7 +14,8 @@ use crate::plan::{Foreign, Guard, Inside, Replica};
 impl Core {
     pub(super) fn on_done(&mut self, id: u64, result: Result<Reply, Fault>) {
         let Some(flight) = self.flights.remove(&id) else { return };
-        self.queue.answered(flight.pair.dest, result.is_ok());
+        let soon = self.now.saturating_sub(flight.sent) <= super::limit::TOLERATED;
+        self.queue.answered(flight.pair.dest, result.is_ok() && soon);
         self.queue.done(flight.pair);
         match result {
             Ok(reply) => {

@@ -179,6 +179,22 @@ fn a_source_that_is_slow_everywhere_leaves_others_their_slots_in_its_first_pass(
     assert!(took < SLOW + at(4), "{took:?}");
 }
 
+/// A webhook there takes its time and admits all the same: that is no reason for more slots.
+#[test]
+fn destinations_that_are_slow_and_succeed_slow_no_other() {
+    let slow: Serve = |order| (if ["n0", "n1"].contains(&&*order.namespace) { at(1) } else { USUAL }, None);
+    let fast = |namespace: &str| !["n0", "n1"].contains(&namespace);
+    let took = |serve: Serve| {
+        let mut busy = Busy::with(100, serve);
+        let begin = busy.now;
+        (0..150).for_each(|n| busy.source(&format!("s{n}")));
+        busy.until(150 * 98, |namespace, _| fast(namespace)) - begin
+    };
+    let (alone, beside) = (took(healthy), took(slow));
+    assert!(alone > at(2), "long enough for the slow ones to gain slots: {alone:?}");
+    assert!(beside < alone.mul_f64(1.4), "{beside:?} instead of {alone:?}");
+}
+
 #[test]
 fn a_slow_destination_slows_no_other() {
     let slow: Serve = |order| (if &*order.namespace == "n0" { SLOW } else { USUAL }, None);

@@ -11,7 +11,7 @@ use crate::index::feed::Moment;
 
 /// Nobody waits for a server that answers in this time on average. A quarter of what Kubernetes promises for the
 /// slowest hundredth of such calls (SLO: 1 s).
-const TOLERATED: Duration = Duration::from_millis(250);
+pub(super) const TOLERATED: Duration = Duration::from_millis(250);
 /// Above this multiple of the best round seen, latency is well above it.
 const WELL_ABOVE: u32 = 2;
 /// By which part the limit shrinks and grows in one round.
