@@ -86,7 +86,10 @@ async fn tried(
         Ok(visit) => visit,
         // Nothing would be written, and that is meant.
         Err(Stopped { outcome: Outcome::Suspended, .. }) => return Ok(Vec::new()),
-        Err(Stopped { at, outcome }) => return Err(format!("{at}: {}", words(outcome))),
+        Err(Stopped { at, outcome }) => {
+            *led = led.filter(|_| !outcome.leads_nowhere());
+            return Err(format!("{at}: {}", words(outcome)));
+        }
     };
     let told = |fault| words(visit.reach.outcome(fault));
     *led = None;

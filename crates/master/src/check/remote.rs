@@ -17,7 +17,6 @@ use sync_core::ops::rights::{self, Whose};
 use sync_core::summary::Summary;
 
 use super::Tour;
-use crate::eks::error::EksError;
 use crate::remote::crd::RemoteCluster;
 use crate::remote::identity::{self, Unknown};
 use crate::remote::receipt::SILENCE;
@@ -36,7 +35,7 @@ pub(super) async fn check(notes: &mut Notes, tour: &Tour, name: &str, cluster: &
     let visit = match tour.visitor.connect(cluster, &mut |step, found| notes.ok(step, found)).await {
         Ok(visit) => visit,
         Err(Stopped { at, outcome }) => {
-            if leads_nowhere(&outcome) {
+            if outcome.leads_nowhere() {
                 tour.leads(name, None);
             }
             let (why, todo) = words(&outcome, destination);
@@ -56,14 +55,6 @@ pub(super) async fn check(notes: &mut Notes, tour: &Tour, name: &str, cluster: &
         rivals(notes, tour, &visit, destination).await;
         agent(notes, tour, &visit, name, destination).await;
     }
-}
-
-/// Nobody would set out for it, so that it is in nobody's way. One that does not answer now keeps what it had.
-fn leads_nowhere(outcome: &Outcome) -> bool {
-    matches!(
-        outcome,
-        Outcome::Suspended | Outcome::Secret(_) | Outcome::KubeconfigInvalid(_) | Outcome::Eks(EksError::BadSpec(_))
-    )
 }
 
 /// What is the matter, and what to do, by the words of the condition.

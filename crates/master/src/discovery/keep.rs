@@ -226,7 +226,8 @@ impl Keeper {
         if raced && failed.is_none() {
             return true;
         }
-        let retry = failed.is_some() || !unreadable.is_empty();
+        // What cannot be understood is there until a person comes: the next look is soon enough.
+        let retry = failed.is_some();
         decision.refuse(unreadable);
         let outcome = Outcome::of(&listing.troubles, &decision, failed);
         let clusters = (whole != Whole::Not).then_some(decision.clusters);

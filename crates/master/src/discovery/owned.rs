@@ -21,6 +21,8 @@ pub(super) const STALE: SignedDuration = SignedDuration::from_mins(30);
 /// After so long without a look nobody knows whether it was listed meanwhile. Looks are up to 10 min apart, and an hour of
 /// trouble should not count.
 pub(super) const LOST_SIGHT: SignedDuration = SignedDuration::from_hours(2);
+/// The clock of the process that made the mark may have been so much ahead of ours.
+const SKEW: SignedDuration = SignedDuration::from_mins(1);
 /// Annotation: its cluster was missing in a list that had lost too many. It does not go by itself, however long the list
 /// stays so and whatever else is found: only a list that has it again, or a person, takes the mark away.
 pub(super) const LIST_SHRUNK: &str = "mw-sync.io/list-shrunk";
@@ -63,7 +65,7 @@ impl Missing {
     pub(super) fn of(cluster: &RemoteCluster, now: Timestamp) -> Option<Self> {
         let time = |key| annotation(cluster, key)?.parse::<Timestamp>().ok();
         let (since, at) = (time(NOT_LISTED_SINCE)?, time(NOT_LISTED_AT)?);
-        (since <= at && at <= now && now.duration_since(at) <= LOST_SIGHT).then_some(Self { since, at })
+        (since <= at && at <= now + SKEW && now.duration_since(at) <= LOST_SIGHT).then_some(Self { since, at })
     }
 
     /// The mark is to be renewed.

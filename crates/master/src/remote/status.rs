@@ -46,6 +46,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Nobody would set out for it, so that it is in nobody's way. One that does not answer now keeps the place that it had.
+    pub fn leads_nowhere(&self) -> bool {
+        matches!(self, Self::Suspended | Self::Secret(_) | Self::KubeconfigInvalid(_) | Self::Eks(EksError::BadSpec(_)))
+    }
+
     /// The word for the condition and for the metric's label.
     pub const fn reason(&self) -> &'static str {
         match self {

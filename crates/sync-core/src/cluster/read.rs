@@ -94,6 +94,11 @@ pub async fn list<T>(
                 (kept, next) = (Vec::new(), None);
                 continue;
             }
+            // Perhaps it was too large.
+            Err(Fault::Odd(200)) if size.limit() > 1 => {
+                size.learn(usize::MAX);
+                continue;
+            }
             answer => answer?,
         };
         size.learn(body.len());
@@ -207,8 +212,9 @@ mod tests {
     use super::*;
     use crate::cluster::tests_support::{client, json_response};
 
-    /// 1,000 objects in pages as asked for, and what was asked. The first so many requests to continue come too late.
-    async fn listed(late: usize) -> (Result<(Vec<usize>, Rv), Fault>, Vec<(usize, usize)>) {
+    /// 1,000 objects in pages as asked for, and what was asked. The first so many requests to continue come too late; a
+    /// page of more than `most` is larger than we take.
+    async fn listed(late: usize, most: usize) -> (Result<(Vec<usize>, Rv), Fault>, Vec<(usize, usize)>) {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&asked);
         let client = client(move |request: Request<Body>| {
@@ -223,7 +229,11 @@ mod tests {
             let next = if next < 1000 { next.to_string() } else { String::new() };
             let page = json!({ "metadata": { "resourceVersion": "7", "continue": next }, "items": items });
             let gone = json!({ "kind": "Status", "code": 410, "reason": "Expired" });
-            std::future::ready(if expired { json_response(410, &gone) } else { json_response(200, &page) })
+            std::future::ready(match limit <= most {
+                true if expired => json_response(410, &gone),
+                true => json_response(200, &page),
+                false => json_response(200, &json!("x".repeat(Limits::PAGE.body + 1))),
+            })
         });
         let keep = |item: &RawValue| {
             let item: Value = serde_json::from_str(item.get()).ok()?;
@@ -236,17 +246,24 @@ mod tests {
 
     #[tokio::test]
     async fn pages_grow_while_they_are_small() {
-        let (result, asked) = listed(0).await;
+        let (result, asked) = listed(0, 500).await;
         assert_eq!(result, Ok(((0..1000).collect(), Rv(7))));
         assert_eq!(asked, [(20, 0), (40, 20), (80, 60), (160, 140), (320, 300), (500, 620)]);
     }
 
     #[tokio::test]
+    async fn a_page_that_is_too_large_is_asked_for_again_in_parts() {
+        let (result, asked) = listed(0, 200).await;
+        assert_eq!(result, Ok(((0..1000).collect(), Rv(7))));
+        assert_eq!(asked[4..7], [(320, 300), (160, 300), (320, 460)]);
+    }
+
+    #[tokio::test]
     async fn a_list_that_the_server_forgets_begins_anew_and_has_nothing_twice() {
-        let (result, asked) = listed(2).await;
+        let (result, asked) = listed(2, 500).await;
         assert_eq!(result, Ok(((0..1000).collect(), Rv(7))));
         assert_eq!(asked.iter().filter(|(_, from)| *from == 0).count(), 3);
         // Not for ever.
-        assert_eq!(listed(100).await.0, Err(Fault::Expired));
+        assert_eq!(listed(100, 500).await.0, Err(Fault::Expired));
     }
 }
