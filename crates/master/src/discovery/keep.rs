@@ -226,8 +226,8 @@ impl Keeper {
         if raced && failed.is_none() {
             return true;
         }
-        // What cannot be understood is there until a person comes: the next look is soon enough.
-        let retry = failed.is_some();
+        // No watch shows when what cannot be understood goes.
+        let retry = failed.is_some() || !unreadable.is_empty();
         decision.refuse(unreadable);
         let outcome = Outcome::of(&listing.troubles, &decision, failed);
         let clusters = (whole != Whole::Not).then_some(decision.clusters);
