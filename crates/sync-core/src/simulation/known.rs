@@ -240,19 +240,20 @@ impl Known {
 
     /// Notes what is selected no more, and forgets what was looked at for copies that are not wanted any more.
     fn reconsider(&mut self) {
-        let mut unselected = BTreeMap::new();
+        let (mut unselected, now) = (BTreeMap::new(), Instant::now());
         for (source, told) in &self.sources {
             let Source { object: Some(object), wish: Wish::On | Wish::Frozen, .. } = told.last() else { continue };
             for ((cluster, name), place) in &self.places {
                 let Some(place) = place.last() else { continue };
                 if !selects(&self.scene, object, *cluster, name, &place.env) {
                     let key = (*cluster, Id::new(source.plural, name, &source.name));
-                    let since = self.unselected.get(&key).copied().unwrap_or_else(Instant::now);
+                    // It was selected within this very moment only, and perhaps nobody has looked.
+                    let before = self.reselected.get(&key).filter(|(_, until)| *until == now).map(|(since, _)| *since);
+                    let since = self.unselected.get(&key).copied().or(before).unwrap_or(now);
                     unselected.insert(key, since);
                 }
             }
         }
-        let now = Instant::now();
         self.reselected.retain(|_, (_, until)| *until == now);
         for (key, since) in std::mem::replace(&mut self.unselected, unselected) {
             if !self.unselected.contains_key(&key) {
