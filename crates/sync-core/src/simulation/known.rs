@@ -13,6 +13,9 @@ use super::told::Told;
 use super::wishes::{Wish, retains, selects, wish};
 use crate::contract::rules::Role;
 
+/// A pair with a request under way is not looked at before the request is over: the deadline of one.
+const UNDER_WAY: Duration = Duration::from_secs(10);
+
 /// What a process was told of a source.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
@@ -241,23 +244,23 @@ impl Known {
     /// Notes what is selected no more, and forgets what was looked at for copies that are not wanted any more.
     fn reconsider(&mut self) {
         let (mut unselected, now) = (BTreeMap::new(), Instant::now());
+        self.reselected.retain(|_, (_, until)| now - *until < UNDER_WAY);
         for (source, told) in &self.sources {
             let Source { object: Some(object), wish: Wish::On | Wish::Frozen, .. } = told.last() else { continue };
             for ((cluster, name), place) in &self.places {
                 let Some(place) = place.last() else { continue };
                 if !selects(&self.scene, object, *cluster, name, &place.env) {
                     let key = (*cluster, Id::new(source.plural, name, &source.name));
-                    // It was selected within this very moment only, and perhaps nobody has looked.
-                    let before = self.reselected.get(&key).filter(|(_, until)| *until == now).map(|(since, _)| *since);
+                    // It was selected for a short time only, and perhaps nobody has looked.
+                    let before = self.reselected.get(&key).map(|(since, _)| *since);
                     let since = self.unselected.get(&key).copied().or(before).unwrap_or(now);
                     unselected.insert(key, since);
                 }
             }
         }
-        self.reselected.retain(|_, (_, until)| *until == now);
         for (key, since) in std::mem::replace(&mut self.unselected, unselected) {
             if !self.unselected.contains_key(&key) {
-                self.reselected.entry(key).or_insert((since, now));
+                self.reselected.insert(key, (since, now));
             }
         }
         let over: Vec<_> = self.looked.keys().filter(|(cluster, id)| !self.wants(*cluster, id)).cloned().collect();
