@@ -28,8 +28,7 @@ use crate::contract::rules::Rules;
 use crate::core::{Core, Input, NameNews, NameWatch, NamespaceNews, Place, Scope, Settled, Tally};
 use crate::fault::Fault;
 use crate::index::feed::{Feed, Labels, Moment};
-use crate::leadership::Leading;
-use crate::mutants::{self, Mutant};
+use crate::leadership::{Leading, Permit};
 use crate::ops::metrics::Metrics;
 use crate::ops::metrics::engine::EngineStats;
 use crate::ops::shutdown::Shutdown;
@@ -150,8 +149,7 @@ pub async fn run(
     let mut reports = Reports::default();
     loop {
         while let Some(order) = core.next(clock.now()) {
-            let end = Instant::now() + leading.deadline();
-            flights.push(carry_out(&connection, manager, order, end, leading.is_dry(), &stats));
+            flights.push(carry_out(&connection, manager, order, leading.permit(), &stats));
         }
         for (key, upstream) in core.take_asks() {
             sources.ask(key, upstream);
@@ -201,18 +199,13 @@ async fn carry_out(
     connection: &Connection,
     manager: &'static str,
     order: Order,
-    end: Instant,
-    dry: bool,
+    permit: Permit,
     stats: &EngineStats,
 ) -> (u64, Result<Reply, Fault>) {
-    // The process may have stood still since the order was made.
-    let left = end.saturating_duration_since(Instant::now());
-    let result = if left.is_zero() && !mutants::has(Mutant::LeaseOutlived) {
-        Err(Fault::NoAnswer("not sent within the deadline".to_owned()))
-    } else if dry {
-        write::try_out(&connection.write, manager, &order, left).await
-    } else {
-        write::execute_within(&connection.write, manager, &order, left).await
+    let result = match permit.left() {
+        Err(fault) => Err(fault),
+        Ok(left) if permit.dry => write::try_out(&connection.write, manager, &order, left).await,
+        Ok(left) => write::execute_within(&connection.write, manager, &order, left).await,
     };
     stats.count(&order, &result);
     match &result {

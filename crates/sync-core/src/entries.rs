@@ -5,7 +5,6 @@
 //! namespaces.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -23,7 +22,7 @@ use crate::core::NamespaceNews;
 use crate::engine::{Clock, Inquiries, drain};
 use crate::fault::Fault;
 use crate::index::news::SourceNews;
-use crate::leadership::Leading;
+use crate::leadership::{Leading, Permit};
 use crate::ops::metrics::Metrics;
 use crate::ops::shutdown::Shutdown;
 use crate::service_accounts::{Accounts, Input, Order, Reply};
@@ -65,7 +64,7 @@ pub async fn run(
     let mut troubles = Troubles::default();
     loop {
         while let Some(order) = accounts.next(clock.now()) {
-            flights.push(carry_out(&connection, &rules, order, leading.deadline(), leading.is_dry()));
+            flights.push(carry_out(&connection, &rules, order, leading.permit()));
         }
         for news in accounts.take_news(clock.now()) {
             if engine.send(news).is_err() {
@@ -115,15 +114,14 @@ async fn carry_out(
     connection: &Connection,
     rules: &Rules,
     order: Order,
-    deadline: Duration,
-    dry: bool,
+    permit: Permit,
 ) -> (u64, Result<Reply, Fault>) {
     let Order { id, step } = order;
     let client = &connection.write;
-    let result = if dry {
-        service_accounts::try_out(client, rules, &step, deadline).await
-    } else {
-        service_accounts::execute(client, rules, &step, deadline).await
+    let result = match permit.left() {
+        Err(fault) => Err(fault),
+        Ok(left) if permit.dry => service_accounts::try_out(client, rules, &step, left).await,
+        Ok(left) => service_accounts::execute(client, rules, &step, left).await,
     };
     match &result {
         Ok(_) => debug!(%step, "done"),

@@ -10,6 +10,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::sync::watch as state;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::cluster::connection::Connection;
@@ -22,6 +23,7 @@ use crate::engine::Clock;
 use crate::fault::Fault;
 use crate::index::feed::Feed;
 use crate::lease::{self, Election, Input, LEASE, Lead, Record, Request, Term};
+use crate::mutants::{self, Mutant};
 use crate::ops::metrics::Heard;
 use crate::ops::shutdown::Shutdown;
 use crate::watches::{Told, Troubles};
@@ -38,6 +40,29 @@ pub struct Leading {
     lead: state::Receiver<Lead>,
     /// A write may be under way although nobody waits for it any more.
     left_open: Arc<AtomicBool>,
+}
+
+/// How a request is to be carried out: said when it is ordered, and minded when it is sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Permit {
+    end: Instant,
+    /// Nothing is to be changed by it.
+    pub(crate) dry: bool,
+}
+
+impl Permit {
+    /// How long it may take.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is to be sent any more: the process may have stood still since it was ordered.
+    pub(crate) fn left(self) -> Result<Duration, Fault> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        if left.is_zero() && !mutants::has(Mutant::LeaseOutlived) {
+            return Err(Fault::NoAnswer("not sent within the deadline".to_owned()));
+        }
+        Ok(left)
+    }
 }
 
 impl Leading {
@@ -75,6 +100,11 @@ impl Leading {
             Lead::Always | Lead::Dry => write::DEADLINE,
             Lead::No | Lead::Until(..) => lease::DEADLINE,
         }
+    }
+
+    /// For a request that is ordered now.
+    pub(crate) fn permit(&self) -> Permit {
+        Permit { end: Instant::now() + self.deadline(), dry: self.is_dry() }
     }
 
     /// Whether it leads, though perhaps not for long enough to begin anything.

@@ -29,6 +29,10 @@ pub(crate) enum Mutant {
     OffWithheld,
     /// Entries of a source that cannot be understood stay in a namespace that opts out.
     EntriesOutlast,
+    /// What fails in one namespace is taken for a failure of the whole cluster.
+    FailureSpreads,
+    /// The same, for entries.
+    EntryFailureSpreads,
     /// A write begins although the Lease may have gone by the time it is done.
     LeaseOutlived,
     /// A Lease is taken from whoever holds it.

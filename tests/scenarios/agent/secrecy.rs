@@ -7,7 +7,8 @@ use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 use testbed::{Binaries, Process, Rejection, TalkativeWebhook, eventually};
 
-use crate::support::{Kind, SOON, annotated, shared_agent, spawn};
+use super::port::{fetch, port};
+use crate::support::{Kind, SOON, Shared, annotated, shared_agent, spawn};
 
 /// A text that is nowhere else, and every form in which it could be written.
 struct Marker {
@@ -109,9 +110,10 @@ async fn no_payload_is_in_a_log_at_trace_nor_in_an_event() -> Result<()> {
     // Who has it rejected is told, and all that is the matter.
     let said = world.until_said(Kind::Secret, "secrecy", "Rejected", &["Rejected, ", "1 ForeignObject"]).await;
     assert!(["exceeded quota", "ValidatingAdmissionPolicy"].iter().any(|words| said.note.contains(words)), "{said:?}");
-    let summary = cluster.kubectl(&["-n", "operator", "get", "configmap", "mw-sync-agent", "-o", "json"]).await?;
-    for marker in [&first, &theirs] {
-        marker.assert_not_in(&summary, "the summary");
+    for (text, what) in told(&shared, "secrecy").await? {
+        for marker in [&first, &theirs] {
+            marker.assert_not_in(&text, what);
+        }
     }
     // Update, drift with another's payload, recreation.
     world.merge(Kind::Secret, "operator", "secrecy", &json!({"data": {"password": second.base64}})).await?;
@@ -136,14 +138,34 @@ async fn no_payload_is_in_a_log_at_trace_nor_in_an_event() -> Result<()> {
     world.until_data(Kind::Secret, "secrecy-quota", "secrecy", &json!({"password": second.base64})).await;
     world.until_data(Kind::Secret, "secrecy-policy", "secrecy", &json!({"password": second.base64})).await;
 
-    let (log, events) =
-        (shared.agent.stderr(), cluster.kubectl(&["get", "events.events.k8s.io", "-A", "-o", "json"]).await?);
-    assert!(log.contains("DEBUG") && shared.agent.stdout().is_empty());
-    for marker in [&first, &second, &theirs] {
-        marker.assert_not_in(&log, "the log");
-        marker.assert_not_in(&events, "the Events");
+    assert!(shared.agent.stderr().contains("DEBUG") && shared.agent.stdout().is_empty());
+    for (text, what) in told(&shared, "secrecy").await? {
+        for marker in [&first, &second, &theirs] {
+            marker.assert_not_in(&text, what);
+        }
     }
     Ok(())
+}
+
+/// All that the agent tells anybody, also of this source: its log, Events, summary, status, page and metrics.
+async fn told(shared: &Shared, source: &str) -> Result<[(String, &'static str); 6]> {
+    let (people, metrics) = (port(shared.agent, "kubectl port-forward").await, port(shared.agent, "/metrics").await);
+    let page = async |address, path| {
+        let (code, page) = fetch(address, path).await?;
+        ensure!(code == 200, "{path}: {code} {page}");
+        anyhow::Ok(page)
+    };
+    let status = page(people, "/status").await?;
+    ensure!(status.contains(&format!("{source:?}")), "nothing of {source}: {status}");
+    let summary = ["-n", "operator", "get", "configmap", "mw-sync-agent", "-o", "json"];
+    Ok([
+        (shared.agent.stderr(), "the log"),
+        (shared.cluster.kubectl(&["get", "events.events.k8s.io", "-A", "-o", "json"]).await?, "the Events"),
+        (shared.cluster.kubectl(&summary).await?, "the summary"),
+        (status, "/status"),
+        (page(people, "/").await?, "the page"),
+        (page(metrics, "/metrics").await?, "the metrics"),
+    ])
 }
 
 /// Promises 5, 6 and 10: people read which webhook has rejected a copy, and nothing of what it says of the payload.
@@ -198,11 +220,8 @@ async fn a_webhook_that_quotes_what_it_rejects_is_named_and_not_quoted() -> Resu
     }
     // Mended without a restart, though later and later.
     world.until_there(Kind::Secret, &name(Rejection::Denial), "talkative").await;
-    let (log, events) =
-        (shared.agent.stderr(), cluster.kubectl(&["get", "events.events.k8s.io", "-A", "-o", "json"]).await?);
-    let summary = cluster.kubectl(&["-n", "operator", "get", "configmap", "mw-sync-agent", "-o", "json"]).await?;
-    for (text, what) in [(&log, "the log"), (&events, "the Events"), (&summary, "the summary")] {
-        marker.assert_not_in(text, what);
+    for (text, what) in told(&shared, "talkative").await? {
+        marker.assert_not_in(&text, what);
     }
     Ok(())
 }

@@ -108,12 +108,21 @@ async fn whole_life(world: &World) -> Result<()> {
     let second = world.until(there, "is anew", |copy| copy["type"] == "Opaque").await;
     ensure!(uid(&second) != uid(&first));
 
-    world.annotate(Kind::Secret, "life", &json!({"mw-sync": "no"})).await?;
+    // In every namespace before the next is asked for: a copy that is released, and not taken back, is not ours to delete.
     let free = |copy: &Value| copy["metadata"]["labels"]["mw-sync.io/managed-by"].is_null();
-    world.until(there, "is released", free).await;
+    let everywhere = ["default", "kube-system"].map(|namespace| (Kind::Secret, namespace, "life"));
+    for copy in everywhere {
+        world.until(copy, "is anew", |copy| copy["type"] == "Opaque").await;
+    }
+    world.annotate(Kind::Secret, "life", &json!({"mw-sync": "no"})).await?;
+    for copy in everywhere {
+        world.until(copy, "is released", free).await;
+    }
     world.annotate(Kind::Secret, "life", &json!({"mw-sync": "yes", "mw-sync.io/on-delete": null})).await?;
-    let back = world.until(there, "is taken back", |copy| !free(copy)).await;
-    ensure!(uid(&back) == uid(&second));
+    for copy in everywhere {
+        world.until(copy, "is taken back", |copy| !free(copy)).await;
+    }
+    ensure!(uid(&world.get(Kind::Secret, "default", "life").await?) == uid(&second));
     other["kind"] = "ConfigMap".into();
     world.create(&other).await?;
     world.until_there(Kind::ConfigMap, "default", "life").await;

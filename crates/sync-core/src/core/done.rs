@@ -234,7 +234,7 @@ impl Core {
                 let here = self.dests.get(&pair.dest).map(|dest| &dest.name);
                 !many || self.cluster_failures > 0 || self.silent.as_ref().is_some_and(|other| Some(other) != here)
             }
-            other => other.is_of_the_cluster(),
+            other => other.is_of_the_cluster() || mutants::has(Mutant::FailureSpreads),
         }
     }
 

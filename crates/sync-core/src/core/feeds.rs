@@ -5,6 +5,7 @@ use super::{
     SourceId, SourceNews, Want,
 };
 use crate::contract::object::Rv;
+use crate::fault::Fault;
 use crate::index::pairs::DestId;
 use crate::plan::Replica;
 
@@ -22,6 +23,7 @@ impl Core {
                     (state.mutated, state.stood) = (false, false);
                 }
                 self.rivals.source_changed(id);
+                self.heard();
                 self.touch_source(id, lane);
                 self.fanout_begins(id, lane);
             }
@@ -101,8 +103,12 @@ impl Core {
                     listed.insert(id);
                 }
             }
-            Feed::Applied(namespace) => drop(self.dest_applied(&namespace)),
+            Feed::Applied(namespace) => {
+                self.heard();
+                self.dest_applied(&namespace);
+            }
             Feed::Gone(namespace) => {
+                self.heard();
                 if let Some(id) = self.dest_ids.get(namespace.name.as_str()).copied() {
                     self.dest_is_gone(id);
                 }
@@ -288,6 +294,16 @@ impl Core {
             Scope::One { namespace, .. } => sighting.namespace == *namespace,
         };
         destination.then(|| Pair { source: self.source_id(&sighting.source), dest: self.dest_id(&sighting.namespace) })
+    }
+
+    /// A watch has just shown something new: the server lives, and the namespaces whose silence was taken for its own
+    /// have perhaps a webhook that hangs. They are not to delay any other. A master's sources are of another cluster,
+    /// and its one destination may as well be silent alone.
+    fn heard(&mut self) {
+        if self.scope == Scope::Namespaces && matches!(self.cluster_fault, Some(Fault::NoAnswer(_))) {
+            (self.cluster_fault, self.cluster_failures, self.paused_until, self.silent) = (None, 0, None, None);
+            self.limit.begin_anew(self.now);
+        }
     }
 
     /// A watch has just read a list: whatever was wrong with the cluster, it is worth a try.

@@ -4,6 +4,7 @@ use super::feeds::same;
 use super::report::Why;
 use super::{Accounts, Fault, Flight, Lane, Patch, Reply};
 use crate::core::{BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, pause_asked};
+use crate::mutants::{self, Mutant};
 
 /// After so many lost races in a row it is said that there are any: a moment's trouble is not worth an Event.
 const RACES: u8 = 4;
@@ -24,7 +25,8 @@ impl Accounts {
         }
     }
 
-    fn answered(&mut self) {
+    /// The server lives.
+    pub(super) fn answered(&mut self) {
         (self.failures, self.paused_until, self.silent) = (0, None, None);
         if self.fault.take().is_some() {
             self.all_dirty();
@@ -59,7 +61,9 @@ impl Accounts {
 
     fn failed(&mut self, patch: Patch, fault: Fault) {
         let Patch { account: id, pair, change, before } = patch;
-        let mut of_all = fault.is_of_the_cluster() || matches!(fault, Fault::Forbidden(_));
+        let mut of_all = fault.is_of_the_cluster()
+            || matches!(fault, Fault::Forbidden(_))
+            || mutants::has(Mutant::EntryFailureSpreads);
         if matches!(fault, Fault::NoAnswer(_)) {
             // One namespace that does not answer is not the cluster: a webhook may hang there.
             let before = self.silent.replace(before.namespace.clone());

@@ -46,7 +46,10 @@ impl Accounts {
                 self.namespaces_complete = true;
                 self.touch_all(Lane::Changed);
             }
-            NamespaceNews::One(known) => self.namespace_applied(known),
+            NamespaceNews::One(known) => {
+                self.heard();
+                self.namespace_applied(known);
+            }
             // What is in it is gone, as the watch tells.
             NamespaceNews::Gone(name) => drop(self.namespaces.remove(&*name)),
         }
@@ -88,6 +91,7 @@ impl Accounts {
                 }
             }
             Feed::Applied(account) => {
+                self.heard();
                 self.listing.shown = self.listing.shown.max(account.rv);
                 let lane = if self.known(&account).is_some() { Lane::Drift } else { Lane::NewNamespace };
                 self.account_applied(account, lane);
@@ -127,6 +131,13 @@ impl Accounts {
         self.is_well("serviceaccounts");
         self.paused_until = None;
         self.touch_all(Lane::Changed);
+    }
+
+    /// A watch has just shown something new: the server lives, and it is some namespaces that are silent.
+    fn heard(&mut self) {
+        if matches!(self.fault, Some(Fault::NoAnswer(_))) {
+            self.answered();
+        }
     }
 
     /// A list is a sign of life, of those watches that have not reported it themselves yet.
