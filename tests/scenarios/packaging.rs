@@ -28,6 +28,29 @@ fn reasons(code: &str) -> BTreeSet<&str> {
     words.filter(|word| word.starts_with(char::is_uppercase) && word.chars().all(char::is_alphanumeric)).collect()
 }
 
+/// As a link names a heading: its words in lower case, `-` between them.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+#[test]
+fn links_of_the_readme_lead_somewhere() {
+    let headings =
+        README.lines().filter(|line| line.starts_with('#')).map(|line| anchor(line.trim_start_matches('#').trim()));
+    let headings: BTreeSet<_> = headings.collect();
+    let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let links: Vec<_> = README.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+    assert!(links.len() > 20 && headings.contains("quick-start"), "this test reads README.md wrongly: {links:?}");
+    for link in links {
+        match link.strip_prefix('#') {
+            Some(heading) => assert!(headings.contains(heading), "README.md has no heading for #{heading}"),
+            None if link.starts_with("https://") => {}
+            None => assert!(root.join(link).exists(), "there is no {link}"),
+        }
+    }
+}
+
 #[test]
 fn the_readme_has_every_reason_and_what_to_do() {
     for (code, some) in REASONS {

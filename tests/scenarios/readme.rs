@@ -37,11 +37,16 @@ impl Commands {
         Self(found)
     }
 
-    /// The first that has these words and is left.
+    /// The first that has these words and is left, and needs nothing that no test has.
     fn take(&mut self, words: &str) -> String {
-        let index = self.0.iter().position(|command| command.contains(words));
+        let index = self.0.iter().position(|command| command.contains(words) && !is_marked(command));
         self.0.remove(index.unwrap_or_else(|| panic!("README.md has no command with {words}")))
     }
+}
+
+/// Whether it says itself what it needs that no test has.
+fn is_marked(command: &str) -> bool {
+    NEEDS.iter().any(|need| command.starts_with(&format!("{need}\n")))
 }
 
 fn is_command(text: &str) -> bool {
@@ -202,8 +207,7 @@ async fn every_command_of_the_readme_does_what_it_says() -> Result<()> {
     remove(&shell, &mut commands, &incarnation, (master, agent), agent_there, [&here, &there]).await?;
     for command in commands.0 {
         let cargo = command.starts_with("cargo ") && (command == "cargo bench" || CI.contains(&command[..10]));
-        let marked = NEEDS.iter().any(|need| command.starts_with(&format!("{need}\n")));
-        assert!(cargo || marked, "no test runs this: {command}");
+        assert!(cargo || is_marked(&command), "no test runs this: {command}");
     }
     management.stop().await;
     north.stop().await;

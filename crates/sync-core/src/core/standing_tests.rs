@@ -55,3 +55,46 @@ fn before_the_lists_nothing_is_said_to_be_complete() {
     let core = Core::new(test_stage::rules(), Scope::Namespaces, 32, 1);
     assert_eq!(core.standings(PLACES), Standings::default());
 }
+
+#[test]
+fn each_place_says_what_the_server_said_of_it() {
+    let rejected = |text: &str| Err(Fault::Rejected(text.to_owned()));
+    let mut core = listed(&["a"], 3);
+    let orders = ["n0", "n1", "n2"].map(|place| order(&mut core, at(0), &format!("create {place}/a")));
+    for (order, text) in orders.iter().zip(["the quota", "the policy", "the policy"]) {
+        done(&mut core, at(0), order, rejected(text));
+    }
+    let said = |core: &Core| {
+        let standings = core.standings(usize::MAX);
+        standings.sources[0].places.iter().map(|place| place.message.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(said(&core), ["rejected: the quota", "rejected: the policy", "rejected: the policy"]);
+    // A retry may be told something else, and its success ends it.
+    for result in [rejected("the webhook"), Ok(Reply::Written { uid: uid(1), rv: Rv(20) })] {
+        let at = core.wake_at().expect("they are tried again") + at(300);
+        while let Some(order) = core.next(at) {
+            let again = if *order.namespace == *"n1" { result.clone() } else { rejected("the same") };
+            done(&mut core, at, &order, again);
+        }
+        let webhook = result.is_err().then(|| "rejected: the webhook".to_owned());
+        let expected: Vec<_> = [Some("rejected: the same".into()), webhook, Some("rejected: the same".into())]
+            .into_iter()
+            .flatten()
+            .collect();
+        assert_eq!(said(&core), expected);
+    }
+}
+
+#[test]
+fn a_server_that_says_something_else_of_every_place_is_not_remembered_word_by_word() {
+    let mut core = listed(&["a"], 100);
+    let mut told = 0;
+    while let Some(order) = core.next(at(0)) {
+        told += 1;
+        done(&mut core, at(0), &order, Err(Fault::Rejected(format!("for the {told}th time"))));
+    }
+    let standings = core.standings(usize::MAX);
+    let places = &standings.sources[0].places;
+    let kept = places.iter().filter(|place| !place.message.is_empty()).count();
+    assert_eq!((told, places.len(), kept), (100, 100, tally::TEXTS));
+}

@@ -1,14 +1,18 @@
 //! What has come of each source, counted as it changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::{Core, Fault, Outcome, Pair, SourceId};
+use super::{Core, DestId, Fault, Outcome, Pair, SourceId};
 use crate::contract::object::SourceKey;
 use crate::index::feed::Moment;
 use crate::reason::{Counts, Reason, Would};
 
 /// How many places a report names.
 pub(crate) const PLACES: usize = 3;
+
+/// So many different texts of a server are kept for one source.
+pub(super) const TEXTS: usize = 32;
 
 /// How the pairs of one source, or of all, stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,8 +58,38 @@ pub(super) struct SourceTally {
     pub(super) tally: Tally,
     /// Since when not all is in place.
     pub(super) since: Option<Moment>,
-    /// Server messages are kept once per reason, not per destination.
-    messages: BTreeMap<&'static str, String>,
+    words: Words,
+}
+
+/// What the server said of each destination that failed. Each text is kept once, for most say the same of all.
+#[derive(Debug, Default)]
+struct Words {
+    of: BTreeMap<DestId, Arc<str>>,
+    texts: BTreeSet<Arc<str>>,
+}
+
+impl Words {
+    fn note(&mut self, dest: DestId, text: &str) {
+        self.of.remove(&dest);
+        if self.texts.len() >= TEXTS {
+            self.texts.retain(|text| Arc::strong_count(text) > 1);
+        }
+        let text = match self.texts.get(text) {
+            Some(known) => Arc::clone(known),
+            None if self.texts.len() < TEXTS => Arc::from(text),
+            // Of that many different ones this one is not missed: the reason stands there anyhow.
+            None => return,
+        };
+        self.texts.insert(Arc::clone(&text));
+        self.of.insert(dest, text);
+    }
+
+    fn forget(&mut self, dest: DestId) {
+        self.of.remove(&dest);
+        if self.of.is_empty() {
+            self.texts.clear();
+        }
+    }
 }
 
 impl Tally {
@@ -91,16 +125,17 @@ impl Core {
             let Tally { pending, refused, .. } = source.tally.tally;
             let since = source.tally.since.unwrap_or(self.now);
             source.tally.since = (pending + refused > 0).then_some(since);
+            source.tally.words.forget(pair.dest);
         }
         self.state(pair).outcome = outcome;
         self.touched.insert(pair.source);
     }
 
     pub(super) fn note_failure(&mut self, pair: Pair, fault: &Fault) {
-        if let Some(source) = self.sources.get_mut(&pair.source) {
-            source.tally.messages.insert(fault.reason(), fault.to_string());
-        }
         self.set_outcome(pair, Outcome::Failed(fault.reason()));
+        if let Some(source) = self.sources.get_mut(&pair.source) {
+            source.tally.words.note(pair.dest, &fault.to_string());
+        }
     }
 
     /// Sources whose outcome has changed since the last call and for which nothing is due or under way. Before the
@@ -123,9 +158,6 @@ impl Core {
             settled.extend(self.report(id, PLACES));
             if let Some(source) = self.sources.get_mut(&id) {
                 source.bodies = None;
-                if source.tally.tally.pending == 0 {
-                    source.tally.messages.clear();
-                }
             }
         }
         settled
@@ -174,7 +206,7 @@ impl Core {
                 let message = if reason == Reason::Contested.as_str() {
                     self.rivals.says(*pair)
                 } else {
-                    source.tally.messages.get(reason).cloned().unwrap_or_default()
+                    source.tally.words.of.get(&pair.dest).map(ToString::to_string).unwrap_or_default()
                 };
                 places.push(Place { namespace: dest.name.to_string(), reason, message, todo });
             }
