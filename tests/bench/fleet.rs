@@ -29,6 +29,9 @@ struct Options {
     /// How many rounds of each kind
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
+    /// For how many seconds a cluster has been ill when the sources change: 0 is the moment at which its watches break
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=600))]
+    ill_for: u64,
     /// What cargo adds
     #[arg(long, hide = true)]
     bench: bool,
@@ -73,6 +76,7 @@ async fn measure(options: &Options) -> Result<()> {
             let ill = |n: usize| (kind == "hole" && n == 0) || (kind == "failing" && tenth(n));
             let health = if kind == "hole" { Health::BlackHole } else { Health::Failing };
             (0..world.size).filter(|n| ill(*n)).for_each(|n| world.fleet.set(n, health));
+            tokio::time::sleep(Duration::from_secs(options.ill_for)).await;
             let value = format!("{kind}-{round}");
             let began = world.set(&value).await?;
             let took = world.until(began, &value, counted).await;
