@@ -103,12 +103,8 @@ impl Core {
                     listed.insert(id);
                 }
             }
-            Feed::Applied(namespace) => {
-                self.heard();
-                self.dest_applied(&namespace);
-            }
+            Feed::Applied(namespace) => drop(self.dest_applied(&namespace)),
             Feed::Gone(namespace) => {
-                self.heard();
                 if let Some(id) = self.dest_ids.get(namespace.name.as_str()).copied() {
                     self.dest_is_gone(id);
                 }
@@ -157,6 +153,7 @@ impl Core {
                 Destination::Open => Lane::NewNamespace,
                 Destination::Excluded | Destination::Leaving => Lane::Removed,
             };
+            self.heard();
             let due_before = self.tally.pending;
             self.touch_dest(id, lane);
             self.namespace_begins(id, due_before);
@@ -296,9 +293,9 @@ impl Core {
         destination.then(|| Pair { source: self.source_id(&sighting.source), dest: self.dest_id(&sighting.namespace) })
     }
 
-    /// A watch has just shown something new: the server lives, and the namespaces whose silence was taken for its own
-    /// have perhaps a webhook that hangs. They are not to delay any other. A master's sources are of another cluster,
-    /// and its one destination may as well be silent alone.
+    /// A watch has just shown something that is to be done: the server lives, and the namespaces whose silence was taken
+    /// for its own have perhaps a webhook that hangs. They are not to delay any other. Other events are no reason to
+    /// ask more of a server whose writes go unanswered, and a master's sources are of another cluster.
     fn heard(&mut self) {
         if self.scope == Scope::Namespaces && matches!(self.cluster_fault, Some(Fault::NoAnswer(_))) {
             (self.cluster_fault, self.cluster_failures, self.paused_until, self.silent) = (None, 0, None, None);

@@ -46,10 +46,7 @@ impl Accounts {
                 self.namespaces_complete = true;
                 self.touch_all(Lane::Changed);
             }
-            NamespaceNews::One(known) => {
-                self.heard();
-                self.namespace_applied(known);
-            }
+            NamespaceNews::One(known) => self.namespace_applied(known),
             // What is in it is gone, as the watch tells.
             NamespaceNews::Gone(name) => drop(self.namespaces.remove(&*name)),
         }
@@ -62,6 +59,7 @@ impl Accounts {
         if old.is_some_and(|old| old.state == state && old.labels == labels) {
             return;
         }
+        self.heard();
         self.namespaces.insert(name.clone(), Namespace { state, labels });
         let first = (name.clone(), String::new());
         let inside = self.ids.range(first..).take_while(|((namespace, _), _)| *namespace == name);
@@ -91,10 +89,12 @@ impl Accounts {
                 }
             }
             Feed::Applied(account) => {
-                self.heard();
                 self.listing.shown = self.listing.shown.max(account.rv);
-                let lane = if self.known(&account).is_some() { Lane::Drift } else { Lane::NewNamespace };
-                self.account_applied(account, lane);
+                let is_known = self.known(&account).is_some();
+                let lane = if is_known { Lane::Drift } else { Lane::NewNamespace };
+                if self.account_applied(account, lane).is_some() && !is_known {
+                    self.heard();
+                }
             }
             Feed::Gone(account) => {
                 self.listing.shown = self.listing.shown.max(account.rv);
@@ -133,7 +133,7 @@ impl Accounts {
         self.touch_all(Lane::Changed);
     }
 
-    /// A watch has just shown something new: the server lives, and it is some namespaces that are silent.
+    /// A watch has just shown something that is to be done: the server lives, and it is some namespaces that are silent.
     fn heard(&mut self) {
         if matches!(self.fault, Some(Fault::NoAnswer(_))) {
             self.answered();
