@@ -34,7 +34,7 @@ impl Story {
         screen.heading("Build")?;
         let since = Instant::now();
         tokio::task::spawn_blocking(show_build).await??;
-        let binaries = Binaries::build().await?;
+        let binaries = Binaries::build_alone().await?;
         control_plane::ControlPlane::get().await?;
         Aws::build().await?;
         screen

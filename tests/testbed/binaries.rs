@@ -22,6 +22,13 @@ pub struct Binaries {
 struct Message {
     executable: Option<PathBuf>,
     target: Option<Target>,
+    profile: Option<Profile>,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    /// It is a program's unit tests, not the program.
+    test: bool,
 }
 
 #[derive(Deserialize)]
@@ -29,23 +36,54 @@ struct Target {
     name: String,
 }
 
+/// What cargo is asked for.
+#[derive(Clone, Copy, Debug)]
+enum How {
+    /// All that `cargo test --workspace` builds too. Tests ask for more features of some dependencies (tokio's
+    /// `test-util`), so without them half of the tree would be built once more: minutes, in which all scenarios wait.
+    BesideTests,
+    /// The two programs and what they need.
+    Alone,
+    /// The same, optimised.
+    Release,
+}
+
+impl How {
+    /// Optimised if `MW_SYNC_TESTBED_PROFILE` says so.
+    fn or_release(self) -> Result<Self> {
+        match std::env::var("MW_SYNC_TESTBED_PROFILE").as_deref() {
+            Ok("release") => Ok(Self::Release),
+            Ok("" | "dev") | Err(_) => Ok(self),
+            Ok(other) => bail!("MW_SYNC_TESTBED_PROFILE is `release` or `dev`, not `{other}`"),
+        }
+    }
+
+    const fn args(self) -> &'static [&'static str] {
+        match self {
+            Self::BesideTests => &["--workspace", "--bins", "--tests"],
+            Self::Alone => &["-p", "master", "-p", "agent", "--bins"],
+            Self::Release => &["-p", "master", "-p", "agent", "--bins", "--release"],
+        }
+    }
+}
+
 impl Binaries {
-    /// Builds both with cargo, once per test process; `MW_SYNC_TESTBED_PROFILE=release` makes them optimised.
+    /// Builds both with cargo for a test, once per process; `MW_SYNC_TESTBED_PROFILE=release` makes them optimised.
     ///
     /// # Errors
     /// With the compiler's messages, if they do not compile.
     pub async fn build() -> Result<&'static Self> {
         static BUILT: OnceCell<Binaries> = OnceCell::const_new();
-        let release = match std::env::var("MW_SYNC_TESTBED_PROFILE").as_deref() {
-            Ok("release") => true,
-            Ok("" | "dev") | Err(_) => false,
-            Ok(other) => bail!("MW_SYNC_TESTBED_PROFILE is `release` or `dev`, not `{other}`"),
-        };
-        BUILT
-            .get_or_try_init(async || {
-                tokio::task::spawn_blocking(move || cargo_build(workspace(), release, None)).await?
-            })
-            .await
+        BUILT.get_or_try_init(async || Self::made(How::BesideTests.or_release()?).await).await
+    }
+
+    /// The same where no tests are built.
+    ///
+    /// # Errors
+    /// As [`Binaries::build`].
+    pub async fn build_alone() -> Result<&'static Self> {
+        static BUILT: OnceCell<Binaries> = OnceCell::const_new();
+        BUILT.get_or_try_init(async || Self::made(How::Alone.or_release()?).await).await
     }
 
     /// Builds both optimised, whatever `MW_SYNC_TESTBED_PROFILE` says: for what is measured.
@@ -54,9 +92,11 @@ impl Binaries {
     /// As [`Binaries::build`].
     pub async fn build_release() -> Result<&'static Self> {
         static BUILT: OnceCell<Binaries> = OnceCell::const_new();
-        BUILT
-            .get_or_try_init(async || tokio::task::spawn_blocking(|| cargo_build(workspace(), true, None)).await?)
-            .await
+        BUILT.get_or_try_init(async || Self::made(How::Release).await).await
+    }
+
+    async fn made(how: How) -> Result<Self> {
+        tokio::task::spawn_blocking(move || cargo_build(workspace(), how, None)).await?
     }
 
     /// Builds both as they were at another commit, in `target/revisions`: minutes, the first time. Says too where the
@@ -101,17 +141,14 @@ fn build_at(revision: &str) -> Result<(Binaries, PathBuf)> {
     output(Command::new("git").args(["archive", "--output"]).arg(&archive).arg(revision))?;
     output(Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&tree))?;
     say(format_args!("building master and agent of {revision}: minutes, the first time"));
-    Ok((cargo_build(&tree, false, Some(&target))?, tree))
+    Ok((cargo_build(&tree, How::Alone, Some(&target))?, tree))
 }
 
 /// Builds the workspace in a folder, into another target folder if one is named.
-fn cargo_build(dir: &Path, release: bool, target: Option<&Path>) -> Result<Binaries> {
+fn cargo_build(dir: &Path, how: How, target: Option<&Path>) -> Result<Binaries> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "-p", "master", "-p", "agent", "--bins", "--message-format=json-render-diagnostics"]);
-    if release {
-        command.arg("--release");
-    }
+    command.args(["build", "--message-format=json-render-diagnostics"]).args(how.args());
     if let Some(target) = target {
         command.arg("--target-dir").arg(target);
     }
@@ -123,7 +160,8 @@ fn cargo_build(dir: &Path, release: bool, target: Option<&Path>) -> Result<Binar
     let (mut master, mut agent) = (None, None);
     for line in output.stdout.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{")) {
         let message: Message = serde_json::from_slice(line).context("cargo's output is not what was expected")?;
-        let Some((path, target)) = message.executable.zip(message.target) else {
+        let is_test = message.profile.is_some_and(|profile| profile.test);
+        let Some((path, target)) = message.executable.zip(message.target).filter(|_| !is_test) else {
             continue;
         };
         match target.name.as_str() {
