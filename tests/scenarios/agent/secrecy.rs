@@ -228,6 +228,11 @@ async fn a_webhook_that_quotes_what_it_rejects_is_named_and_not_quoted() -> Resu
     world.until_there(Kind::Secret, "default", "talkative").await;
     let words = ["Rejected, ", "1 ServerUnavailable", "failed calling webhook \"talk-failure.example.com\""];
     world.until_said(Kind::Secret, "talkative", "Rejected", &words).await;
+    let told_now = told(&shared, "talkative").await?;
+    assert!(told_now.iter().any(|(text, what)| *what == "/status" && text.contains("talk-failure.example.com")));
+    for (text, what) in told_now {
+        marker.assert_not_in(&text, what);
+    }
     for rejection in Rejection::ALL {
         cluster.kubectl(&["delete", "validatingwebhookconfiguration", &name(rejection)]).await?;
     }

@@ -5,7 +5,6 @@ use super::{
     SourceId, SourceNews, Want,
 };
 use crate::contract::object::Rv;
-use crate::fault::Fault;
 use crate::index::pairs::DestId;
 use crate::plan::Replica;
 
@@ -23,7 +22,6 @@ impl Core {
                     (state.mutated, state.stood) = (false, false);
                 }
                 self.rivals.source_changed(id);
-                self.heard();
                 self.touch_source(id, lane);
                 self.fanout_begins(id, lane);
             }
@@ -153,7 +151,6 @@ impl Core {
                 Destination::Open => Lane::NewNamespace,
                 Destination::Excluded | Destination::Leaving => Lane::Removed,
             };
-            self.heard();
             let due_before = self.tally.pending;
             self.touch_dest(id, lane);
             self.namespace_begins(id, due_before);
@@ -291,16 +288,6 @@ impl Core {
             Scope::One { namespace, .. } => sighting.namespace == *namespace,
         };
         destination.then(|| Pair { source: self.source_id(&sighting.source), dest: self.dest_id(&sighting.namespace) })
-    }
-
-    /// A watch has just shown something that is to be done: the server lives, and the namespaces whose silence was taken
-    /// for its own have perhaps a webhook that hangs. They are not to delay any other. Other events are no reason to
-    /// ask more of a server whose writes go unanswered, and a master's sources are of another cluster.
-    fn heard(&mut self) {
-        if self.scope == Scope::Namespaces && matches!(self.cluster_fault, Some(Fault::NoAnswer(_))) {
-            (self.cluster_fault, self.cluster_failures, self.paused_until, self.silent) = (None, 0, None, None);
-            self.limit.begin_anew(self.now);
-        }
     }
 
     /// A watch has just read a list: whatever was wrong with the cluster, it is worth a try.

@@ -64,11 +64,6 @@ impl Limit {
         self.now
     }
 
-    /// The server was not what was slow or silent: it is asked for as much as at first.
-    pub(super) fn begin_anew(&mut self, now: Moment) {
-        *self = Self { halved: now, round: Round { since: now, ..Round::default() }, ..Self::new(self.most) };
-    }
-
     /// A request was sent; with it so many are under way.
     pub(super) const fn sent(&mut self, in_flight: usize) {
         // One slot may be kept for new namespaces.

@@ -189,28 +189,6 @@ fn one_silent_namespace_is_not_the_cluster_and_two_are() {
 }
 
 #[test]
-fn silent_namespaces_delay_nothing_while_the_watches_show_that_the_server_lives() {
-    type Happens = fn(&mut Core);
-    let a_namespace: Happens =
-        |core| core.on(at(9), Input::Dest(Feed::Applied(namespace("new", 9, Destination::Open))));
-    let a_source: Happens = |core| want(core, "new", &[]);
-    for (happens, due) in [(a_namespace, "create new/a"), (a_source, "create n0/new")] {
-        let mut core = listed(&["a"], 2);
-        let orders = ["n0", "n1"].map(|place| order(&mut core, at(0), &format!("create {place}/a")));
-        orders.iter().for_each(|order| done(&mut core, at(4), order, no_answer()));
-        let until = core.wake_at().expect("a pause of the cluster");
-        let probe = core.next(until).expect("a probe");
-        idle(&mut core, until);
-        happens(&mut core);
-        let orders: Vec<_> = std::iter::from_fn(|| core.next(at(9))).collect();
-        let orders: Vec<_> =
-            orders.iter().map(|order| format!("{} {}/{}", order.step.as_str(), order.namespace, order.name)).collect();
-        assert!(orders.iter().any(|order| order == due), "{orders:?} beside {probe:?}");
-        assert!(core.cluster_fault().is_none());
-    }
-}
-
-#[test]
 fn a_silent_namespace_that_is_made_anew_is_still_one() {
     let mut core = listed(&["a"], 1);
     for uid in [100, 150] {

@@ -25,8 +25,7 @@ impl Accounts {
         }
     }
 
-    /// The server lives.
-    pub(super) fn answered(&mut self) {
+    fn answered(&mut self) {
         (self.failures, self.paused_until, self.silent) = (0, None, None);
         if self.fault.take().is_some() {
             self.all_dirty();

@@ -59,7 +59,6 @@ impl Accounts {
         if old.is_some_and(|old| old.state == state && old.labels == labels) {
             return;
         }
-        self.heard();
         self.namespaces.insert(name.clone(), Namespace { state, labels });
         let first = (name.clone(), String::new());
         let inside = self.ids.range(first..).take_while(|((namespace, _), _)| *namespace == name);
@@ -90,11 +89,8 @@ impl Accounts {
             }
             Feed::Applied(account) => {
                 self.listing.shown = self.listing.shown.max(account.rv);
-                let is_known = self.known(&account).is_some();
-                let lane = if is_known { Lane::Drift } else { Lane::NewNamespace };
-                if self.account_applied(account, lane).is_some() && !is_known {
-                    self.heard();
-                }
+                let lane = if self.known(&account).is_some() { Lane::Drift } else { Lane::NewNamespace };
+                self.account_applied(account, lane);
             }
             Feed::Gone(account) => {
                 self.listing.shown = self.listing.shown.max(account.rv);
@@ -131,13 +127,6 @@ impl Accounts {
         self.is_well("serviceaccounts");
         self.paused_until = None;
         self.touch_all(Lane::Changed);
-    }
-
-    /// A watch has just shown something that is to be done: the server lives, and it is some namespaces that are silent.
-    fn heard(&mut self) {
-        if matches!(self.fault, Some(Fault::NoAnswer(_))) {
-            self.answered();
-        }
     }
 
     /// A list is a sign of life, of those watches that have not reported it themselves yet.
