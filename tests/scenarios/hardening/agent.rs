@@ -94,32 +94,32 @@ fn attempts() -> Vec<Attempt> {
 
 /// Creates, updates, repairs, makes anew, releases, takes back and deletes.
 async fn whole_life(world: &World) -> Result<()> {
-    let there = (Kind::Secret, "default", "life");
+    let both = ["default", "kube-system"];
+    let copies = both.map(|namespace| (Kind::Secret, namespace, "life"));
     let first = world.until_there(Kind::Secret, "default", "life").await;
-    for namespace in ["default", "kube-system"] {
-        world.merge(Kind::Secret, namespace, "life", &json!({"data": {"drift": "MQ=="}})).await?;
-        let repaired = |copy: &Value| copy["data"] == first["data"];
-        world.until((Kind::Secret, namespace, "life"), "is repaired", repaired).await;
+    for copy in copies {
+        let (kind, namespace, name) = copy;
+        world.merge(kind, namespace, name, &json!({"data": {"drift": "MQ=="}})).await?;
+        world.until(copy, "is repaired", |copy| copy["data"] == first["data"]).await;
     }
     // Another type is another Secret.
     world.delete(Kind::Secret, "operator", "life").await?;
     let mut other = asking(Kind::Secret, "life", &json!({"a": "MQ=="}), &json!({"mw-sync.io/on-delete": "retain"}));
     world.create(&other).await?;
-    let second = world.until(there, "is anew", |copy| copy["type"] == "Opaque").await;
-    ensure!(uid(&second) != uid(&first));
-
-    // In every namespace before the next is asked for: a copy that is released, and not taken back, is not ours to delete.
-    let free = |copy: &Value| copy["metadata"]["labels"]["mw-sync.io/managed-by"].is_null();
-    let everywhere = ["default", "kube-system"].map(|namespace| (Kind::Secret, namespace, "life"));
-    for copy in everywhere {
+    // In both before the next is asked for: a copy that is released, and not taken back, is not ours to delete.
+    for copy in copies {
         world.until(copy, "is anew", |copy| copy["type"] == "Opaque").await;
     }
+    let second = world.get(Kind::Secret, "default", "life").await?;
+    ensure!(uid(&second) != uid(&first));
+
+    let free = |copy: &Value| copy["metadata"]["labels"]["mw-sync.io/managed-by"].is_null();
     world.annotate(Kind::Secret, "life", &json!({"mw-sync": "no"})).await?;
-    for copy in everywhere {
+    for copy in copies {
         world.until(copy, "is released", free).await;
     }
     world.annotate(Kind::Secret, "life", &json!({"mw-sync": "yes", "mw-sync.io/on-delete": null})).await?;
-    for copy in everywhere {
+    for copy in copies {
         world.until(copy, "is taken back", |copy| !free(copy)).await;
     }
     ensure!(uid(&world.get(Kind::Secret, "default", "life").await?) == uid(&second));
@@ -128,7 +128,7 @@ async fn whole_life(world: &World) -> Result<()> {
     world.until_there(Kind::ConfigMap, "default", "life").await;
     for kind in [Kind::Secret, Kind::ConfigMap] {
         world.annotate(kind, "life", &json!({"mw-sync": "no", "mw-sync.io/on-delete": null})).await?;
-        for namespace in ["default", "kube-system"] {
+        for namespace in both {
             world.until_gone(kind, namespace, "life").await;
         }
     }

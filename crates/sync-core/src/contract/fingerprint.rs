@@ -1,7 +1,6 @@
 //! A replica reduced to what a comparison needs: two digests and three small facts, without the bytes.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
@@ -113,31 +112,6 @@ pub fn payload_digest(content: &Content) -> Digest {
         hash.end_of_part();
     }
     hash.finish()
-}
-
-/// Keeps equal [`Shape`]s as one allocation.
-#[derive(Debug, Default)]
-pub struct Shapes {
-    known: std::collections::BTreeSet<Arc<Shape>>,
-    /// How many were in use when it was last looked.
-    used: usize,
-}
-
-impl Shapes {
-    /// The shared form of this shape.
-    pub fn intern(&mut self, shape: Shape) -> Arc<Shape> {
-        if let Some(known) = self.known.get(&shape) {
-            return Arc::clone(known);
-        }
-        // Those that nothing uses any more are forgotten before they are more than the others.
-        if self.known.len() > 2 * self.used + 16 {
-            self.known.retain(|shape| Arc::strong_count(shape) > 1);
-            self.used = self.known.len();
-        }
-        let shape = Arc::new(shape);
-        self.known.insert(Arc::clone(&shape));
-        shape
-    }
 }
 
 /// SHA-256 over parts whose lengths are hashed with them, so that no two different inputs read the same.

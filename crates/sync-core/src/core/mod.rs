@@ -11,6 +11,7 @@ mod dry_tests;
 #[cfg(test)]
 mod fairness_tests;
 mod feeds;
+mod interner;
 mod leaving;
 mod limit;
 #[cfg(test)]
@@ -39,7 +40,7 @@ use std::time::Duration;
 
 use crate::contract::body;
 use crate::contract::desired::Desired;
-use crate::contract::fingerprint::Shapes;
+use crate::contract::fingerprint::Shape;
 use crate::contract::marks::{End, Sighting};
 use crate::contract::object::{Kind, PerKind, Rv, SourceKey, Uid, Version};
 use crate::contract::rules::Rules;
@@ -175,7 +176,7 @@ pub struct Core {
     dests_complete: bool,
     dests_listed: Option<BTreeSet<DestId>>,
     listings: PerKind<Listing>,
-    shapes: Shapes,
+    shapes: interner::Interner<Shape>,
     /// Boxed, because the nodes of the map may be half empty.
     pairs: BTreeMap<Pair, Box<PairState>>,
     queue: Queue,
@@ -225,7 +226,7 @@ impl Core {
             dests_complete: !many,
             dests_listed: None,
             listings: PerKind::default(),
-            shapes: Shapes::default(),
+            shapes: interner::Interner::default(),
             pairs: BTreeMap::new(),
             queue: Queue::new(max_in_flight, many),
             leaving: leaving::Leaving::default(),

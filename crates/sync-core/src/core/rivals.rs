@@ -5,10 +5,11 @@
 //! left alone for five minutes after a pause. A change of the source ends nothing, but it is written there once, at
 //! once: people who rotate a credential want it there, and one write is no war.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::interner::Interner;
 use crate::fault::message;
 use crate::index::feed::Moment;
 use crate::index::pairs::{DestId, Pair, SourceId};
@@ -47,7 +48,7 @@ impl Rival {
 #[derive(Debug, Default)]
 pub(super) struct Rivals {
     of: BTreeMap<Pair, Rival>,
-    managers: BTreeSet<Arc<str>>,
+    managers: Interner<str>,
     /// How many there were when those that are over were last forgotten.
     kept: usize,
 }
@@ -56,7 +57,7 @@ impl Rivals {
     fn of(&mut self, now: Moment, pair: Pair) -> &mut Rival {
         if self.of.len() > 2 * self.kept + 16 && !self.of.contains_key(&pair) {
             self.of.retain(|_, rival| !rival.is_over(now));
-            self.managers.retain(|manager| Arc::strong_count(manager) > 1);
+            self.managers.forget_unused();
             self.kept = self.of.len();
         }
         let rival = self.of.entry(pair).or_default();
@@ -69,14 +70,7 @@ impl Rivals {
 
     /// Somebody has touched a replica: this field manager, or one that is not known (who deletes leaves no name).
     pub(super) fn touched(&mut self, now: Moment, pair: Pair, manager: Option<&str>) {
-        let manager = manager.map(|name| {
-            let known = self.managers.get(name).cloned();
-            known.unwrap_or_else(|| {
-                let name = Arc::<str>::from(name);
-                self.managers.insert(Arc::clone(&name));
-                name
-            })
-        });
+        let manager = manager.map(|name| self.managers.intern(name));
         if manager.is_some() || self.of.contains_key(&pair) {
             self.of(now, pair).manager = manager;
         }

@@ -1,8 +1,9 @@
 //! What has come of each source, counted as it changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::interner::Interner;
 use super::{Core, DestId, Fault, Outcome, Pair, SourceId};
 use crate::contract::object::SourceKey;
 use crate::index::feed::Moment;
@@ -65,29 +66,22 @@ pub(super) struct SourceTally {
 #[derive(Debug, Default)]
 struct Words {
     of: BTreeMap<DestId, Arc<str>>,
-    texts: BTreeSet<Arc<str>>,
+    texts: Interner<str>,
 }
 
 impl Words {
     fn note(&mut self, dest: DestId, text: &str) {
         self.of.remove(&dest);
-        if self.texts.len() >= TEXTS {
-            self.texts.retain(|text| Arc::strong_count(text) > 1);
+        // Of that many different ones this one is not missed: the reason stands there anyhow.
+        if let Some(text) = self.texts.intern_within(text, TEXTS) {
+            self.of.insert(dest, text);
         }
-        let text = match self.texts.get(text) {
-            Some(known) => Arc::clone(known),
-            None if self.texts.len() < TEXTS => Arc::from(text),
-            // Of that many different ones this one is not missed: the reason stands there anyhow.
-            None => return,
-        };
-        self.texts.insert(Arc::clone(&text));
-        self.of.insert(dest, text);
     }
 
     fn forget(&mut self, dest: DestId) {
         self.of.remove(&dest);
         if self.of.is_empty() {
-            self.texts.clear();
+            self.texts.forget_unused();
         }
     }
 }
