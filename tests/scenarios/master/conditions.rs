@@ -35,6 +35,12 @@ async fn what_is_wrong_with_a_secret_or_its_kubeconfig_is_said_and_can_be_correc
     put("other-type").await?;
     let message = stage.is("other-type", "SecretWrongType").await;
     assert!(message.contains("Secret m-secrets/other-type is of type Opaque"), "{message}");
+    // Whatever comes first.
+    api::create(&management, &api::secret("m-secrets", ""), &api::opaque("absent", "x")).await?;
+    let message = stage.is("absent", "SecretWrongType").await;
+    assert!(message.contains("Secret m-secrets/absent is of type Opaque"), "{message}");
+    api::delete(&management, &stage.path("absent")).await?;
+    stage.is("absent", "SecretMissing").await;
     stage.kubeconfig("other-key", &good).await?;
     put("other-key").await?;
     stage.change("other-key", json!({ "kubeconfig": { "key": "config" } })).await?;

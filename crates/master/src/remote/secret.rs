@@ -3,10 +3,20 @@
 use std::fmt;
 
 use k8s_openapi::api::core::v1::Secret;
-use sync_core::cluster::read;
+use serde::Deserialize;
+use sync_core::cluster::query::Query;
+use sync_core::cluster::watch::{News, watch};
+use sync_core::cluster::{path, read};
 use sync_core::contract::keys::KUBECONFIG_TYPE;
 use sync_core::contract::object::Kind;
 use sync_core::fault::message;
+use sync_core::index::feed::Feed;
+use tokio::sync::mpsc;
+
+use super::objects::decode;
+
+/// How much the watch on one name may be ahead, in events.
+const AHEAD: usize = 4;
 
 /// Where a kubeconfig should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,8 +81,7 @@ pub fn kubeconfig_of<'s>(secret: &'s Secret, key: &str) -> Result<&'s [u8], Secr
         name: secret.metadata.name.clone().unwrap_or_default(),
         key: key.to_owned(),
     };
-    // An API server fills the type in; without one it is Opaque by definition.
-    let found = secret.type_.as_deref().unwrap_or("Opaque");
+    let found = type_of(secret.type_.as_deref());
     if found != KUBECONFIG_TYPE {
         return Err(SecretError::WrongType(place(), message(found)));
     }
@@ -92,15 +101,73 @@ pub fn kubeconfig_in(secret: Option<&Secret>, place: SecretRef) -> Result<&[u8],
     }
 }
 
-/// A Secret that the watch does not show may be there, of another type.
+/// A Secret that the fleet's watch does not show may be there, of another type.
 pub(crate) async fn explain(client: &kube::Client, error: SecretError) -> SecretError {
     let SecretError::Missing(place) = &error else { return error };
     let found = read::get_object(client, Kind::Secret, &place.namespace, &place.name).await;
-    let other = found.ok().flatten().and_then(|secret| secret.content.secret_type).filter(|of| of != KUBECONFIG_TYPE);
-    match other {
-        Some(other) => SecretError::WrongType(place.clone(), message(&other)),
-        None => error,
+    let found = found.ok().flatten().and_then(|secret| secret.content.secret_type);
+    not_shown(place, found.as_deref()).unwrap_or(error)
+}
+
+/// The same for as long as it is polled, told as often as it changes: the Secret may be made, or go, at any time. A watch
+/// on that one name; what it cannot see, the fleet's watch cannot either, and tells of it.
+pub(crate) async fn keep_explaining(client: kube::Client, seed: u64, place: &SecretRef, tell: impl Fn(SecretError)) {
+    let Ok(path) = path::of_kind(Kind::Secret, &place.namespace) else {
+        return tell(SecretError::Missing(place.clone()));
+    };
+    let query = Query::all(path).named(&place.name);
+    let (sender, mut news) = mpsc::channel(AHEAD);
+    let follow = async {
+        let mut listed = None;
+        while let Some(news) = news.recv().await {
+            let now = match news {
+                News::Feed(Feed::Init) => {
+                    listed = None;
+                    continue;
+                }
+                News::Feed(Feed::Listed(secret)) => {
+                    listed = Some(secret);
+                    continue;
+                }
+                News::Feed(Feed::InitDone(_)) => listed.take(),
+                News::Feed(Feed::Applied(secret)) => Some(secret),
+                News::Feed(Feed::Gone(_)) => None,
+                News::Trouble(_) | News::Well => continue,
+            };
+            if let Some(error) = not_shown(place, now.as_ref().map(Typed::type_)) {
+                tell(error);
+            }
+        }
+    };
+    tokio::join!(watch(client, query, seed, decode::<Typed>, |news| news, sender), follow);
+}
+
+/// What is wrong with a Secret that the fleet's watch does not show, of this type if it stands there.
+fn not_shown(place: &SecretRef, found: Option<&str>) -> Option<SecretError> {
+    match found {
+        None => Some(SecretError::Missing(place.clone())),
+        // The fleet's watch is about to show it.
+        Some(KUBECONFIG_TYPE) => None,
+        Some(other) => Some(SecretError::WrongType(place.clone(), message(other))),
     }
+}
+
+/// A Secret, of which nothing but the type is kept.
+#[derive(Deserialize)]
+struct Typed {
+    #[serde(rename = "type")]
+    type_: Option<String>,
+}
+
+impl Typed {
+    fn type_(&self) -> &str {
+        type_of(self.type_.as_deref())
+    }
+}
+
+/// An API server fills the type in; without one it is Opaque by definition.
+fn type_of(written: Option<&str>) -> &str {
+    written.unwrap_or("Opaque")
 }
 
 #[cfg(test)]
