@@ -1,4 +1,4 @@
-//! An admission webhook that rejects what it is asked about, and says everything that it has seen.
+//! An admission webhook that rejects what it is asked about, and says everything that it has seen, or says nothing at all.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -10,6 +10,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 use crate::certificates::Authority;
+
+/// What is asked here is not answered.
+const SILENCE: &str = "/silence";
 
 /// How it rejects; each has a path of its own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -63,6 +66,12 @@ impl TalkativeWebhook {
         Ok(Self { addr, ca_pem: authority.pem().to_owned(), task })
     }
 
+    /// Where an API server asks it and gets no answer, and the authority that its certificate is from.
+    #[must_use]
+    pub fn silent_url(&self) -> (String, &str) {
+        (format!("https://{}{SILENCE}", self.addr), &self.ca_pem)
+    }
+
     /// Where an API server asks it, and the authority that its certificate is from.
     #[must_use]
     pub fn url(&self, rejection: Rejection) -> (String, &str) {
@@ -95,6 +104,10 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor) -> Result<()> {
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
     let path = first.split(' ').nth(1).context("no request")?;
+    if path.starts_with(SILENCE) {
+        // Until the other side has enough of it.
+        stream.read_u8().await?;
+    }
     let (head, kind, answer) = answer(path, &body)?;
     let text = format!(
         "HTTP/1.1 {head}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",

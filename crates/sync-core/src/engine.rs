@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 
 use crate::announce::Trouble;
 use crate::cluster::connection::Connection;
+use crate::cluster::pulse::Pulse;
 use crate::cluster::query::Query;
 use crate::cluster::watch::{News, watch};
 use crate::cluster::{wire, write};
@@ -145,11 +146,13 @@ pub async fn run(
         }
     };
     let stats = config.metrics.engine(config.scope.cluster(), desk.inquiries());
+    // Where there is but one destination, it is the server for all that matters.
+    let pulse = (config.scope == Scope::Namespaces).then(|| Pulse::of(&connection, &config.rules.source_namespace));
     let mut flights = FuturesUnordered::new();
     let mut reports = Reports::default();
     loop {
         while let Some(order) = core.next(clock.now()) {
-            flights.push(carry_out(&connection, manager, order, leading.permit(), &stats));
+            flights.push(carry_out((&connection, pulse.as_ref()), manager, order, leading.permit(), &stats));
         }
         for (key, upstream) in core.take_asks() {
             sources.ask(key, upstream);
@@ -196,16 +199,25 @@ pub async fn drain<F: Future>(mut under_way: FuturesUnordered<F>, leading: &Lead
 }
 
 async fn carry_out(
-    connection: &Connection,
+    (connection, pulse): (&Connection, Option<&Pulse>),
     manager: &'static str,
     order: Order,
     permit: Permit,
     stats: &EngineStats,
 ) -> (u64, Result<Reply, Fault>) {
+    let (client, sent) = (&connection.write, Instant::now());
     let result = match permit.left() {
         Err(fault) => Err(fault),
-        Ok(left) if permit.dry => write::try_out(&connection.write, manager, &order, left).await,
-        Ok(left) => write::execute_within(&connection.write, manager, &order, left).await,
+        Ok(left) => {
+            let result = match permit.dry {
+                true => write::try_out(client, manager, &order, left).await,
+                false => write::execute_within(client, manager, &order, left).await,
+            };
+            match pulse {
+                Some(pulse) => pulse.judge(sent, result).await,
+                None => result,
+            }
+        }
     };
     stats.count(&order, &result);
     match &result {

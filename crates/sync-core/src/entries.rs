@@ -10,10 +10,12 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::announce::{ENTRIES, Trouble};
 use crate::cluster::connection::Connection;
+use crate::cluster::pulse::Pulse;
 use crate::cluster::query::Query;
 use crate::cluster::watch::watch;
 use crate::cluster::{service_accounts, wire};
@@ -59,12 +61,13 @@ pub async fn run(
     let clock = Clock::start();
     let mut accounts = Accounts::new(Arc::clone(&rules), seed);
     accounts.on(clock.now(), Input::Lead(leading.lead(&clock)));
+    let pulse = Pulse::of(&connection, &rules.source_namespace);
     let mut flights = FuturesUnordered::new();
     let mut views = Views::new(seed, inquiries);
     let mut troubles = Troubles::default();
     loop {
         while let Some(order) = accounts.next(clock.now()) {
-            flights.push(carry_out(&connection, &rules, order, leading.permit()));
+            flights.push(carry_out(&connection, &pulse, &rules, order, leading.permit()));
         }
         for news in accounts.take_news(clock.now()) {
             if engine.send(news).is_err() {
@@ -112,16 +115,22 @@ pub async fn run(
 
 async fn carry_out(
     connection: &Connection,
+    pulse: &Pulse,
     rules: &Rules,
     order: Order,
     permit: Permit,
 ) -> (u64, Result<Reply, Fault>) {
     let Order { id, step } = order;
-    let client = &connection.write;
+    let (client, sent) = (&connection.write, Instant::now());
     let result = match permit.left() {
         Err(fault) => Err(fault),
-        Ok(left) if permit.dry => service_accounts::try_out(client, rules, &step, left).await,
-        Ok(left) => service_accounts::execute(client, rules, &step, left).await,
+        Ok(left) => {
+            let result = match permit.dry {
+                true => service_accounts::try_out(client, rules, &step, left).await,
+                false => service_accounts::execute(client, rules, &step, left).await,
+            };
+            pulse.judge(sent, result).await
+        }
     };
     match &result {
         Ok(_) => debug!(%step, "done"),

@@ -17,6 +17,9 @@ pub enum Fault {
     /// No complete answer within the deadline, or the connection broke. Whether a write was done is in doubt.
     #[error("no answer: {0}")]
     NoAnswer(String),
+    /// The same of a write, while the server answers other requests.
+    #[error("no answer, though the server answers others: look for a webhook that hangs ({0})")]
+    Hangs(String),
     /// 429: the server asks us to slow down, for so long if it said so.
     #[error("the server asks to slow down")]
     Throttled(Option<Duration>),
@@ -70,6 +73,7 @@ impl Fault {
             Self::Connect(_) => "Unreachable",
             Self::Tls(_) => "CertificateMismatch",
             Self::NoAnswer(_) => "NoAnswer",
+            Self::Hangs(_) => "WriteHangs",
             Self::Throttled(_) => "Throttled",
             Self::Unavailable { .. } => "ServerUnavailable",
             Self::Unauthorised => "Unauthorised",
@@ -93,6 +97,10 @@ impl Fault {
             Self::Tls(_) => "check certificate-authority-data and the server's name",
             Self::NoAnswer(_) | Self::Throttled(_) | Self::Unavailable { .. } => {
                 "wait: we try again, more and more slowly"
+            }
+            Self::Hangs(_) => {
+                "look for a webhook that does not answer: kubectl get \
+                 mutatingwebhookconfigurations,validatingwebhookconfigurations; we try again, more and more slowly"
             }
             Self::Unauthorised => "renew the token or certificate that we log in with",
             Self::Forbidden(_) => "grant the right that the message names (deploy/ has the complete set)",

@@ -33,6 +33,8 @@ pub(crate) enum Mutant {
     FailureSpreads,
     /// The same, for entries.
     EntryFailureSpreads,
+    /// What goes unanswered is taken for the silence of the whole cluster.
+    SilenceSpreads,
     /// A write begins although the Lease may have gone by the time it is done.
     LeaseOutlived,
     /// A Lease is taken from whoever holds it.

@@ -4,7 +4,7 @@
 //! touched meanwhile runs once more. Some slots are kept from whoever could take them all: one destination that is
 //! slow, one source whose writes are, retries, and, for new namespaces, everybody else.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::index::feed::Moment;
 use crate::index::pairs::{DestId, Pair, SourceId};
@@ -52,6 +52,17 @@ const MORE: usize = 3;
 /// One source leaves this part of the slots to others, if any wait: each of its writes may wait for a webhook.
 const NOT_ONE_SOURCE: usize = 4;
 
+/// How a request to a destination was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It succeeded soon.
+    Soon,
+    /// It failed, or took its time.
+    Other,
+    /// Not at all, although the server answers.
+    None,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Waiting,
@@ -80,7 +91,10 @@ struct Running {
 
 impl Running {
     /// How many may be, of so many slots.
-    fn most(self, slots: usize) -> usize {
+    fn most(self, slots: usize, is_silent: bool) -> usize {
+        if is_silent {
+            return 1;
+        }
         let least = (slots / ONE_DESTINATION).max(1);
         (least + MORE * self.quick).min(slots * 3 / 4).max(least)
     }
@@ -99,6 +113,8 @@ pub struct Queue {
     delayed: BTreeMap<(Moment, u64), Pair>,
     sequence: u64,
     parked: BTreeMap<DestId, VecDeque<Pair>>,
+    /// Where the last request went unanswered. One at a time is tried there, and as a retry: they take a deadline each.
+    silent: BTreeSet<DestId>,
     in_flight: usize,
     retries_in_flight: usize,
     per_destination: BTreeMap<DestId, Running>,
@@ -121,6 +137,7 @@ impl Queue {
             delayed: BTreeMap::new(),
             sequence: 0,
             parked: BTreeMap::new(),
+            silent: BTreeSet::new(),
             in_flight: 0,
             retries_in_flight: 0,
             per_destination: BTreeMap::new(),
@@ -191,6 +208,12 @@ impl Queue {
             if place.lane != lane || place.phase != phase {
                 continue;
             }
+            let is_silent = self.silent.contains(&pair.dest);
+            if is_silent && lane != Lane::Retry {
+                *place = Place { lane: Lane::Retry, phase: Phase::Waiting };
+                self.lane(Lane::Retry).push_back(pair);
+                continue;
+            }
             let of_source = self.per_source.get(&pair.source).copied().unwrap_or_default();
             if phase == Phase::Waiting && of_source >= of_one_source {
                 place.phase = Phase::Held;
@@ -198,7 +221,7 @@ impl Queue {
                 continue;
             }
             let running = self.per_destination.entry(pair.dest).or_default();
-            if self.many_destinations && running.pairs >= running.most(slots) {
+            if self.many_destinations && running.pairs >= running.most(slots, is_silent) {
                 place.phase = Phase::Parked;
                 self.parked.entry(pair.dest).or_default().push_back(pair);
                 continue;
@@ -259,12 +282,20 @@ impl Queue {
         pair.map(|pair| (pair, lane, Phase::Held))
     }
 
-    /// A request to this destination has had its answer; `quick` if it succeeded soon. Then its pair is
-    /// [`done`](Self::done).
-    pub fn answered(&mut self, dest: DestId, quick: bool) {
+    /// A request to this destination has had its answer, or will have none. Then its pair is [`done`](Self::done).
+    pub fn answered(&mut self, dest: DestId, answer: Answer) {
         if let Some(running) = self.per_destination.get_mut(&dest) {
-            running.quick = if quick { running.quick + 1 } else { 0 };
+            running.quick = if answer == Answer::Soon { running.quick + 1 } else { 0 };
         }
+        match answer {
+            Answer::Soon | Answer::Other => self.silent.remove(&dest),
+            Answer::None => self.many_destinations && self.silent.insert(dest),
+        };
+    }
+
+    /// This destination is no more.
+    pub fn forget_destination(&mut self, dest: DestId) {
+        self.silent.remove(&dest);
     }
 
     /// This pair is not in flight any more.
@@ -280,7 +311,8 @@ impl Queue {
         }
         if let Some(running) = self.per_destination.get_mut(&pair.dest) {
             running.pairs -= 1;
-            let free = running.most(self.slots_now).saturating_sub(running.pairs);
+            let is_silent = self.silent.contains(&pair.dest);
+            let free = running.most(self.slots_now, is_silent).saturating_sub(running.pairs);
             if running.pairs == 0 {
                 self.per_destination.remove(&pair.dest);
             }
@@ -288,8 +320,9 @@ impl Queue {
         }
     }
 
-    /// So many of those that wait for this destination are looked at again, in order.
+    /// So many of those that wait for this destination are looked at again, in order. Silent ones take turns.
     fn unpark(&mut self, dest: DestId, free: usize) {
+        let is_silent = self.silent.contains(&dest);
         let Some(waiting) = self.parked.get_mut(&dest) else { return };
         let next: Vec<_> = waiting.drain(..free.min(waiting.len())).collect();
         if waiting.is_empty() {
@@ -299,7 +332,10 @@ impl Queue {
             if let Some(place) = self.places.get_mut(&pair) {
                 place.phase = Phase::Waiting;
                 let lane = place.lane;
-                self.lane(lane).push_front(pair);
+                match is_silent {
+                    true => self.lane(lane).push_back(pair),
+                    false => self.lane(lane).push_front(pair),
+                }
             }
         }
     }

@@ -107,7 +107,7 @@ fn a_destination_that_answers_has_more_and_three_quarters_at_most() {
         assert!(flying.is_sorted_by_key(|pair| pair.source.0), "{flying:?}");
         let mut next = Vec::new();
         for pair in flying {
-            queue.answered(pair.dest, true);
+            queue.answered(pair.dest, Answer::Soon);
             queue.done(pair);
             next.extend(std::iter::from_fn(|| pop(&mut queue)).map(|(pair, _)| pair));
         }
@@ -115,17 +115,48 @@ fn a_destination_that_answers_has_more_and_three_quarters_at_most() {
     }
     // One failure, and it is as any other again.
     for pair in flying.drain(..20) {
-        queue.answered(pair.dest, false);
+        queue.answered(pair.dest, Answer::Other);
         queue.done(pair);
     }
     assert_eq!(pop(&mut queue), None);
     // So it is when all have come and gone, whatever they said.
     for pair in flying {
-        queue.answered(pair.dest, true);
+        queue.answered(pair.dest, Answer::Soon);
         queue.done(pair);
     }
     assert!(queue.per_destination.is_empty(), "forgotten");
     assert_eq!(std::iter::from_fn(|| pop(&mut queue)).count(), 4);
+}
+
+#[test]
+fn silent_destinations_take_turns_and_have_the_slots_of_retries() {
+    let mut queue = Queue::new(16, true);
+    (0..6).for_each(|dest| queue.push(pair(0, dest), Lane::Changed));
+    let flying: Vec<_> = std::iter::from_fn(|| pop(&mut queue)).collect();
+    for (pair, _) in flying {
+        queue.answered(pair.dest, if pair.dest.0 < 5 { Answer::None } else { Answer::Soon });
+        queue.done(pair);
+    }
+    for source in 1..4 {
+        (0..6).for_each(|dest| queue.push(pair(source, dest), Lane::Changed));
+    }
+    let next = |queue: &mut Queue| std::iter::from_fn(|| pop(queue)).map(|(pair, _)| pair).collect::<Vec<_>>();
+    // The one that answers has what it may, the others a quarter of the slots, one each.
+    let (good, silent): (Vec<_>, Vec<_>) = next(&mut queue).into_iter().partition(|pair| pair.dest == DestId(5));
+    assert_eq!(good, [pair(1, 5), pair(2, 5)]);
+    assert_eq!(silent, [0, 1, 2, 3].map(|dest| pair(1, dest)));
+    // One that is silent again waits for its turn, and one that answers is as any other.
+    queue.answered(DestId(0), Answer::None);
+    queue.done(pair(1, 0));
+    assert_eq!(next(&mut queue), [pair(1, 4)]);
+    queue.answered(DestId(1), Answer::Other);
+    queue.done(pair(1, 1));
+    assert_eq!(next(&mut queue), [pair(2, 0)], "the first waits longest");
+    queue.done(pair(2, 0));
+    queue.done(pair(1, 2));
+    assert_eq!(next(&mut queue), [pair(2, 1), pair(2, 2)]);
+    queue.forget_destination(DestId(0));
+    assert!(!queue.silent.contains(&DestId(0)) && !queue.silent.contains(&DestId(1)));
 }
 
 #[test]
@@ -206,7 +237,7 @@ enum Op {
     Push(u32, u32, usize),
     Later(u32, u32, u64),
     Pop(usize),
-    Done(usize, bool),
+    Done(usize, Answer),
     Forget(u32, u32),
     Wait(u64),
 }
@@ -216,7 +247,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (0..4u32, 0..4u32, 0..5usize).prop_map(|(source, dest, lane)| Op::Push(source, dest, lane)),
         2 => (0..4u32, 0..4u32, 0..20u64).prop_map(|(source, dest, at)| Op::Later(source, dest, at)),
         5 => (1..9usize).prop_map(Op::Pop),
-        5 => (any::<usize>(), any::<bool>()).prop_map(|(n, succeeded)| Op::Done(n, succeeded)),
+        5 => (any::<usize>(), 0..3usize).prop_map(|(n, answer)| Op::Done(n, [Answer::Soon, Answer::Other, Answer::None][answer])),
         1 => (0..4u32, 0..4u32).prop_map(|(source, dest)| Op::Forget(source, dest)),
         1 => (0..10u64).prop_map(Op::Wait),
     ]
@@ -251,9 +282,9 @@ proptest! {
                         prop_assert!(!many || there <= (slots * 3 / 4).max(1));
                     }
                 }
-                Op::Done(n, succeeded) if !flying.is_empty() => {
+                Op::Done(n, answer) if !flying.is_empty() => {
                     let (pair, _) = flying.remove(n % flying.len());
-                    queue.answered(pair.dest, succeeded);
+                    queue.answered(pair.dest, answer);
                     if again.remove(&pair) {
                         pushed.insert(pair);
                     }

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use k8s_openapi::ByteString;
 use serde_json::json;
-use testbed::eventually;
+use testbed::{TalkativeWebhook, eventually};
 
-use crate::support::{AGENT, Kind, SOON, annotated, shared_agent};
+use crate::support::{AGENT, Kind, SOON, annotated, asking, shared_agent};
 
 /// Promises 5 and 10: that place alone waits, the server's words are said, and it is mended without a restart.
 #[tokio::test]
@@ -45,5 +46,68 @@ async fn a_quota_rejects_a_copy_with_the_servers_words_and_others_go_on() -> Res
     ensure!(tries as f64 <= 3.0 + doublings, "{tries} tries in {elapsed:?}: it does not back off");
     cluster.kubectl(&["-n", "rejected", "delete", "resourcequota", "few"]).await?;
     world.until_data(Kind::ConfigMap, "rejected", "rejected", &json!({"a": "2"})).await;
+    Ok(())
+}
+
+/// Promises 5 and 10: where writes are not answered, a person reads what to look for, and nobody else waits.
+#[tokio::test]
+async fn a_webhook_that_hangs_in_some_namespaces_delays_no_other() -> Result<()> {
+    let shared = shared_agent().await?;
+    let (cluster, world) = (&shared.cluster, &shared.world);
+    let webhook = TalkativeWebhook::start().await?;
+    let hanging = ["hanging-0", "hanging-1", "hanging-2", "hanging-3"];
+    for name in hanging {
+        world.labelled(name, &json!({"hanging": "yes"})).await?;
+    }
+    world.namespace("hanging-not").await?;
+    let (url, ca) = webhook.silent_url();
+    let configuration = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "hanging"},
+        "webhooks": [{
+            "name": "hanging.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+            // Longer than anybody waits.
+            "failurePolicy": "Fail", "timeoutSeconds": 30,
+            "clientConfig": {"url": url, "caBundle": ByteString(ca.as_bytes().to_vec())},
+            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}],
+            "namespaceSelector": {"matchLabels": {"hanging": "yes"}},
+            // What other scenarios copy there goes on.
+            "objectSelector": {"matchLabels": {"hangs": "yes"}},
+        }]
+    });
+    cluster.kubectl_stdin(&["apply", "-f", "-"], configuration.to_string()).await?;
+    eventually(SOON, "the webhook is asked", async || {
+        let trial = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "trial", "namespace": "hanging-0", "labels": {"hangs": "yes"}}
+        });
+        let create = ["create", "-f", "-", "--dry-run=server", "--request-timeout=1s"];
+        ensure!(cluster.kubectl_stdin(&create, trial.to_string()).await.is_err(), "it is admitted");
+        Ok(())
+    })
+    .await;
+    let source = async |name: &str| {
+        let mut source =
+            asking(Kind::ConfigMap, name, &json!({"a": "1"}), &json!({"mw-sync.io/namespaces": "hanging-*"}));
+        source["metadata"]["labels"] = json!({"hangs": "yes"});
+        world.create(&source).await
+    };
+    source("hanging").await?;
+    world.until_there(Kind::ConfigMap, "hanging-not", "hanging").await;
+    let words = ["4 of 5", "WriteHangs", "look for a webhook that hangs"];
+    let said = world.until_said(Kind::ConfigMap, "hanging", "WriteHangs", &words).await;
+    assert_eq!(said.kind, "Warning");
+    // Nobody takes the cluster to be silent.
+    for round in 0..5 {
+        let (name, began) = (format!("hanging-{round}"), Instant::now());
+        source(&name).await?;
+        world.until_there(Kind::ConfigMap, "hanging-not", &name).await;
+        println!("{name} is where writes do not hang after {:?}", began.elapsed());
+    }
+    assert!(!shared.agent.stderr().contains("NoAnswer"), "{}", shared.agent.log_tail(40));
+    cluster.kubectl(&["delete", "validatingwebhookconfiguration", "hanging"]).await?;
+    for name in hanging {
+        world.until_there(Kind::ConfigMap, name, "hanging").await;
+    }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`access`], [`kubeconfig`], [`addresses`], [`header`], [`renew`], [`proxy`] | how to reach a cluster and log in |
-//! | [`connection`] | the HTTP/2 clients |
+//! | [`connection`], [`pulse`] | the HTTP/2 clients, and whether a server lives |
 //! | [`request`], [`answer`], [`path`] | one request, its answer, and what a failed one means |
 //! | [`wire`], [`lines`] | objects as they are on the wire |
 //! | [`query`], [`watch`], [`pace`] | list and watch |
@@ -22,6 +22,7 @@ pub mod lines;
 pub mod pace;
 pub mod path;
 pub mod proxy;
+pub mod pulse;
 pub mod query;
 pub mod read;
 pub mod renew;

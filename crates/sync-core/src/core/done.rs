@@ -1,8 +1,8 @@
 //! What came of the orders.
 
 use super::{
-    AWAIT, Arc, BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, Core, Fault, Flight, LATE, Lane, Moment, Outcome, Pair,
-    PairState, Reply, Scope, There, Want, What, pause_asked,
+    AWAIT, Answer, Arc, BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, Core, Fault, Flight, LATE, Lane, Moment, Outcome,
+    Pair, PairState, Reply, Scope, There, Want, What, pause_asked,
 };
 use crate::contract::keys;
 use crate::contract::marks::{self, End};
@@ -15,7 +15,12 @@ impl Core {
     pub(super) fn on_done(&mut self, id: u64, result: Result<Reply, Fault>) {
         let Some(flight) = self.flights.remove(&id) else { return };
         let soon = self.now.saturating_sub(flight.sent) <= super::limit::TOLERATED;
-        self.queue.answered(flight.pair.dest, result.is_ok() && soon);
+        let answer = match &result {
+            Ok(_) if soon => Answer::Soon,
+            Err(Fault::Hangs(_)) => Answer::None,
+            _ => Answer::Other,
+        };
+        self.queue.answered(flight.pair.dest, answer);
         self.queue.done(flight.pair);
         match result {
             Ok(reply) => {
@@ -28,9 +33,14 @@ impl Core {
 
     /// The server answers, and a request that was sent then.
     fn answered(&mut self, sent: Moment) {
-        (self.cluster_fault, self.cluster_failures, self.paused_until) = (None, 0, None);
-        (self.silent, self.answered) = (None, Some(self.now));
+        self.lives();
         self.limit.answered(self.now, sent);
+    }
+
+    /// The server answers.
+    fn lives(&mut self) {
+        (self.cluster_fault, self.cluster_failures, self.paused_until) = (None, 0, None);
+        self.answered = Some(self.now);
     }
 
     fn succeeded(&mut self, flight: Flight, reply: Reply) {
@@ -148,7 +158,7 @@ impl Core {
     fn failed(&mut self, flight: Flight, fault: Fault) {
         let Flight { pair, lane, what, dest, sent, .. } = flight;
         let in_flight = self.flights.len() + 1;
-        if matches!(fault, Fault::NoAnswer(_) | Fault::Unavailable { .. })
+        if matches!(fault, Fault::NoAnswer(_) | Fault::Hangs(_) | Fault::Unavailable { .. })
             && let What::Write(desired, _) = &what
         {
             let now = self.now;
@@ -166,14 +176,14 @@ impl Core {
                 return self.queue.push_later(pair, self.now.saturating_add(pause_asked(asked)));
             }
         }
-        if self.is_of_the_cluster(&fault, pair) {
+        if self.is_of_the_cluster(&fault) {
             if matches!(fault, Fault::NoAnswer(_)) {
                 self.limit.overloaded(self.now, sent, in_flight);
             }
             return self.cluster_failed(pair, lane, sent, fault);
         }
         match fault {
-            Fault::NoAnswer(_) => self.silent = self.dests.get(&pair.dest).map(|dest| Arc::clone(&dest.name)),
+            Fault::Hangs(_) => self.lives(),
             // The server answers, but only that it has too much to do.
             Fault::Unavailable { code: 503 | 504, .. } => {
                 self.answered(sent);
@@ -224,16 +234,10 @@ impl Core {
         }
     }
 
-    fn is_of_the_cluster(&self, fault: &Fault, pair: Pair) -> bool {
-        let many = self.scope == Scope::Namespaces;
+    fn is_of_the_cluster(&self, fault: &Fault) -> bool {
         match fault {
             // A missing namespace is the whole cluster's failure where there is but one destination.
-            Fault::NamespaceMissing | Fault::NamespaceTerminating => !many,
-            // A webhook may be silent on one namespace only: it takes two to be the cluster.
-            Fault::NoAnswer(_) => {
-                let here = self.dests.get(&pair.dest).map(|dest| &dest.name);
-                !many || self.cluster_failures > 0 || self.silent.as_ref().is_some_and(|other| Some(other) != here)
-            }
+            Fault::NamespaceMissing | Fault::NamespaceTerminating => self.scope != Scope::Namespaces,
             other => other.is_of_the_cluster() || mutants::has(Mutant::FailureSpreads),
         }
     }

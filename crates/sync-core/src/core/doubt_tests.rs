@@ -9,7 +9,7 @@ fn keys_of_a_write_that_was_perhaps_done_are_taken_away() {
     done(&mut core, at(0), &create, Ok(Reply::Written { uid: uid(1), rv: Rv(11) }));
     want(&mut core, "a", &[("team", "x")]);
     let update = order(&mut core, at(0), "update n0/a");
-    done(&mut core, at(0), &update, no_answer());
+    done(&mut core, at(0), &update, hangs());
     // Its event has not come, and the label is wanted no more: the replica as it is known has it not.
     want(&mut core, "a", &[("tier", "y")]);
     let update = order(&mut core, at(0), "update n0/a");
@@ -20,7 +20,11 @@ fn keys_of_a_write_that_was_perhaps_done_are_taken_away() {
 
 #[test]
 fn a_write_that_is_late_may_be_done_after_the_next_one() {
-    for fault in [Fault::NoAnswer("cut".into()), Fault::Unavailable { code: 500, message: "timed out".into() }] {
+    for fault in [
+        Fault::NoAnswer("cut".into()),
+        Fault::Hangs("cut".into()),
+        Fault::Unavailable { code: 500, message: "timed out".into() },
+    ] {
         let mut core = listed(&["a"], 1);
         let create = order(&mut core, at(0), "create n0/a");
         done(&mut core, at(0), &create, Ok(Reply::Written { uid: uid(1), rv: Rv(11) }));

@@ -195,6 +195,42 @@ fn destinations_that_are_slow_and_succeed_slow_no_other() {
     assert!(beside < alone.mul_f64(1.4), "{beside:?} instead of {alone:?}");
 }
 
+/// Promise 5, where a webhook hangs in most namespaces: what is not written there yet is tried once everywhere, and after
+/// that nobody waits for it.
+#[test]
+fn namespaces_where_writes_hang_delay_a_source_for_one_deadline_and_the_next_one_not_at_all() {
+    fn hangs(namespace: &str) -> bool {
+        namespace[1..].parse::<usize>().is_ok_and(|n| n < 40)
+    }
+    let serve: Serve = |order| match hangs(&order.namespace) {
+        true => (SLOW, Some(Fault::Hangs("a webhook".into()))),
+        false => (USUAL, None),
+    };
+    let mut busy = Busy::with(60, serve);
+    let takes = |busy: &mut Busy, name: &str| {
+        let begin = busy.now;
+        busy.source(name);
+        busy.until(20, |namespace, made| made == name && !hangs(namespace)) - begin
+    };
+    let first = takes(&mut busy, "first");
+    assert!(first < SLOW + at(1), "{first:?}");
+    busy.pass(at(60));
+    let next = takes(&mut busy, "next");
+    assert!(next < at(1), "{next:?}");
+    // Now many are due there, and a new namespace does not wait either.
+    (0..50).for_each(|n| busy.source(&format!("s{n}")));
+    busy.until(50 * 20, |namespace, made| made.starts_with('s') && !hangs(namespace));
+    let begin = busy.now;
+    busy.on(Input::Dest(Feed::Applied(Busy::namespace(60))));
+    let took = busy.until(52, |namespace, _| namespace == "n60") - begin;
+    assert!(took < at(1), "{took:?}");
+    let requests = busy.requests;
+    busy.pass(at(60));
+    // A quarter of the slots, and a deadline each.
+    let most = SLOTS / 4 * 60 / 10 + SLOTS;
+    assert!(busy.requests - requests <= most, "{} requests in a minute", busy.requests - requests);
+}
+
 #[test]
 fn a_slow_destination_slows_no_other() {
     let slow: Serve = |order| (if &*order.namespace == "n0" { SLOW } else { USUAL }, None);

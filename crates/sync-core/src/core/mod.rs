@@ -52,7 +52,7 @@ use crate::index::pairs::{DestId, Pair, PairState, SourceId};
 use crate::lease::{Lead, Licence};
 use crate::order::{Order, Reply};
 use crate::plan::{Action, Destination, Selected, There, Want};
-use crate::queue::{Lane, Queue};
+use crate::queue::{Answer, Lane, Queue};
 use crate::rng::Rng;
 
 pub use names::{NameNews, NameWatch};
@@ -194,9 +194,6 @@ pub struct Core {
     cluster_failures: u8,
     /// When the last of these failures was.
     cluster_failed: Option<Moment>,
-    /// Where the last request went unanswered, if none was answered since: one silent destination is not the cluster. By
-    /// name, for one that is made anew is the same.
-    silent: Option<Arc<str>>,
     /// When a request was last answered, whatever the answer said.
     answered: Option<Moment>,
     asks: Vec<(SourceKey, bool)>,
@@ -241,7 +238,6 @@ impl Core {
             cluster_fault: None,
             cluster_failures: 0,
             cluster_failed: None,
-            silent: None,
             answered: None,
             asks: Vec::new(),
             touched: BTreeSet::new(),

@@ -148,6 +148,7 @@ impl Core {
         {
             self.dest_ids.remove(&dest.name);
             self.dests.remove(&id);
+            self.queue.forget_destination(id);
         }
     }
 }

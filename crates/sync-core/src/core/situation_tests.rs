@@ -16,7 +16,7 @@ mod rivals_tests;
 mod snapshot_tests;
 
 use super::test_stage::{
-    at, desired, done, idle, listed, namespace, no_answer, order, replica, rules, shows, uid, want,
+    at, desired, done, hangs, idle, listed, namespace, no_answer, order, replica, rules, shows, uid, want,
 };
 use super::*;
 use crate::order::{Looked, Metadata, Step};
@@ -127,7 +127,7 @@ fn what_the_watch_on_replicas_showed_of_the_next_namespace_is_kept() {
     shows(&mut core, Feed::Gone(replica(&a, "n0", 1, 12)));
     let again = order(&mut core, at(0), "create n0/a");
     shows(&mut core, Feed::Applied(replica(&a, "n0", 2, 13)));
-    done(&mut core, at(0), &again, no_answer());
+    done(&mut core, at(0), &again, hangs());
     core.on(at(0), Input::Dest(Feed::Gone(namespace("n0", 100, Destination::Leaving))));
     core.on(at(0), Input::Dest(Feed::Applied(namespace("n0", 150, Destination::Open))));
     idle(&mut core, at(100));
@@ -165,17 +165,12 @@ fn a_foreign_object_that_was_touched_while_it_was_looked_at_is_looked_at_again()
 }
 
 #[test]
-fn one_silent_namespace_is_not_the_cluster_and_two_are() {
+fn a_server_that_does_not_answer_is_left_alone_and_then_asked_once() {
     let mut core = listed(&["a"], 3);
     let orders = ["n0", "n1", "n2"].map(|place| order(&mut core, at(0), &format!("create {place}/a")));
     done(&mut core, at(4), &orders[0], no_answer());
-    assert!(core.cluster_fault().is_none());
-    want(&mut core, "b", &[]);
-    let b = order(&mut core, at(4), "create n0/b");
-    done(&mut core, at(4), &b, no_answer());
-    assert!(core.cluster_fault().is_none(), "still the same namespace");
-    done(&mut core, at(4), &orders[1], no_answer());
     assert_eq!(core.cluster_fault().map(Fault::reason), Some("NoAnswer"));
+    done(&mut core, at(4), &orders[1], no_answer());
     idle(&mut core, at(4));
     // Then one request at a time, and no moment that is past is named to wake at.
     let until = core.wake_at().unwrap();
@@ -189,15 +184,35 @@ fn one_silent_namespace_is_not_the_cluster_and_two_are() {
 }
 
 #[test]
-fn a_silent_namespace_that_is_made_anew_is_still_one() {
-    let mut core = listed(&["a"], 1);
-    for uid in [100, 150] {
-        let create = order(&mut core, at(0), "create n0/a");
-        done(&mut core, at(10), &create, no_answer());
-        assert!(core.cluster_fault().is_none(), "{uid}");
-        core.on(at(20), Input::Dest(Feed::Gone(namespace("n0", uid, Destination::Leaving))));
-        core.on(at(30), Input::Dest(Feed::Applied(namespace("n0", uid + 50, Destination::Open))));
+fn namespaces_where_writes_hang_are_tried_one_by_one_and_are_not_the_cluster() {
+    let mut core = listed(&["a"], 3);
+    let orders = ["n0", "n1", "n2"].map(|place| order(&mut core, at(0), &format!("create {place}/a")));
+    for order in &orders[..2] {
+        done(&mut core, at(4), order, hangs());
+        assert!(core.cluster_fault().is_none());
     }
+    done(&mut core, at(4), &orders[2], Ok(Reply::Written { uid: uid(1), rv: Rv(11) }));
+    // What is new goes where writes do not hang, and one of it to each of the others.
+    want(&mut core, "b", &[]);
+    want(&mut core, "c", &[]);
+    let orders: BTreeSet<_> =
+        std::iter::from_fn(|| core.next(at(4))).map(|order| (order.namespace, order.name)).collect();
+    let is_sent = |place: &str, name: &str| orders.contains(&(place.into(), name.into()));
+    assert!(is_sent("n2", "b") && is_sent("n2", "c") && is_sent("n0", "b") && is_sent("n1", "b"), "{orders:?}");
+    assert_eq!(orders.len(), 4, "{orders:?}");
+}
+
+#[test]
+fn a_server_that_has_said_nothing_and_lives_after_all_is_asked_for_everything_again() {
+    let mut core = listed(&["a"], 3);
+    let orders = ["n0", "n1", "n2"].map(|place| order(&mut core, at(0), &format!("create {place}/a")));
+    orders.iter().for_each(|order| done(&mut core, at(4), order, no_answer()));
+    let until = core.wake_at().unwrap();
+    let probe = core.next(until).unwrap();
+    idle(&mut core, until);
+    done(&mut core, until, &probe, hangs());
+    assert!(core.cluster_fault().is_none(), "the probe hangs, but the server lives");
+    assert!(core.next(until).is_some(), "and is asked again");
 }
 
 #[test]

@@ -88,3 +88,8 @@ pub(in crate::core) fn done(core: &mut Core, now: Moment, order: &Order, result:
 pub(in crate::core) fn no_answer() -> Result<Reply, Fault> {
     Err(Fault::NoAnswer("cut".into()))
 }
+
+/// The same, though the server answers others.
+pub(in crate::core) fn hangs() -> Result<Reply, Fault> {
+    Err(Fault::Hangs("cut".into()))
+}

@@ -5,6 +5,7 @@ use super::report::Why;
 use super::{Accounts, Fault, Flight, Lane, Patch, Reply};
 use crate::core::{BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, pause_asked};
 use crate::mutants::{self, Mutant};
+use crate::queue::Answer;
 
 /// After so many lost races in a row it is said that there are any: a moment's trouble is not worth an Event.
 const RACES: u8 = 4;
@@ -16,6 +17,8 @@ impl Accounts {
             Some(Flight::Recall) => self.note_done(None, result),
             Some(Flight::Remember(noted)) => self.note_done(Some(noted), result),
             Some(Flight::Patch(patch)) => {
+                let hangs = matches!(result, Err(Fault::Hangs(_)));
+                self.queue.answered(patch.pair.dest, if hangs { Answer::None } else { Answer::Other });
                 self.queue.done(patch.pair);
                 match result {
                     Ok(reply) => self.patched(*patch, reply),
@@ -26,7 +29,7 @@ impl Accounts {
     }
 
     fn answered(&mut self) {
-        (self.failures, self.paused_until, self.silent) = (0, None, None);
+        (self.failures, self.paused_until) = (0, None);
         if self.fault.take().is_some() {
             self.all_dirty();
         }
@@ -60,18 +63,12 @@ impl Accounts {
 
     fn failed(&mut self, patch: Patch, fault: Fault) {
         let Patch { account: id, pair, change, before } = patch;
-        let mut of_all = fault.is_of_the_cluster()
+        let of_all = fault.is_of_the_cluster()
             || matches!(fault, Fault::Forbidden(_))
             || mutants::has(Mutant::EntryFailureSpreads);
-        if matches!(fault, Fault::NoAnswer(_)) {
-            // One namespace that does not answer is not the cluster: a webhook may hang there.
-            let before = self.silent.replace(before.namespace.clone());
-            of_all = before.is_some_and(|silent| self.silent.as_ref() != Some(&silent));
-        } else if !of_all {
-            self.answered();
-        }
-        if of_all {
-            self.all_failed(&fault);
+        match of_all {
+            true => self.all_failed(&fault),
+            false => self.answered(),
         }
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.failures = entry.failures.saturating_add(1);
@@ -82,7 +79,7 @@ impl Accounts {
         // A watch has shown already why.
         let heard = entry.account.rv > before.rv;
         let failures = entry.failures;
-        if matches!(fault, Fault::NoAnswer(_) | Fault::Odd(_) | Fault::Unavailable { .. }) && !heard {
+        if matches!(fault, Fault::NoAnswer(_) | Fault::Hangs(_) | Fault::Odd(_) | Fault::Unavailable { .. }) && !heard {
             entry.doubt = Some(self.now);
         }
         if !of_all && (!race || failures >= RACES) {

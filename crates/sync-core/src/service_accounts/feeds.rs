@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::Account;
-use super::{Accounts, Entry, Fault, Feed, Lane, Moment, NamespaceNews, Rv, SERVER_LIMIT, pair, report};
+use super::{Accounts, Entry, Fault, Feed, Lane, Moment, NamespaceNews, Rv, SERVER_LIMIT, destination, pair, report};
 use crate::core::NamespaceKnown;
 use crate::index::feed::Labels;
 use crate::plan::Destination;
@@ -48,7 +48,10 @@ impl Accounts {
             }
             NamespaceNews::One(known) => self.namespace_applied(known),
             // What is in it is gone, as the watch tells.
-            NamespaceNews::Gone(name) => drop(self.namespaces.remove(&*name)),
+            NamespaceNews::Gone(name) => {
+                self.namespaces.remove(&*name);
+                self.queue.forget_destination(destination(&name));
+            }
         }
     }
 

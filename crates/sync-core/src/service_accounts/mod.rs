@@ -225,8 +225,6 @@ pub struct Accounts {
     paused_until: Option<Moment>,
     fault: Option<Fault>,
     failures: u8,
-    /// The namespace where the last write went unanswered, if none was answered since.
-    silent: Option<String>,
     /// Watches that fail.
     troubles: BTreeMap<&'static str, Fault>,
     /// How many ServiceAccounts something is to be done at, for each source.
@@ -269,7 +267,6 @@ impl Accounts {
             paused_until: None,
             fault: None,
             failures: 0,
-            silent: None,
             troubles: BTreeMap::new(),
             pending: BTreeMap::new(),
             gate: gate::Gate::default(),
@@ -387,10 +384,13 @@ impl Accounts {
     }
 }
 
-/// The pair that a ServiceAccount waits as: the queue's limit for one destination is one for its namespace, of which
-/// two may seldom share a number.
+/// The pair that a ServiceAccount waits as: the queue's limit for one destination is one for its namespace.
 fn pair(id: u32, namespace: &str) -> Pair {
-    let number =
-        namespace.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    Pair { source: SourceId(id), dest: DestId(number) }
+    Pair { source: SourceId(id), dest: destination(namespace) }
+}
+
+/// A number for a namespace, which two may seldom share.
+fn destination(namespace: &str) -> DestId {
+    let hash = |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    DestId(namespace.bytes().fold(0x811c_9dc5, hash))
 }

@@ -114,10 +114,11 @@ fn may_go(
     }
 }
 
-/// Whether all entries that are wanted are there, but in this namespace.
-pub(super) fn check_but(state: &State, closed: &str) -> Result<(), String> {
+/// Whether all entries that are wanted are there, but in these namespaces.
+pub(super) fn check_but(state: &State, closed: &[&str]) -> Result<(), String> {
     let accounts = state.servers[0].store.objects.iter().filter(|(id, _)| id.plural == accounts::PLURAL);
-    for (id, account) in accounts.filter(|(id, _)| id.namespace != OPERATOR && id.namespace != closed) {
+    for (id, account) in accounts.filter(|(id, _)| id.namespace != OPERATOR && !closed.contains(&id.namespace.as_str()))
+    {
         let namespace = state.get(0, &Id::namespace(&id.namespace)).filter(|namespace| !is_terminating(namespace));
         let Some(namespace) = namespace.filter(|namespace| !is_opted_out(namespace)) else { continue };
         let env = meta(namespace, "labels", "env").unwrap_or_default();

@@ -11,11 +11,11 @@ const SEEDS: u64 = 3000;
 
 /// The mutants, each with the first seed that tells: where to look first, so that the test is quick. If what happens in
 /// a seed has changed since, all are tried.
-const MUTANTS: [(Mutant, u64); 31] = [
+const MUTANTS: [(Mutant, u64); 32] = [
     (Mutant::LeaseOutlived, 4),
     (Mutant::LeaseSnatched, 2),
     (Mutant::StandbyTrusted, 2),
-    (Mutant::OnTheWire(Sabotage::UnguardedUpdate), 87),
+    (Mutant::OnTheWire(Sabotage::UnguardedUpdate), 192),
     (Mutant::OnTheWire(Sabotage::UnguardedReplace), 53),
     (Mutant::OnTheWire(Sabotage::UnguardedDelete), 192),
     (Mutant::OnTheWire(Sabotage::DeleteByUid), 285),
@@ -42,7 +42,8 @@ const MUTANTS: [(Mutant, u64); 31] = [
     (Mutant::OffWithheld, 1177),
     (Mutant::EntriesOutlast, 1888),
     (Mutant::FailureSpreads, 7),
-    (Mutant::EntryFailureSpreads, 86),
+    (Mutant::EntryFailureSpreads, 230),
+    (Mutant::SilenceSpreads, 46),
 ];
 
 #[test]

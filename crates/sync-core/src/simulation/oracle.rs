@@ -21,8 +21,8 @@ pub(super) struct Found {
 pub(super) enum Look<'a> {
     /// Long after the last fault.
     AtRest,
-    /// While all is well but in this namespace of this cluster, and a grace may be running.
-    But(usize, &'a str),
+    /// While all is well but in these namespaces of this cluster, and a grace may be running.
+    But(usize, &'a [&'static str]),
 }
 
 /// Compares the world with what users want; says what is wrong first, or what was found in each cluster.
@@ -40,7 +40,11 @@ pub(super) fn check(state: &State, look: Look<'_>) -> Result<Vec<Found>, String>
 fn check_cluster(state: &State, cluster: usize, operator: &Object, look: Look<'_>) -> Result<Found, String> {
     let mut found = Found::default();
     let dests = state.servers[cluster].store.objects.iter().filter(|(id, _)| id.plural == "namespaces");
-    let open = |id: &Id| state.scene.is_destination(cluster, &id.name) && look != Look::But(cluster, &id.name);
+    let closed = match look {
+        Look::But(of, closed) if of == cluster => closed,
+        _ => &[],
+    };
+    let open = |id: &Id| state.scene.is_destination(cluster, &id.name) && !closed.contains(&id.name.as_str());
     for (dest, namespace) in dests.filter(|(id, object)| open(id) && !is_terminating(object)) {
         for plural in ["secrets", "configmaps"] {
             for name in NAMES {

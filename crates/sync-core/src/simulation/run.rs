@@ -166,9 +166,9 @@ impl Driver {
                 drop(state);
                 self.processes().for_each(|process| process.relabel(*cluster, env));
             }
-            Act::Check(cluster, place) => {
+            Act::Check(cluster, closed) => {
                 let state = self.stage.lock();
-                oracle::check(&state, Look::But(*cluster, place)).map_err(|what| format!("promise 5: {what}"))?;
+                oracle::check(&state, Look::But(*cluster, closed)).map_err(|what| format!("promise 5: {what}"))?;
             }
             Act::Pause(whom, by) => {
                 let (leader, until) = (self.leader(), Instant::now() + *by);

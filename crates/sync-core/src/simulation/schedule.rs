@@ -39,8 +39,8 @@ pub(super) enum Act {
     Relabel(usize, &'static str),
     /// The clock jumps.
     Jump(Duration),
-    /// Everything must be in place but in this namespace of this cluster.
-    Check(usize, &'static str),
+    /// Everything must be in place but in these namespaces of this cluster.
+    Check(usize, Vec<&'static str>),
 }
 
 /// A run, from its beginning to the end of all faults.
@@ -186,16 +186,20 @@ impl Dice {
         }
     }
 
-    /// One namespace, or one cluster, is closed for good; all others must not notice.
+    /// One namespace, or one cluster, is closed for good, or some hang; all others must not notice.
     fn isolation(&mut self, acts: &mut Vec<(Duration, Act)>) {
-        let (cluster, place) = (self.destination(), self.place());
+        let cluster = self.destination();
+        let mut closed = vec![self.place()];
         let long = Duration::from_secs(100_000);
-        let close = match (self.role, self.below(3)) {
-            (Role::Master, 0) => Act::Down(cluster, long),
-            (_, 1) => Act::Close(cluster, place, Closed::Hanging, long),
-            _ => Act::Close(cluster, place, Closed::Rejecting, long),
-        };
-        acts.push((Duration::ZERO, close));
+        match (self.role, self.below(3)) {
+            (Role::Master, 0) => acts.push((Duration::ZERO, Act::Down(cluster, long))),
+            (_, how) => {
+                let how = if how == 1 { Closed::Hanging } else { Closed::Rejecting };
+                closed.extend((0..self.below(3)).map(|_| self.place()));
+                let close = |place: &&'static str| (Duration::ZERO, Act::Close(cluster, place, how, long));
+                acts.extend(closed.iter().map(close));
+            }
+        }
         let mut edits = 0;
         for _ in 0..self.of(&[5, 10, 20]) {
             for _ in 0..1 + self.below(4) {
@@ -213,7 +217,7 @@ impl Dice {
                     acts.push((Duration::from_millis(self.rng.below(1000)), act));
                 }
             }
-            acts.push((Duration::from_secs(15), Act::Check(cluster, place)));
+            acts.push((Duration::from_secs(15), Act::Check(cluster, closed.clone())));
         }
     }
 

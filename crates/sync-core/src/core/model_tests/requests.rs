@@ -34,7 +34,8 @@ impl Sim {
     /// The server gets a request, or does not, and answers, or does not.
     pub(in super::super) fn serve(&mut self, n: usize) {
         let order = self.sent.remove(n);
-        let no_answer = || Err(Fault::NoAnswer("cut".into()));
+        let hangs = self.faults && self.chance(0.5);
+        let no_answer = || Err(if hangs { Fault::Hangs("cut".into()) } else { Fault::NoAnswer("cut".into()) });
         let result = match if self.faults { self.below(32) } else { 31 } {
             0 => no_answer(),
             1 => {

@@ -318,7 +318,11 @@ impl World {
         self.after();
         let Some(order) = order else { return };
         self.check(&order.step);
-        let no_answer = Err(Fault::NoAnswer("gone".into()));
+        // Whether others are answered is another matter.
+        let no_answer = Err(match order.id % 2 {
+            0 => Fault::NoAnswer("gone".into()),
+            _ => Fault::Hangs("gone".into()),
+        });
         let result = match outcome {
             Outcome::Done | Outcome::Late => self.serve(&order.step),
             Outcome::LostReply => self.serve(&order.step).and(no_answer),
