@@ -1,9 +1,9 @@
 //! `agent check`: each of the usual mistakes in a line of its own, with the command that mends it. Nothing is written.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use sync_core::cluster::read;
-use sync_core::cluster::summary::{self, Stored};
 use sync_core::contract::keys::{AGENT_CONFIG_MAP, IMAGE_PULL_SECRET};
 use sync_core::contract::object::Kind;
 use sync_core::contract::rules::Rules;
@@ -11,10 +11,16 @@ use sync_core::fault::Fault;
 use sync_core::ops::preflight::{self, Home, mend};
 use sync_core::ops::report::{Notes, Report};
 use sync_core::ops::rights::{self, Whose};
-use sync_core::summary::Summary;
+use sync_core::summary::{Lack, Whereabouts, is_silent, last_word};
+use tokio::time::{Instant, sleep};
 
 use crate::args::Config;
-use crate::look::{SILENCE, age};
+use crate::look::{Look, Unheard};
+
+/// An agent writes its summary at most every 10 s: what it has not told of after so long, it has not acted on.
+const SETTLED: Duration = Duration::from_secs(15);
+/// Between two looks meanwhile.
+const EVERY: Duration = Duration::from_secs(1);
 
 /// Checks all and tells it. Returns whether anything could be asked.
 ///
@@ -59,38 +65,60 @@ async fn pull_secrets(notes: &mut Notes, home: &Home, rules: &Rules) {
     }
 }
 
-/// What the agent has last said.
+/// What the agent has last said, and whether that is of what there is now.
 async fn reported(notes: &mut Notes, home: &Home, rules: &Rules) {
     const NAME: &str = "summary";
     let (namespace, deployment) = (&rules.source_namespace, rules.role.field_manager());
-    let look = format!("kubectl -n {namespace} logs deploy/{deployment}");
-    match summary::get(&home.connection.write, rules).await {
-        Ok(Stored::Absent) => notes.warning(NAME, "no agent has reported yet", "kubectl apply -f deploy/agent.yaml"),
-        Ok(Stored::Foreign) => {
+    let run = Whereabouts::Here.look(namespace);
+    match settled(home, rules).await {
+        Ok(Err(Unheard::Absent)) => {
+            notes.warning(NAME, "no agent has reported yet", "kubectl apply -f deploy/agent.yaml");
+        }
+        Ok(Err(Unheard::Foreign)) => {
             let todo = format!("kubectl -n {namespace} delete configmap {AGENT_CONFIG_MAP}");
             notes.warning(NAME, format!("ConfigMap {AGENT_CONFIG_MAP} is somebody else's"), todo);
         }
-        Ok(Stored::Summary { json, time }) => match (Summary::read(&json), age(&time)) {
-            (None, _) => notes.warning(NAME, "it is of another version of the agent", look),
-            (Some(_), Some(age)) if age > SILENCE => {
-                let why = format!("the agent has not reported for {} min, and should every 10", age.as_secs() / 60);
-                notes.warning(NAME, why, look);
+        Ok(Err(Unheard::Unreadable)) => {
+            let todo = format!("kubectl -n {namespace} logs deploy/{deployment}");
+            notes.warning(NAME, "it is of another version of the agent", todo);
+        }
+        Ok(Ok(look)) if is_silent(look.age) => {
+            let why = format!("the agent: {}, and one is due every 10 min; does it run?", last_word(look.age));
+            notes.failed(NAME, why, run);
+        }
+        Ok(Ok(look)) => {
+            if let Some((source, Lack { why, .. })) = look.unheard() {
+                let why = format!("{source}: {why}; {}; does it run?", last_word(look.age));
+                return notes.failed(NAME, why, run);
             }
-            (Some(summary), _) => {
-                let (pending, refused) = summary.sources.values().fold((0, 0), |(pending, refused), source| {
-                    (pending + u64::from(source.pending), refused + u64::from(source.refused))
-                });
-                let (sources, namespaces) = (summary.sources.len(), summary.namespaces);
-                let why = format!("{sources} sources, {namespaces} namespaces, {pending} pending, {refused} refused");
-                match refused {
-                    0 => notes.ok(NAME, why),
-                    _ => {
-                        let todo = format!("each says why: kubectl -n {namespace} events --types=Warning");
-                        notes.warning(NAME, why, todo);
-                    }
+            let Look { summary, age, .. } = look;
+            let (pending, refused) = summary.sources.values().fold((0, 0), |(pending, refused), source| {
+                (pending + u64::from(source.pending), refused + u64::from(source.refused))
+            });
+            let (sources, namespaces) = (summary.sources.len(), summary.namespaces);
+            let counts = format!("{sources} sources, {namespaces} namespaces, {pending} pending, {refused} refused");
+            let why = format!("{counts}; {}", last_word(age));
+            match refused {
+                0 => notes.ok(NAME, why),
+                _ => {
+                    let todo = format!("each says why: kubectl -n {namespace} events --types=Warning");
+                    notes.warning(NAME, why, todo);
                 }
             }
-        },
+        }
         Err(fault) => notes.warning(NAME, fault.to_string(), mend(&fault)),
+    }
+}
+
+/// The same as [`Look::at`], once the agent has had time to tell of what has just changed.
+async fn settled(home: &Home, rules: &Rules) -> Result<Result<Look, Unheard>, Fault> {
+    let end = Instant::now() + SETTLED;
+    loop {
+        let look = Look::at(&home.connection, rules).await?;
+        let waits = look.as_ref().is_ok_and(|look| look.unheard().is_some() && !is_silent(look.age));
+        if !waits || Instant::now() >= end {
+            return Ok(look);
+        }
+        sleep(EVERY).await;
     }
 }

@@ -14,7 +14,7 @@ use sync_core::leadership::Leading;
 use sync_core::ops::shutdown::Shutdown;
 use sync_core::ops::version::version;
 use sync_core::rng::Rng;
-use sync_core::summary::{HEARTBEAT, Summary};
+use sync_core::summary::{HEARTBEAT, Summary, age};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -135,9 +135,7 @@ impl Summaries {
         loop {
             let fault = match summary::get(&self.connection.write, &self.rules).await {
                 Ok(Stored::Summary { json, time }) => {
-                    let age = time.parse::<Timestamp>().ok().map(|then| Timestamp::now().duration_since(then));
-                    let age = age.and_then(|age| Duration::try_from(age).ok());
-                    let left = age.map_or(Duration::ZERO, |age| HEARTBEAT.saturating_sub(age));
+                    let left = age(&time, Timestamp::now()).map_or(Duration::ZERO, |age| HEARTBEAT.saturating_sub(age));
                     return Written { json, beat: Instant::now() + left };
                 }
                 Ok(Stored::Absent) => return Written { json: String::new(), beat: Instant::now() },

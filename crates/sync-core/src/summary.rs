@@ -4,8 +4,10 @@
 //! it no more than anything else that a remote cluster sends.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::object::{Rv, SourceKey, Uid, Version};
@@ -16,8 +18,10 @@ use crate::fault::message;
 pub const KEY: &str = "summary.json";
 /// Key of its data: when it was last written, RFC 3339.
 pub const TIME: &str = "time";
-/// A summary that says nothing new is written again after so long: what is older than two of these is silence.
+/// A summary that says nothing new is written again after so long.
 pub const HEARTBEAT: Duration = Duration::from_secs(600);
+/// An agent of which nothing was heard for longer is silent: two of its signs of life, and the time that one may take.
+pub const SILENCE: Duration = HEARTBEAT.saturating_mul(2).saturating_add(Duration::from_secs(60));
 
 /// Sources that it names; those that are not in place come first. One takes up to about 900 bytes, all of them less
 /// than half of the 1 MiB that a ConfigMap holds.
@@ -64,6 +68,67 @@ pub struct SourceSummary {
     pub places: Vec<PlaceSummary>,
 }
 
+/// Where an agent is, for whoever is told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// In the cluster that was asked.
+    Here,
+    /// In a remote cluster.
+    There,
+}
+
+impl fmt::Display for Whereabouts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Here => "here",
+            Self::There => "there",
+        })
+    }
+}
+
+impl Whereabouts {
+    /// The command that shows whether an agent runs there; `namespace` is its own.
+    pub fn look(self, namespace: &str) -> String {
+        let place = if self == Self::There { "in that cluster: " } else { "" };
+        format!("{place}kubectl -n {namespace} get deployment,pods -l app.kubernetes.io/name=mw-sync-agent")
+    }
+}
+
+/// Why a version of a source is not known to be everywhere in a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// In words.
+    pub why: String,
+    /// The agent has said nothing of this version: perhaps it does not run.
+    pub unheard: bool,
+}
+
+/// How long ago a summary was written, by its [`TIME`]; `None` if nobody can tell.
+pub fn age(time: &str, now: Timestamp) -> Option<Duration> {
+    let then = time.parse::<Timestamp>().ok()?;
+    // Clocks differ: it may be yet to come.
+    Some(Duration::try_from(now.duration_since(then)).unwrap_or_default())
+}
+
+/// Whether that is [`SILENCE`].
+pub fn is_silent(age: Option<Duration>) -> bool {
+    age.is_none_or(|age| age > SILENCE)
+}
+
+/// How old an agent's summary is, in words.
+pub fn last_word(age: Option<Duration>) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    match age.map(|age| age.as_secs()) {
+        None => "nobody can tell how old its last word is".to_owned(),
+        Some(seconds @ ..MINUTE) => format!("its last word is {seconds} s ago"),
+        Some(seconds @ MINUTE..HOUR) => format!("its last word is {} min ago", seconds / MINUTE),
+        Some(seconds @ HOUR..DAY) => format!("its last word is {} h ago", seconds / HOUR),
+        Some(seconds @ DAY..) => format!("its last word is {} days ago", seconds / DAY),
+    }
+}
+
 /// One namespace that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlaceSummary {
@@ -103,22 +168,25 @@ impl SourceSummary {
 }
 
 impl Summary {
-    /// Why this version of a source is not known to be everywhere there; `None` only if the agent says that it is.
-    pub fn lacks(&self, source: &SourceKey, version: Version) -> Option<String> {
+    /// Why this version of a source is not known to be everywhere in the agent's cluster; `None` only if the agent says that
+    /// it is.
+    pub fn lacks(&self, source: &SourceKey, version: Version, at: Whereabouts) -> Option<Lack> {
+        let unheard = |why| Some(Lack { why, unheard: true });
         let Some(source) = self.sources.get(&source.to_string()) else {
             let many = if self.omitted > 0 { ", which has more sources than its summary holds" } else { "" };
-            return Some(format!("the agent there{many} has not told of it"));
+            return unheard(format!("the agent {at}{many} has not told of it"));
         };
         if source.is_everywhere(version) {
             return None;
         }
         if source.version() != Some(version) {
-            return Some("the agent there has not acted on this version yet".to_owned());
+            return unheard(format!("the agent {at} has not acted on this version yet"));
         }
         let first = source.places.first();
         let first =
             first.map_or_else(String::new, |place| format!(": {} in namespace {}", place.reason, place.namespace));
-        Some(format!("{} pending and {} refused there{first}", source.pending, source.refused))
+        let why = format!("{} pending and {} refused {at}{first}", source.pending, source.refused);
+        Some(Lack { why, unheard: false })
     }
 
     /// Of what an engine says; `None` before its lists have come.
@@ -207,6 +275,36 @@ mod tests {
         assert!(!everywhere(Standing { version: Some(version(6)), ..standing("a", [3, 0, 0]) }));
         assert!(!everywhere(Standing { version: None, ..standing("a", [3, 0, 0]) }));
         assert!(!everywhere(Standing { asks: Asks::Frozen, ..standing("a", [3, 0, 0]) }), "it may lack in a new one");
+    }
+
+    #[test]
+    fn what_was_not_heard_is_told_from_what_was_heard_and_is_not_in_place() {
+        let told = summary(vec![standing("a", [2, 1, 0])]);
+        let lack = |name: &str, rv, at| {
+            let lack = told.lacks(&SourceKey { kind: Kind::Secret, name: name.into() }, version(rv), at).unwrap();
+            (lack.why, lack.unheard)
+        };
+        let here = Whereabouts::Here;
+        assert_eq!(lack("a", 7, here), ("1 pending and 0 refused here".to_owned(), false));
+        assert_eq!(lack("a", 8, here), ("the agent here has not acted on this version yet".to_owned(), true));
+        assert_eq!(lack("b", 7, Whereabouts::There), ("the agent there has not told of it".to_owned(), true));
+    }
+
+    #[test]
+    fn how_old_a_word_is() {
+        let now: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
+        for (time, words, silent) in [
+            ("2026-01-02T00:00:05Z", "its last word is 0 s ago", false),
+            ("2026-01-01T23:59:01Z", "its last word is 59 s ago", false),
+            ("2026-01-01T23:39:00Z", "its last word is 21 min ago", false),
+            ("2026-01-01T23:38:59Z", "its last word is 21 min ago", true),
+            ("2026-01-01T21:00:01Z", "its last word is 2 h ago", true),
+            ("2025-12-30T00:00:00Z", "its last word is 3 days ago", true),
+            ("yesterday", "nobody can tell how old its last word is", true),
+        ] {
+            let age = age(time, now);
+            assert_eq!((last_word(age).as_str(), is_silent(age)), (words, silent), "{time}");
+        }
     }
 
     #[test]

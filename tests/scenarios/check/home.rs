@@ -91,11 +91,18 @@ async fn what_is_missing_in_a_cluster_is_named_with_the_command_that_mends_it() 
     let (code, told) = commands::agent(&admin, &["status"]).await?;
     ensure!(code == Some(0) && told.starts_with("SOURCE") && told.contains("\nSecret/pulled  "), "{code:?} {told}");
     eventually(SOON, "all is well", async || check(Who::Agent, &admin, &[], &[]).await?.is_well()).await;
-    let silent = json!({"data": {"time": "2026-01-01T00:00:00Z"}});
     running.kill9();
     running.wait_exit(SOON).await?;
+    // It has said that all is well, and does not know what has come since.
+    world.annotate(Kind::Secret, "pulled", &json!({"note": "changed"})).await?;
+    let (code, told) = commands::agent(&admin, &["status"]).await?;
+    let words = ["  the agent here has not acted on this version yet\n", " ago; does it run? kubectl -n operator get "];
+    ensure!(code == Some(1) && words.iter().all(|words| told.contains(words)), "{code:?} {told}");
+    let words = ["Secret/pulled: the agent here has not acted on this version yet; its last word is ", "does it run?"];
+    until(agent, ("cluster", "summary", "failed", &words)).await;
+    let silent = json!({"data": {"time": "2026-01-01T00:00:00Z"}});
     world.merge(Kind::ConfigMap, "operator", "mw-sync-agent", &silent).await?;
-    until(agent, ("cluster", "summary", "warning", &["has not reported for"])).await;
+    until(agent, ("cluster", "summary", "failed", &["its last word is ", " days ago", "does it run?"])).await;
     let (code, told) = commands::agent(&admin, &["status"]).await?;
     ensure!(code == Some(1) && told.contains("none of that may be true any more"), "{code:?} {told}");
 

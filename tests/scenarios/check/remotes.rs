@@ -83,7 +83,7 @@ async fn each_remote_cluster_says_what_is_wrong_with_it_and_a_black_hole_delays_
         ("powerless", "rights", "failed", &["may not get, list, watch, create, update, patch, delete secrets", recipe]),
         ("no-namespace", "namespace", "failed", &["namespace c-remotes-none does not exist there", recipe]),
         ("itself", "namespace", "failed", &["this is the management cluster itself", "delete this"]),
-        ("silent", "agent", "warning", &["it has not reported for", "and should every 10 min"]),
+        ("silent", "agent", "warning", &["its last word is ", " days ago", "does it run?", "get deployment,pods"]),
         (
             "foreign",
             "cluster name",

@@ -47,6 +47,10 @@ async fn wait_says_yes_when_the_version_is_everywhere_and_not_before() -> Result
     stage.set("regcred", "two").await?;
     let (code, told) = stage.ask(&["wait", "secret/regcred", "--timeout=4s"]).await?;
     ensure!(code == Some(1) && told.contains("0 of 1 cluster; missing:"), "{code:?} {told}");
+    let silence = "a: the agent there has not acted on this version yet; its last word is ";
+    let look = " ago; does it run? in that cluster: kubectl -n m-receipt get deployment,pods ";
+    let told = told.lines().last().unwrap_or_default();
+    ensure!(told.contains(silence) && told.contains(look), "{told}");
     copies_have(&remote, &places, "one").await?;
     agent.resume();
     let (code, told) = stage.ask(&["wait", "secret/regcred", "--timeout=60s"]).await?;

@@ -1,7 +1,6 @@
 //! One remote cluster, step by step.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use sync_core::cluster::query::Query;
@@ -14,12 +13,11 @@ use sync_core::fault::Fault;
 use sync_core::ops::preflight::{self, mend};
 use sync_core::ops::report::Notes;
 use sync_core::ops::rights::{self, Whose};
-use sync_core::summary::Summary;
+use sync_core::summary::{Summary, Whereabouts, age, is_silent, last_word};
 
 use super::Tour;
 use crate::remote::crd::RemoteCluster;
 use crate::remote::identity::{self, Unknown};
-use crate::remote::receipt::SILENCE;
 use crate::remote::status::Outcome;
 use crate::remote::visit::{Stopped, Visit};
 
@@ -53,7 +51,7 @@ pub(super) async fn check(notes: &mut Notes, tour: &Tour, name: &str, cluster: &
     }
     if place(notes, tour, &visit, name, destination).await {
         rivals(notes, tour, &visit, destination).await;
-        agent(notes, tour, &visit, name, destination).await;
+        agent(notes, tour, &visit, destination).await;
     }
 }
 
@@ -159,7 +157,7 @@ async fn rivals(notes: &mut Notes, tour: &Tour, visit: &Visit, destination: &str
     }
 }
 
-async fn agent(notes: &mut Notes, tour: &Tour, visit: &Visit, name: &str, destination: &str) {
+async fn agent(notes: &mut Notes, tour: &Tour, visit: &Visit, destination: &str) {
     const NAME: &str = "agent";
     let there = Rules { source_namespace: destination.to_owned(), ..tour.visitor.rules.clone() };
     let (json, time) = match summary::get(&visit.connection.write, &there).await {
@@ -181,18 +179,11 @@ async fn agent(notes: &mut Notes, tour: &Tour, visit: &Visit, name: &str, destin
     let Some(summary) = Summary::read(&json) else {
         return notes.warning(NAME, "what it reports is of another version", "upgrade master and agent to one version");
     };
-    let age = time.parse::<Timestamp>().ok().map(|then| Timestamp::now().duration_since(then));
-    let age = age.map(|age| Duration::try_from(age).unwrap_or_default());
-    match age {
-        Some(age) if age <= SILENCE => {
-            notes.ok(NAME, format!("version {}, {} namespaces", summary.agent, summary.namespaces));
-        }
-        _ => {
-            let since = age.map_or_else(|| "ever".to_owned(), |age| format!("{} min", age.as_secs() / 60));
-            let why = format!("it has not reported for {since}, and should every 10 min");
-            let todo =
-                "in that cluster: kubectl -n operator get deployment,pods -l app.kubernetes.io/name=mw-sync-agent";
-            notes.warning(NAME, why, format!("{todo} (remote cluster {name})"));
-        }
+    let age = age(&time, Timestamp::now());
+    if is_silent(age) {
+        let why = format!("{}, and one is due every 10 min; does it run?", last_word(age));
+        return notes.warning(NAME, why, Whereabouts::There.look(destination));
     }
+    let (version, namespaces) = (summary.agent, summary.namespaces);
+    notes.ok(NAME, format!("version {version}, {namespaces} namespaces; {}", last_word(age)));
 }

@@ -4,20 +4,21 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 use sync_core::cluster::access::AccessError;
 use sync_core::cluster::connection::Connection;
 use sync_core::cluster::read;
-use sync_core::cluster::summary::{self, Stored};
-use sync_core::contract::object::{Kind, SourceKey};
+use sync_core::cluster::summary;
+use sync_core::contract::object::SourceKey;
 use sync_core::contract::rules::Rules;
-use sync_core::contract::source::{Reading, Source};
+use sync_core::contract::source::Source;
 use sync_core::fault::Fault;
 use sync_core::ops::flags::Common;
 use sync_core::ops::status::Shows;
 
 use super::status;
-use super::verdict::{Verdict, verdict};
+use super::verdict::{Verdict, View, verdict};
 use crate::remote::crd::RemoteCluster;
 use crate::remote::gauges::Gauges;
 use crate::remote::visit;
@@ -61,7 +62,7 @@ impl Looker {
         let Some(object) = object else { return Ok(None) };
         let source = Source::read(&self.rules, object);
         // After the source: what is said of this version is not older than it.
-        let verdict = verdict(&source, &self.clusters().await?, &self.here().await?);
+        let verdict = verdict(&source, &self.view().await?);
         Ok(Some((source, verdict)))
     }
 
@@ -70,18 +71,19 @@ impl Looker {
     /// # Errors
     /// If one of the reads fails.
     pub async fn at_all(&self) -> Result<(Vec<(Source, Verdict)>, Vec<RemoteCluster>), Fault> {
-        let mut sources = Vec::new();
-        for kind in Kind::ALL {
-            let objects = read::list_objects(&self.connection.watch, kind, self.namespace()).await?;
-            let read = objects.into_iter().map(|object| Source::read(&self.rules, object));
-            sources.extend(read.filter(|source| !matches!(source.reading, Reading::Plain)));
-        }
-        let (clusters, here) = (self.clusters().await?, self.here().await?);
+        let sources = read::sources(&self.connection.watch, &self.rules).await?;
+        let view = self.view().await?;
         let told = sources.into_iter().map(|source| {
-            let verdict = verdict(&source, &clusters, &here);
+            let verdict = verdict(&source, &view);
             (source, verdict)
         });
-        Ok((told.collect(), clusters))
+        Ok((told.collect(), view.clusters))
+    }
+
+    async fn view(&self) -> Result<View, Fault> {
+        let (clusters, namespace) = (self.clusters().await?, self.namespace().to_owned());
+        let here = summary::get(&self.connection.write, &self.rules).await?;
+        Ok(View { clusters, here, namespace, now: Timestamp::now() })
     }
 
     async fn clusters(&self) -> Result<Vec<RemoteCluster>, Fault> {
@@ -92,10 +94,6 @@ impl Looker {
             }
         }
         Ok(clusters)
-    }
-
-    async fn here(&self) -> Result<Stored, Fault> {
-        summary::get(&self.connection.write, &self.rules).await
     }
 }
 

@@ -78,7 +78,7 @@ pub fn document(sources: &[(Source, Verdict)], clusters: &[RemoteCluster]) -> Ma
                 let since = |missing: &Missing| missing.since.map(|since| since.to_string());
                 let missing = missing
                     .iter()
-                    .map(|m| json!({ "cluster": m.cluster, "reason": m.reason, "since": since(m) }))
+                    .map(|m| json!({ "cluster": m.cluster, "reason": m.text(), "since": since(m) }))
                     .collect::<Vec<_>>();
                 json!({ "source": key, "resourceVersion": version, "clusters": clusters, "missing": missing })
             }
@@ -112,7 +112,7 @@ fn table(sources: &[(Source, Verdict)], clusters: &[RemoteCluster], out: &mut im
             Verdict::NoCopies(why) => ("-".to_owned(), vec![why.clone()]),
             Verdict::Nowhere => ("-".to_owned(), vec!["selects no cluster".to_owned()]),
             Verdict::Of(of, missing) => {
-                let each = missing.iter().map(|missing| format!("{}: {}", missing.cluster, missing.reason));
+                let each = missing.iter().map(|missing| format!("{}: {}", missing.cluster, missing.text()));
                 (format!("{} of {}", of - missing.len(), count(*of)), each.collect())
             }
         };

@@ -1,16 +1,31 @@
 //! Whether a source is everywhere: one answer, for `wait` and for `status`.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use sync_core::cluster::summary::Stored;
 use sync_core::contract::desired::Desired;
 use sync_core::contract::object::Version;
 use sync_core::contract::source::{Reading, Source};
-use sync_core::summary::Summary;
+use sync_core::summary::{Lack, Summary, Whereabouts, age, is_silent, last_word};
 
 use crate::remote::crd::RemoteCluster;
 
 /// Name that the management cluster itself has among the others.
 pub const HERE: &str = "(this cluster)";
+
+/// What sources are looked at by.
+#[derive(Debug)]
+pub struct View {
+    /// All RemoteClusters.
+    pub clusters: Vec<RemoteCluster>,
+    /// What an agent of this cluster says.
+    pub here: Stored,
+    /// Its namespace, the source namespace.
+    pub namespace: String,
+    /// When it was looked.
+    pub now: Timestamp,
+}
 
 /// What is known of one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,16 +47,25 @@ pub struct Missing {
     pub reason: String,
     /// Since when, if that is known.
     pub since: Option<Timestamp>,
+    /// If the agent there may not run: how old its last word is, and how to see whether it runs. It changes with the time.
+    pub silence: Option<String>,
 }
 
-/// What is missing in a cluster, before the cluster has its name there.
-type Lack = (String, Option<Timestamp>);
+impl Missing {
+    /// All of it in words.
+    pub fn text(&self) -> String {
+        match &self.silence {
+            Some(silence) => format!("{}; {silence}", self.reason),
+            None => self.reason.clone(),
+        }
+    }
+}
 
-/// Looks at a source, all RemoteClusters, and what an agent of this cluster says.
+/// Looks at a source.
 ///
 /// Yes is said of the version that `source` has, and only where the master has said so of that very version: what is old,
 /// unknown or about another RemoteCluster is no.
-pub fn verdict(source: &Source, clusters: &[RemoteCluster], here: &Stored) -> Verdict {
+pub fn verdict(source: &Source, view: &View) -> Verdict {
     let desired = match &source.reading {
         // The uid of the namespace is in the marks, and selects nothing.
         Reading::On(template) => template.desired(source.version.uid),
@@ -57,15 +81,13 @@ pub fn verdict(source: &Source, clusters: &[RemoteCluster], here: &Stored) -> Ve
     };
     let mut of = 0;
     let mut missing = Vec::new();
-    let mut ask = |cluster: &str, lack: Option<Lack>| {
+    for cluster in view.clusters.iter().filter(|cluster| selects(&desired, cluster)) {
         of += 1;
-        missing.extend(lack.map(|(reason, since)| Missing { cluster: cluster.to_owned(), reason, since }));
-    };
-    for cluster in clusters.iter().filter(|cluster| selects(&desired, cluster)) {
-        ask(cluster.metadata.name.as_deref().unwrap_or_default(), lacks(source, cluster));
+        missing.extend(lacks(source, cluster, view.now));
     }
-    if let Stored::Summary { json, .. } = here {
-        ask(HERE, lacks_here(source, json).map(|reason| (reason, None)));
+    if let Stored::Summary { json, time } = &view.here {
+        of += 1;
+        missing.extend(lacks_here(source, json, time, view));
     }
     if of == 0 { Verdict::Nowhere } else { Verdict::Of(of, missing) }
 }
@@ -76,8 +98,10 @@ fn selects(desired: &Desired, cluster: &RemoteCluster) -> bool {
 }
 
 /// Why a cluster is not known to have this version everywhere.
-fn lacks(source: &Source, cluster: &RemoteCluster) -> Option<Lack> {
-    let lack = |reason: &str| Some((reason.to_owned(), None));
+fn lacks(source: &Source, cluster: &RemoteCluster, now: Timestamp) -> Option<Missing> {
+    let name = cluster.metadata.name.clone().unwrap_or_default();
+    let missing = |reason: String, since| Missing { cluster: name.clone(), reason, since, silence: None };
+    let lack = |reason: &str| Some(missing(reason.to_owned(), None));
     let Some(status) = &cluster.status else {
         return lack("no master has looked at this RemoteCluster yet; does one run?");
     };
@@ -85,7 +109,7 @@ fn lacks(source: &Source, cluster: &RemoteCluster) -> Option<Lack> {
         return lack("the RemoteCluster is being removed");
     }
     let trouble = status.ready().filter(|ready| ready.status != "True");
-    let trouble = trouble.map(|r| (format!("{}: {}", r.reason, r.message), Some(r.last_transition_time.0)));
+    let trouble = trouble.map(|r| missing(format!("{}: {}", r.reason, r.message), Some(r.last_transition_time.0)));
     // What was said of another spec may have been said of another cluster.
     if status.observed_generation != cluster.metadata.generation {
         return trouble.or_else(|| lack("the master has not acted on its last change yet"));
@@ -98,18 +122,30 @@ fn lacks(source: &Source, cluster: &RemoteCluster) -> Option<Lack> {
         Some(copy) if copy.everywhere => None,
         Some(copy) => trouble.or_else(|| {
             let since = copy.since.as_ref().and_then(|since| since.parse().ok());
-            Some((copy.reason.clone().unwrap_or_else(|| "not everywhere".to_owned()), since))
+            let reason = copy.reason.clone().unwrap_or_else(|| "not everywhere".to_owned());
+            let silence = |time: &String| silence(age(time, now), Whereabouts::There, &cluster.spec.namespace);
+            Some(Missing { silence: copy.last_report_time.as_ref().map(silence), ..missing(reason, since) })
         }),
         None => trouble.or_else(|| lack("the master has not brought this version there yet")),
     }
 }
 
 /// The same of an agent that runs beside the master, and copies the source itself.
-fn lacks_here(source: &Source, json: &str) -> Option<String> {
-    match Summary::read(json) {
-        Some(summary) => summary.lacks(&source.key, source.version),
-        None => Some("the agent here is of a version that this master does not understand".to_owned()),
-    }
+fn lacks_here(source: &Source, json: &str, time: &str, view: &View) -> Option<Missing> {
+    let Lack { why, unheard } = match Summary::read(json) {
+        Some(summary) => summary.lacks(&source.key, source.version, Whereabouts::Here)?,
+        None => {
+            let why = "the agent here is of a version that this master does not understand".to_owned();
+            Lack { why, unheard: false }
+        }
+    };
+    let age = age(time, view.now);
+    let silence = (unheard || is_silent(age)).then(|| silence(age, Whereabouts::Here, &view.namespace));
+    Some(Missing { cluster: HERE.to_owned(), reason: why, since: None, silence })
+}
+
+fn silence(age: Option<Duration>, at: Whereabouts, namespace: &str) -> String {
+    format!("{}; does it run? {}", last_word(age), at.look(namespace))
 }
 
 #[cfg(test)]

@@ -53,9 +53,24 @@ fn merge(into: &mut serde_json::Value, change: serde_json::Value) {
     }
 }
 
+/// At five past midnight.
+fn view(clusters: &[RemoteCluster], here: Stored) -> View {
+    let now = "2026-01-01T00:05:00Z".parse().unwrap();
+    View { clusters: clusters.to_vec(), here, namespace: "operator".to_owned(), now }
+}
+
+/// As an agent of this cluster says.
+fn summary(version: &str, pending: u32, time: &str) -> Stored {
+    let source = json!({
+        "uid": UID, "resourceVersion": version, "replicated": true, "synced": 3, "pending": pending, "refused": 0,
+    });
+    let json = json!({"form": 1, "agent": "0.1.0", "namespaces": 3, "sources": {"Secret/regcred": source}});
+    Stored::Summary { json: json.to_string(), time: time.to_owned() }
+}
+
 fn missing(source: &Source, clusters: &[RemoteCluster]) -> Vec<String> {
-    match verdict(source, clusters, &Stored::Absent) {
-        Verdict::Of(_, missing) => missing.into_iter().map(|missing| missing.reason).collect(),
+    match verdict(source, &view(clusters, Stored::Absent)) {
+        Verdict::Of(_, missing) => missing.iter().map(Missing::text).collect(),
         other => panic!("{other:?}"),
     }
 }
@@ -98,8 +113,8 @@ fn a_cluster_that_cannot_be_reached_says_why() {
 fn clusters_that_are_not_selected_do_not_count() {
     let some = source(&[("mw-sync", "yes"), ("mw-sync.io/cluster-selector", "env=a")]);
     let clusters = [cluster("a", json!({})), cluster("b", json!({"status": null}))];
-    assert_eq!(verdict(&some, &clusters, &Stored::Absent), Verdict::Of(1, Vec::new()));
-    assert_eq!(verdict(&some, &clusters[1..], &Stored::Absent), Verdict::Nowhere);
+    assert_eq!(verdict(&some, &view(&clusters, Stored::Absent)), Verdict::Of(1, Vec::new()));
+    assert_eq!(verdict(&some, &view(&clusters[1..], Stored::Absent)), Verdict::Nowhere);
 }
 
 #[test]
@@ -109,7 +124,8 @@ fn what_asks_for_no_copies_is_never_everywhere() {
         (vec![("mw-sync", "no")], "switched off"),
         (vec![("mw-sync", "perhaps")], "write yes"),
     ] {
-        let Verdict::NoCopies(why) = verdict(&source(&annotations), &[cluster("a", json!({}))], &Stored::Absent) else {
+        let view = view(&[cluster("a", json!({}))], Stored::Absent);
+        let Verdict::NoCopies(why) = verdict(&source(&annotations), &view) else {
             panic!("{annotations:?}");
         };
         assert!(why.contains(text), "{why}");
@@ -119,16 +135,33 @@ fn what_asks_for_no_copies_is_never_everywhere() {
 #[test]
 fn an_agent_beside_the_master_counts_too() {
     let on = source(&[("mw-sync", "yes")]);
-    let summary = |version: &str, pending: u32| Stored::Summary {
-        json: json!({"form": 1, "agent": "0.1.0", "namespaces": 3, "sources": {"Secret/regcred": {
-            "uid": UID, "resourceVersion": version, "replicated": true, "synced": 3, "pending": pending, "refused": 0
-        }}})
-        .to_string(),
-        time: String::new(),
-    };
-    assert_eq!(verdict(&on, &[], &summary("7", 0)), Verdict::Of(1, Vec::new()));
+    let summary = |version, pending| summary(version, pending, "2026-01-01T00:04:00Z");
+    assert_eq!(verdict(&on, &view(&[], summary("7", 0))), Verdict::Of(1, Vec::new()));
     for (summary, text) in [(summary("6", 0), "not acted on this version"), (summary("7", 1), "1 pending")] {
-        let Verdict::Of(1, missing) = verdict(&on, &[], &summary) else { panic!() };
+        let Verdict::Of(1, missing) = verdict(&on, &view(&[], summary)) else { panic!() };
         assert!(missing[0].cluster == HERE && missing[0].reason.contains(text), "{missing:?}");
+        // It is this cluster's own.
+        assert!(!missing[0].text().contains("there"), "{missing:?}");
+    }
+}
+
+#[test]
+fn how_old_the_last_word_is_is_told_of_an_agent_that_may_not_run() {
+    let on = source(&[("mw-sync", "yes")]);
+    let silent = json!({"source": "Secret/regcred", "uid": UID, "resourceVersion": "7", "everywhere": false,
+                        "reason": "AgentSilent", "lastReportTime": "2026-01-01T00:02:00Z"});
+    let there = missing(&on, &[cluster("a", json!({"spec": {"namespace": "sys"}, "status": {"copies": [silent]}}))]);
+    let look = "kubectl -n sys get deployment,pods -l app.kubernetes.io/name=mw-sync-agent";
+    let words = "its last word is 3 min ago; does it run? in that cluster";
+    assert_eq!(there, [format!("AgentSilent; {words}: {look}")]);
+
+    for (here, told) in [
+        (summary("6", 0, "2026-01-01T00:04:00Z"), true),
+        (summary("7", 1, "2026-01-01T00:04:00Z"), false),
+        (summary("7", 1, "2025-12-31T00:04:00Z"), true),
+    ] {
+        let Verdict::Of(1, missing) = verdict(&on, &view(&[], here)) else { panic!() };
+        let text = missing[0].text();
+        assert_eq!(text.contains(" ago; does it run? kubectl -n operator get deployment,pods "), told, "{text}");
     }
 }

@@ -42,11 +42,16 @@ impl From<Ending> for ExitCode {
 /// If `out` cannot be written to.
 pub async fn wait(looker: &Looker, name: &SourceName, limit: Duration, out: &mut impl Write) -> io::Result<Ending> {
     let (SourceName(key), end) = (name, Instant::now() + limit);
+    // What is the matter, and the same with what changes with the time: that alone is not told again.
     let (mut told, mut last) = (String::new(), "the cluster has not answered".to_owned());
+    let mut words = last.clone();
     loop {
         match timeout_at(end, looker.at(key)).await {
             Err(_) => {}
-            Ok(Err(fault)) => last = failed(&fault),
+            Ok(Err(fault)) => {
+                last = failed(&fault);
+                words.clone_from(&last);
+            }
             Ok(Ok(None)) => {
                 writeln!(out, "there is no {key} in namespace {}", looker.namespace())?;
                 return Ok(Ending::Nothing);
@@ -66,17 +71,18 @@ pub async fn wait(looker: &Looker, name: &SourceName, limit: Duration, out: &mut
                     return Ok(Ending::Everywhere);
                 }
                 Verdict::Of(clusters, missing) => {
-                    last = format!("version {}: {}", source.version.rv, tell(clusters, &missing));
+                    let tell = |words| format!("version {}: {}", source.version.rv, tell(clusters, &missing, words));
+                    (last, words) = (tell(|missing| missing.reason.clone()), tell(Missing::text));
                 }
             },
         }
         if last != told {
-            writeln!(out, "waiting for {key}, {last}")?;
+            writeln!(out, "waiting for {key}, {words}")?;
             out.flush()?;
             told.clone_from(&last);
         }
         if Instant::now() + EVERY >= end {
-            writeln!(out, "{key} is not everywhere after {} s; {last}", limit.as_secs())?;
+            writeln!(out, "{key} is not everywhere after {} s; {words}", limit.as_secs())?;
             return Ok(Ending::TimedOut);
         }
         sleep(EVERY).await;
@@ -87,10 +93,9 @@ fn failed(fault: &Fault) -> String {
     format!("cannot look: {fault}; {}", fault.what_to_do())
 }
 
-fn tell(clusters: usize, missing: &[Missing]) -> String {
+fn tell(clusters: usize, missing: &[Missing], words: fn(&Missing) -> String) -> String {
     let done = clusters - missing.len();
-    let each: String =
-        missing.iter().map(|Missing { cluster, reason, .. }| format!("\n  {cluster}: {reason}")).collect();
+    let each: String = missing.iter().map(|missing| format!("\n  {}: {}", missing.cluster, words(missing))).collect();
     format!("{done} of {}; missing:{each}", count(clusters))
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sync_core::cluster::connection::Connection;
@@ -12,19 +13,18 @@ use sync_core::engine::{EngineConfig, EngineState, Inquiries};
 use sync_core::fault::Fault;
 use sync_core::index::feed::Feed;
 use sync_core::reason::Would;
-use sync_core::summary::{HEARTBEAT, Summary};
+use sync_core::summary::{SILENCE, Summary, Whereabouts};
 use sync_core::watches::{Told, Troubles};
 use tokio::sync::mpsc;
 use tokio::sync::watch as state;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::condition::whole_seconds;
 use super::status::Report;
 
 /// Between two looks at how all stands, and after the first change that one is for.
 const EVERY: Duration = Duration::from_secs(1);
-/// An agent that is silent for two of its signs of life, and the time that one may take.
-pub(crate) const SILENCE: Duration = HEARTBEAT.saturating_mul(2).saturating_add(Duration::from_secs(60));
 /// Sources that a status names; one takes up to about 700 bytes.
 const COPIES: usize = 500;
 /// Its seed is not that of the other watches of the engine.
@@ -97,6 +97,10 @@ pub struct CopyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub since: Option<String>,
+    /// When the agent there last reported, if it is silent or has not acted on this version: RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
+    pub last_report_time: Option<String>,
 }
 
 /// Keeps the [`Receipt`] of one remote cluster.
@@ -113,7 +117,7 @@ enum Heard {
     Nothing,
     Absent,
     Unreadable,
-    Summary(Summary),
+    Summary(Summary, Option<Timestamp>),
 }
 
 impl Receipts {
@@ -175,7 +179,10 @@ impl Heard {
     fn of(stored: Stored) -> Self {
         match stored {
             Stored::Absent | Stored::Foreign => Self::Absent,
-            Stored::Summary { json, .. } => Summary::read(&json).map_or(Self::Unreadable, Self::Summary),
+            Stored::Summary { json, time } => match Summary::read(&json) {
+                Some(summary) => Self::Summary(summary, time.parse().ok().map(whole_seconds)),
+                None => Self::Unreadable,
+            },
         }
     }
 
@@ -184,15 +191,15 @@ impl Heard {
             Self::Nothing => AgentState::Unknown,
             Self::Absent => AgentState::Absent,
             Self::Unreadable => AgentState::Unreadable,
-            Self::Summary(_) if silent => AgentState::Silent,
-            Self::Summary(_) => AgentState::Reporting,
+            Self::Summary(..) if silent => AgentState::Silent,
+            Self::Summary(..) => AgentState::Reporting,
         }
     }
 }
 
 fn receipt(standings: &Standings, heard: &Heard, silent: bool) -> Receipt {
     let mut agent = AgentStatus { state: heard.state(silent), ..AgentStatus::default() };
-    if let Heard::Summary(summary) = heard {
+    if let Heard::Summary(summary, _) = heard {
         let sum = |count: fn(&sync_core::summary::SourceSummary) -> u32| {
             summary.sources.values().map(|source| i64::from(count(source))).sum()
         };
@@ -211,7 +218,8 @@ fn copy(standing: &Standing, heard: &Heard, state: AgentState) -> Option<CopySta
     if tally.synced + tally.pending + tally.refused == 0 {
         return None;
     }
-    let reason = not_here(standing).or_else(|| not_everywhere(standing, heard, state));
+    let missing = not_here(standing).map(|reason| (reason, None)).or_else(|| not_everywhere(standing, heard, state));
+    let (reason, last_report) = missing.unzip();
     Some(CopyStatus {
         source: standing.source.to_string(),
         uid: version.uid.to_string(),
@@ -220,6 +228,7 @@ fn copy(standing: &Standing, heard: &Heard, state: AgentState) -> Option<CopySta
         reason,
         // Whoever writes it down knows what stood there before.
         since: None,
+        last_report_time: last_report.flatten().map(|time| time.to_string()),
     })
 }
 
@@ -241,21 +250,24 @@ fn not_here(standing: &Standing) -> Option<String> {
     }
 }
 
-/// Why the agent has not brought it to every namespace; `None` only if it says that it has, of this very copy.
-fn not_everywhere(standing: &Standing, heard: &Heard, state: AgentState) -> Option<String> {
-    let missing = match (heard, standing.replica) {
-        (Heard::Summary(summary), Some(replica)) => summary.lacks(&standing.source, replica)?,
-        _ => "the agent there does not say where it is".to_owned(),
+/// Why the agent has not brought it to every namespace, and when it last reported if it may not run; `None` only if it says
+/// that it has, of this very copy.
+fn not_everywhere(standing: &Standing, heard: &Heard, state: AgentState) -> Option<(String, Option<Timestamp>)> {
+    let (missing, last_report) = match (heard, standing.replica) {
+        (Heard::Summary(summary, time), Some(replica)) => {
+            let lack = summary.lacks(&standing.source, replica, Whereabouts::There)?;
+            (lack.why, time.filter(|_| lack.unheard || state == AgentState::Silent))
+        }
+        _ => ("the agent there does not say where it is".to_owned(), None),
     };
-    Some(match state {
+    let reason = match state {
         AgentState::Reporting => missing,
         AgentState::Unknown => "the agent there has not been heard yet".to_owned(),
         AgentState::Absent => "no agent reports there: kubectl apply -f deploy/agent.yaml in that cluster".to_owned(),
-        AgentState::Silent => {
-            format!("AgentSilent: its last word is {} min old, and {missing}", SILENCE.as_secs() / 60)
-        }
+        AgentState::Silent => format!("AgentSilent: {missing}"),
         AgentState::Unreadable => "the agent there is of a version that this master does not understand".to_owned(),
-    })
+    };
+    Some((reason, last_report))
 }
 
 #[cfg(test)]

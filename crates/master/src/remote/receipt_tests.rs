@@ -29,7 +29,8 @@ fn heard(version_of_copy: u64, counts: [u32; 3]) -> Heard {
     let place = Place { namespace: "n1".into(), reason: "Foreign", message: String::new(), todo: "" };
     let places = if counts[2] > 0 { vec![place] } else { Vec::new() };
     let sources = vec![Standing { places, ..standing(version_of_copy, 0, counts) }];
-    Heard::Summary(Summary::of("0.1.0", &Standings { ready: true, destinations: 9, sources }).unwrap())
+    let summary = Summary::of("0.1.0", &Standings { ready: true, destinations: 9, sources }).unwrap();
+    Heard::Summary(summary, Some("2026-01-01T00:00:00Z".parse().unwrap()))
 }
 
 fn of(standing: Standing, heard: &Heard, silent: bool) -> CopyStatus {
@@ -66,6 +67,18 @@ fn whatever_is_behind_is_named() {
         let reason = said.reason.unwrap();
         assert!(!said.everywhere && reason.contains(text), "{text}: {reason}");
     }
+}
+
+#[test]
+fn when_the_agent_last_reported_is_told_where_it_may_not_run() {
+    let time = |version_of_copy, counts, silent| {
+        of(standing(7, 40, [1, 0, 0]), &heard(version_of_copy, counts), silent).last_report_time
+    };
+    let told = Some("2026-01-01T00:00:00Z".to_owned());
+    assert_eq!(time(39, [9, 0, 0], false), told);
+    assert_eq!(time(40, [8, 1, 0], true), told);
+    // It would be written with every sign of life.
+    assert_eq!((time(40, [8, 1, 0], false), time(40, [9, 0, 0], true)), (None, None));
 }
 
 #[test]

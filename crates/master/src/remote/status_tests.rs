@@ -92,6 +92,7 @@ fn how_long_a_copy_is_missing_is_told_whatever_the_version_and_reason() {
             everywhere: reason.is_none(),
             reason: reason.map(str::to_owned),
             since: None,
+            last_report_time: None,
         };
         let receipt = Some(Receipt { copies: vec![copy], ..Receipt::default() });
         let report = Report { receipt, ..report(Outcome::Ready) };

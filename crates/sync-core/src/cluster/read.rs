@@ -17,6 +17,8 @@ use super::request::{self, Limits};
 use super::wire::{Item, Page};
 use super::write::{JSON, request};
 use crate::contract::object::{Kind, Object, Rv};
+use crate::contract::rules::Rules;
+use crate::contract::source::{Reading, Source};
 use crate::fault::Fault;
 use crate::index::feed::SourceNamespace;
 use crate::lease;
@@ -60,7 +62,21 @@ pub async fn list_objects(client: &kube::Client, kind: Kind, namespace: &str) ->
     list_kept(client, &Query::all(path::of_kind(kind, namespace)?), kind, Some).await
 }
 
-/// The same of any Secrets or ConfigMaps: whoever keeps little of each needs little memory.
+/// All objects of the source namespace that are annotated, those that are switched off included.
+///
+/// # Errors
+/// Any answer but a list.
+pub async fn sources(client: &kube::Client, rules: &Rules) -> Result<Vec<Source>, Fault> {
+    let mut sources = Vec::new();
+    for kind in Kind::ALL {
+        let objects = list_objects(client, kind, &rules.source_namespace).await?;
+        let read = objects.into_iter().map(|object| Source::read(rules, object));
+        sources.extend(read.filter(|source| !matches!(source.reading, Reading::Plain)));
+    }
+    Ok(sources)
+}
+
+/// [`list_objects`] of any Secrets or ConfigMaps: whoever keeps little of each needs little memory.
 ///
 /// # Errors
 /// Any answer but a list.
