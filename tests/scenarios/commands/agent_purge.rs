@@ -27,7 +27,7 @@ async fn asked(kubeconfig: &Path, command: &[&str], answer: &str) -> Result<(Opt
     let env = [("KUBECONFIG", kubeconfig)];
     let process = terminal.spawn(&[0, 1, 2], Binaries::build().await?.agent(), command, env)?;
     terminal.shows("Shall all of that go, by https://", SOON).await;
-    ensure!(terminal.screen().contains("Secret/left: 1 deleted (namespaces app)"), "{}", terminal.screen());
+    ensure!(terminal.screen().contains("Secret/left: 1 to delete (namespaces app)"), "{}", terminal.screen());
     terminal.answer(answer)?;
     let code = process.wait_exit(SOON).await?.code();
     if code == Some(0) {
@@ -76,8 +76,8 @@ async fn all_copies_and_entries_go_once_the_agent_has_been_stopped_and_nothing_e
     ensure!(code == Some(0) && told.contains("nothing was changed"), "{code:?} {told}");
     for words in [
         "ServiceAccount app/default: our entries in imagePullSecrets go",
-        "Secret/left: 1 deleted (namespaces app)",
-        "ConfigMap/kept: 0 deleted, ",
+        "Secret/left: 1 to delete (namespaces app)",
+        "ConfigMap/kept: 0 to delete, 5 to release: ",
         "Secret/other: ",
     ] {
         ensure!(told.contains(words), "{words}: {told}");

@@ -37,7 +37,7 @@ async fn copies_in_remote_clusters_are_switched_off_and_deleted_and_agents_follo
     let (code, told) = purge(&["--yes", "--cluster=none"]).await?;
     ensure!(code == Some(2), "{code:?} {told}");
     let (code, told) = purge(&["--dry-run"]).await?;
-    ensure!(code == Some(1) && told.contains("a: Secret/one: 1 deleted (namespaces c-purge)"), "{code:?} {told}");
+    ensure!(code == Some(1) && told.contains("a: Secret/one: 1 to delete (namespaces c-purge)"), "{code:?} {told}");
     ensure!(told.contains("down: API server: cannot connect"), "{told}");
 
     let mark = remote.audit().mark().await?;

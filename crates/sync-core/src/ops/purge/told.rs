@@ -27,9 +27,12 @@ pub fn told(at: &str, copies: &[Copy], out: &mut impl Write) -> io::Result<()> {
         let shown: Vec<_> = places.iter().copied().take(SHOWN).collect();
         let more = places.len().saturating_sub(SHOWN);
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        let released =
-            if released == 0 { String::new() } else { format!(", {released} released: they stay, without our marks") };
-        writeln!(out, "{at}{source}: {deleted} deleted{released} (namespaces {}{more})", shown.join(", "))?;
+        let released = if released == 0 {
+            String::new()
+        } else {
+            format!(", {released} to release: they stay, without our marks")
+        };
+        writeln!(out, "{at}{source}: {deleted} to delete{released} (namespaces {}{more})", shown.join(", "))?;
     }
     Ok(())
 }
@@ -55,8 +58,8 @@ mod tests {
         told("north: ", &copies, &mut out).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "north: Secret/kept: 0 deleted, 1 released: they stay, without our marks (namespaces a)\n\
-             north: Secret/regcred: 4 deleted (namespaces a, b, c and 1 more)\n"
+            "north: Secret/kept: 0 to delete, 1 to release: they stay, without our marks (namespaces a)\n\
+             north: Secret/regcred: 4 to delete (namespaces a, b, c and 1 more)\n"
         );
     }
 }
