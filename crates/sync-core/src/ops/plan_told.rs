@@ -109,7 +109,14 @@ fn table(planned: &[Planned], out: &mut impl Write) -> io::Result<()> {
         }
     }
     let counts: Vec<_> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
-    if counts.is_empty() { writeln!(out, "nothing to do") } else { writeln!(out, "{}", counts.join(", ")) }
+    let untold = planned.iter().filter(|planned| planned.copies.is_err()).count();
+    match counts.as_slice() {
+        // Where nothing could be told there may be all to do.
+        [] if untold > 0 && untold == planned.len() => Ok(()),
+        [] if untold > 0 => writeln!(out, "nothing to do in the others"),
+        [] => writeln!(out, "nothing to do"),
+        counts => writeln!(out, "{}", counts.join(", ")),
+    }
 }
 
 #[cfg(test)]
@@ -160,6 +167,13 @@ mod tests {
         assert_eq!(code, ExitCode::from(2));
         assert!(told.contains("d: could not be tried: the server asks to slow down; run it again\n1 could"), "{told}");
         let (told, code) = text(&of(Err("no answer".to_owned())));
-        assert_eq!((told.as_str(), code), ("north: cannot be told: no answer\nnothing to do\n", ExitCode::from(2)));
+        assert_eq!((told.as_str(), code), ("north: cannot be told: no answer\n", ExitCode::from(2)));
+        let planned = |cluster: &str, copies| Planned { cluster: cluster.to_owned(), copies };
+        let unknown = || planned("north", Err("no answer".to_owned()));
+        let (told, code) = text(&[unknown(), planned("south", Ok(Vec::new()))]);
+        let expected = "north: cannot be told: no answer\nnothing to do in the others\n";
+        assert_eq!((told.as_str(), code), (expected, ExitCode::from(2)));
+        let (told, _) = text(&[unknown(), planned("south", Err("no answer".to_owned()))]);
+        assert!(!told.contains("nothing to do"), "{told}");
     }
 }
