@@ -356,6 +356,8 @@ async fn announce(config: &SourceFeedConfig, connection: &Connection, announceme
     let Announcement { source, uid, reason, note, warning } = &announcement;
     let (kind, name, uid) = (source.kind.as_str(), &*source.name, uid.to_string());
     let (action, warning) = ("Replicate", *warning);
+    // `kubectl events` does not show who reports, and beside a master an agent may say the same of the same source.
+    let note = &format!("{}: {note}", config.rules.role.as_str());
     let event = events::Event { api_version: "v1", kind, name, uid: &uid, action, reason, note, warning };
     let time = (config.wall_clock)();
     let written = events::write(&connection.write, &config.rules, event, time, &config.instance).await;

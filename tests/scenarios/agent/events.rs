@@ -32,5 +32,6 @@ async fn what_troubles_a_source_is_one_event_and_so_is_its_end() -> Result<()> {
     let all = world.events(Kind::Secret, "told").await?;
     let reasons: BTreeSet<_> = all.iter().map(|said| said.reason.as_str()).collect();
     assert_eq!((all.len(), reasons.len()), (3, 3), "one each: {all:?}");
+    assert!(all.iter().all(|said| said.note.starts_with("agent: ")), "who says it: {all:?}");
     Ok(())
 }

@@ -55,7 +55,7 @@ async fn a_master_refuses_or_adopts_what_stands_in_its_way() -> Result<()> {
     stage.join("there", &access).await?;
     let copy = stage.copy_is(&remote, "equal", is_ours).await;
     assert!(uid(&copy) == uid(equal) && theirs(&copy), "{copy:#}");
-    stage.until_said("refuse", "ForeignObject", &["cluster there: 1 of 1 copies", "delete or rename"]).await;
+    stage.until_said("refuse", "ForeignObject", &["master: cluster there: 1 of 1 copies", "delete or rename"]).await;
     stage.until_said("not-equal", "NotEqual", &["cluster there: 1 of 1 copies", "on-conflict: adopt"]).await;
     stage.until_said("adopt", "AdoptionDisabled", &["cluster there: ", "--allow-adopt"]).await;
     for was in [refuse, not_equal, adopt] {
