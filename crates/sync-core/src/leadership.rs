@@ -289,7 +289,7 @@ impl Driver {
             (Lead::Until(..), Lead::No) if !election.is_stopping() => warn!("not leading any more: the lease is lost"),
             _ => {}
         }
-        let holder = election.holder().filter(|_| lead == Lead::No && !election.is_stopping());
+        let holder = standing_by_for(election, &self.candidate.identity);
         if self.standing_by.as_deref() != holder {
             self.standing_by = holder.map(str::to_owned);
             if let Some(leader) = holder {
@@ -297,6 +297,12 @@ impl Driver {
             }
         }
     }
+}
+
+/// Who leads in our stead. A watch may show a Lease as ours before the reply to our request for it has come.
+fn standing_by_for<'e>(election: &'e Election, ourselves: &str) -> Option<&'e str> {
+    let stands_by = election.lead() == Lead::No && !election.is_stopping();
+    election.holder().filter(|holder| stands_by && *holder != ourselves)
 }
 
 fn input(feed: Feed<Record>, shown: &mut bool) -> Option<Input> {
@@ -335,5 +341,22 @@ fn answered(request: Request, result: Result<Option<Record>, Fault>, failing: &m
             debug!(?request, reason = fault.reason(), "failed");
             Input::Failed
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::object::Rv;
+
+    #[test]
+    fn nobody_stands_by_for_itself() {
+        let seen = |holder: &str| {
+            let mut election = Election::new("me".to_owned(), 1);
+            let record = Record { rv: Rv(5), holder: Some(holder.to_owned()), duration: LEASE, transitions: 0 };
+            election.on(Duration::ZERO, Input::Seen(record));
+            standing_by_for(&election, "me").map(str::to_owned)
+        };
+        assert_eq!((seen("other").as_deref(), seen("me")), (Some("other"), None));
     }
 }
