@@ -36,6 +36,16 @@ async fn a_change_of_the_reason_is_said_once_and_not_often() -> Result<()> {
     until_said(&stage, "far", "Normal", "Connected", "namespace m-events").await;
     stage.source("one", "1").await?;
     stage.copy_is(&remote, "one", |_| true).await;
+    eventually(SOON, "the status counts the copy", async || {
+        let all = stage.all_clusters().await?;
+        ensure!(all["far"]["status"]["sources"]["synced"] == 1, "{:#}", all["far"]["status"]);
+        Ok(())
+    })
+    .await;
+    // Counts change all the time, and the log is for what is news.
+    let log = master.stderr();
+    let logged = log.lines().filter(|line| line.contains("status") && line.contains("reason=\"Connected\""));
+    assert_eq!(logged.count(), 1, "{log}");
     // It comes and goes: of what happens within the pause the last counts.
     let began = tokio::time::Instant::now();
     while began.elapsed() < Duration::from_secs(8) {

@@ -64,7 +64,7 @@ impl Teller {
         last: Option<RemoteClusterStatus>,
     ) -> Self {
         let rng = Rng::new(shared.seed_of(&name));
-        let reason = last.as_ref().and_then(RemoteClusterStatus::ready).map(|ready| ready.reason.clone());
+        let reason = reason_of(last.as_ref());
         Self { shared, name, uid, last, said: Said { reason, at: None }, rng }
     }
 
@@ -159,8 +159,7 @@ impl Teller {
         let client = &self.shared.connection.watch;
         if let Ok(cluster) = read::get_json::<RemoteCluster>(client, &self.shared.path_of(&self.name)).await {
             self.last = cluster.status;
-            self.said.reason =
-                self.last.as_ref().and_then(RemoteClusterStatus::ready).map(|ready| ready.reason.clone());
+            self.said.reason = reason_of(self.last.as_ref());
         }
     }
 
@@ -175,10 +174,18 @@ impl Teller {
         let manager = self.shared.rules.role.field_manager();
         let client = &self.shared.connection.write;
         read::patch::<RemoteCluster>(client, &path, manager, patch).await?;
-        info!(reason = report.outcome.reason(), "status");
+        let reason = report.outcome.reason();
+        // Counts and versions change all the time.
+        if reason_of(self.last.as_ref()).as_deref() != Some(reason) {
+            info!(reason, "status");
+        }
         self.last = Some(status);
         Ok(())
     }
+}
+
+fn reason_of(status: Option<&RemoteClusterStatus>) -> Option<String> {
+    Some(status?.ready()?.reason.clone())
 }
 
 /// Returns when this process has begun to lead again: what stands in the status then is another's.
