@@ -54,7 +54,11 @@ async fn what_is_wrong_with_a_secret_or_its_kubeconfig_is_said_and_can_be_correc
         ("no-login", edited(&access, &token, "username: ''"), "token is missing"),
         ("no-ca", edited(&access, ca, ""), "certificate-authority-data is missing"),
         ("plain-http", edited(&access, "https://", "http://"), "server is not https"),
-        ("metadata", edited(&access, "127.0.0.1", "169.254.169.254"), "--allow-addresses"),
+        (
+            "metadata",
+            edited(&access, "127.0.0.1", "169.254.169.254"),
+            "run master with --allow-addresses=169.254.169.254",
+        ),
         ("no-yaml", format!("clusters: [\n{token}"), "cannot be read at line"),
         ("no-context", edited(&access, "current-context: mw-sync-remote", "current-context: x"), "no context \"x\""),
     ];

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use sync_core::cluster::addresses::Forbidden;
+
 use super::arn::{ClusterArn, RoleArn};
 
 /// What went wrong on the way to an EKS cluster.
@@ -68,8 +70,13 @@ pub enum EksError {
     #[error("the description of the cluster cannot be used: {0}")]
     BadDescription(String),
     /// The endpoint is at an address that only we can reach.
-    #[error("the endpoint of the cluster is refused: {0}")]
-    AddressNotAllowed(String),
+    #[error("the endpoint of the cluster is refused: {entry} is {why}")]
+    AddressNotAllowed {
+        /// What allows it.
+        entry: String,
+        /// What kind of address.
+        why: Forbidden,
+    },
     /// No connection to the API server.
     #[error("cannot connect to {endpoint}: {words}")]
     NotReachable {
@@ -160,7 +167,7 @@ impl EksError {
             Self::WrongCluster { .. } => "WrongCluster",
             Self::ClusterNotActive(_) => "ClusterNotActive",
             Self::BadDescription(_) => "BadDescription",
-            Self::AddressNotAllowed(_) => "AddressNotAllowed",
+            Self::AddressNotAllowed { .. } => "AddressNotAllowed",
             // The three that a request of any cluster can meet have the same word there.
             Self::NotReachable { .. } => "Unreachable",
             Self::CertificateMismatch(_) => "CertificateMismatch",
@@ -212,7 +219,9 @@ impl EksError {
                 "wait until it is ACTIVE; if it never will be, delete this RemoteCluster".to_owned()
             }
             Self::BadDescription(_) => "look at it with `aws eks describe-cluster`; we try again".to_owned(),
-            Self::AddressNotAllowed(_) => "allow the address with --allow-addresses, if that is meant".to_owned(),
+            Self::AddressNotAllowed { entry, .. } => {
+                format!("run master with --allow-addresses={entry}, if that is meant")
+            }
             Self::NotReachable { restricted: true, .. } => {
                 "its endpoint is private or for chosen addresses only: we need a \
                  route to it (peering, Transit Gateway), and its security group must let us in on port 443"
@@ -309,6 +318,11 @@ mod tests {
                 EksError::Unauthorised { caller: None, role: None, ahead: -600 },
                 "Unauthorised",
                 ["our principal", "-600 s behind"],
+            ),
+            (
+                EksError::AddressNotAllowed { entry: "::1".to_owned(), why: Forbidden::Loopback },
+                "AddressNotAllowed",
+                ["::1 is a loopback address", "run master with --allow-addresses=::1,"],
             ),
             (EksError::TokenTooLong(5000), "TokenTooLong", ["5000 characters", "disableSessionTags"]),
         ] {

@@ -173,7 +173,7 @@ async fn log_in(work: &Work<'_>, trail: &Trail<'_>, place: &Place) -> Login {
 fn unusable(error: &AccessError) -> EksError {
     let words = message(&error.to_string());
     match error {
-        AccessError::Address { .. } => EksError::AddressNotAllowed(words),
+        AccessError::Address { entry, why, .. } => EksError::AddressNotAllowed { entry: entry.clone(), why: *why },
         _ => EksError::BadDescription(words),
     }
 }

@@ -90,10 +90,12 @@ pub enum AccessError {
         problem: &'static str,
     },
     /// An address that only we can reach.
-    #[error("{place}: its address is {why}: correct it, or allow the address with --allow-addresses")]
+    #[error("{place}: its address is {why}: correct it, or run master with --allow-addresses={entry}")]
     Address {
         /// `cluster "NAME"`
         place: String,
+        /// What allows it.
+        entry: String,
         /// What kind of address.
         why: Forbidden,
     },
@@ -226,7 +228,7 @@ impl Access {
         let bad = |_| AccessError::setting("proxy", "proxy-url", HTTP_ONLY);
         let proxy = Proxy::parse(url, self.server()).map_err(bad)?;
         if let (Some(rules), Some(host)) = (&self.addresses, proxy.uri.host()) {
-            rules.check_host(host).map_err(|why| AccessError::Address { place: "the proxy".to_owned(), why })?;
+            checked(rules, "the proxy", host)?;
         }
         self.proxy = Some(proxy);
         Ok(self)
@@ -315,8 +317,13 @@ fn server_url(place: &str, url: &str, allow: &AddressRules) -> Result<Uri, Acces
     let (Some(host), true, None) = (uri.host(), plain, uri.query()) else {
         return Err(bad("is more than a host, a port and a path: write https://HOST:PORT"));
     };
-    allow.check_host(host).map_err(|why| AccessError::Address { place: message(place), why })?;
+    checked(allow, place, host)?;
     Ok(uri)
+}
+
+fn checked(allow: &AddressRules, place: &str, host: &str) -> Result<(), AccessError> {
+    let refused = |why| AccessError::Address { place: message(place), entry: message(&AddressRules::entry(host)), why };
+    allow.check_host(host).map_err(refused)
 }
 
 /// kube and rustls take the cryptography from here. Whoever else installed one was faster, and it serves as well.

@@ -90,11 +90,11 @@ impl AddressRules {
     /// # Errors
     /// Why not.
     pub fn check_host(&self, host: &str) -> Result<(), Forbidden> {
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let bare = bare(host);
         if let Ok(ip) = bare.parse() {
             return self.check_ip(ip);
         }
-        let name = bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase();
+        let name = name(bare);
         let local = name == "localhost" || name.ends_with(".localhost") || name == "localhost.localdomain";
         if local && !self.allows_name(&name) { Err(Forbidden::Loopback) } else { Ok(()) }
     }
@@ -125,6 +125,15 @@ impl AddressRules {
         }
     }
 
+    /// What `--allow-addresses` would have to say for this host.
+    pub fn entry(host: &str) -> String {
+        let bare = bare(host);
+        match bare.parse::<IpAddr>() {
+            Ok(ip) => ip.to_canonical().to_string(),
+            Err(_) => name(bare),
+        }
+    }
+
     /// Whether a name is allowed by itself, whatever it resolves to.
     pub fn allows_name(&self, name: &str) -> bool {
         self.0.iter().any(|rule| matches!(rule, Rule::Name(allowed) if allowed.eq_ignore_ascii_case(name)))
@@ -133,6 +142,16 @@ impl AddressRules {
     fn allows_ip(&self, ip: IpAddr) -> bool {
         self.0.iter().any(|rule| matches!(rule, Rule::Net(net, bits) if within(ip, *net, *bits)))
     }
+}
+
+/// Of an IPv6 address in a URL.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+/// As rules have it.
+fn name(host: &str) -> String {
+    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
 fn within(ip: IpAddr, net: IpAddr, bits: u32) -> bool {
@@ -166,6 +185,8 @@ mod tests {
             ("[fd00:ec2::23]", Forbidden::Metadata),
         ] {
             assert_eq!(rules.check_host(host), Err(why), "{host}");
+            let allowed: AddressRules = AddressRules::entry(host).parse().unwrap();
+            assert_eq!(allowed.check_host(host), Ok(()), "{host} by {allowed:?}");
         }
         for host in ["10.0.0.1", "[2001:db8::1]", "[fd00::1]", "abc.eks.amazonaws.com", "notlocalhost", "128.0.0.1"] {
             assert_eq!(rules.check_host(host), Ok(()), "{host}");

@@ -231,11 +231,15 @@ fn allowed(rules: Option<&AddressRules>, name: &str, found: Vec<SocketAddr>) -> 
     for address in found {
         match rules.check_ip(address.ip()) {
             Ok(()) => kept.push(address),
-            Err(forbidden) => why = Some(forbidden),
+            Err(forbidden) => why = Some((address.ip(), forbidden)),
         }
     }
     match (kept.is_empty(), why) {
-        (true, Some(why)) => Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("the name leads to {why}"))),
+        (true, Some((ip, why))) => {
+            let entry = AddressRules::entry(&ip.to_string());
+            let text = format!("the name leads to {why}, which master --allow-addresses={entry} would allow");
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
+        }
         _ => Ok(kept),
     }
 }
@@ -250,7 +254,8 @@ mod tests {
         let (inside, outside) = (address("169.254.169.254"), address("10.1.2.3"));
         let (none, some) = (AddressRules::default(), "evil.example".parse().unwrap());
         assert_eq!(allowed(Some(&none), "evil.example", vec![inside, outside]).unwrap(), [outside]);
-        assert!(allowed(Some(&none), "evil.example", vec![inside]).is_err());
+        let refused = allowed(Some(&none), "evil.example", vec![inside]).unwrap_err().to_string();
+        assert!(refused.contains("a link-local address, which master --allow-addresses=169.254.169.254 "), "{refused}");
         assert_eq!(allowed(Some(&some), "evil.example", vec![inside]).unwrap(), [inside]);
         assert_eq!(allowed(None, "evil.example", vec![inside]).unwrap(), [inside]);
     }

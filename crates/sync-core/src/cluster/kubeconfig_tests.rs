@@ -129,13 +129,19 @@ fn what_is_refused_by_name() {
 
 #[test]
 fn addresses_that_only_we_can_reach() {
-    for host in ["127.0.0.1:6443", "localhost", "[::1]", "169.254.169.254", "[fd00:ec2::254]", "0.0.0.0"] {
+    for (host, entry) in [
+        ("127.0.0.1:6443", "127.0.0.1"),
+        ("localhost", "localhost"),
+        ("[::1]", "::1"),
+        ("169.254.169.254", "169.254.169.254"),
+        ("[fd00:ec2::254]", "fd00:ec2::254"),
+        ("0.0.0.0", "0.0.0.0"),
+    ] {
         let bytes = kubeconfig(&json!({ "server": format!("https://{host}") }), &json!({}));
         let error = open(&bytes, None).unwrap_err();
         assert!(matches!(error, AccessError::Address { .. }), "{error}");
-        assert!(error.to_string().contains("--allow-addresses"), "{error}");
-        let allow = "127.0.0.1,localhost,::1,169.254.0.0/16,fd00:ec2::/32,0.0.0.0".parse().unwrap();
-        Access::from_kubeconfig(&bytes, None, &allow).unwrap();
+        assert!(error.to_string().ends_with(&format!("run master with --allow-addresses={entry}")), "{error}");
+        Access::from_kubeconfig(&bytes, None, &entry.parse().unwrap()).unwrap();
     }
 }
 
