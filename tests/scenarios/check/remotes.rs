@@ -79,7 +79,12 @@ async fn each_remote_cluster_says_what_is_wrong_with_it_and_a_black_hole_delays_
         ("a-hole", "API server", "failed", &["cannot connect", "network"]),
         ("down", "API server", "failed", &["cannot connect", "check the server's address"]),
         ("other-ca", "API server", "failed", &["no TLS connection", "certificate-authority-data"]),
-        ("old-token", "API server", "failed", &["does not accept our credentials", "renew the token"]),
+        (
+            "old-token",
+            "API server",
+            "failed",
+            &["does not accept our credentials", "renew the token", "create secret generic old-token --type="],
+        ),
         ("powerless", "rights", "failed", &["may not get, list, watch, create, update, patch, delete secrets", recipe]),
         ("no-namespace", "namespace", "failed", &["namespace c-remotes-none does not exist there", recipe]),
         ("itself", "namespace", "failed", &["this is the management cluster itself", "delete this"]),

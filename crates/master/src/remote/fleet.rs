@@ -278,8 +278,8 @@ pub(super) fn what(spec: &RemoteClusterSpec, namespace: &str, secret: Option<&Se
 fn by_kubeconfig(kubeconfig: &KubeconfigRef, namespace: &str, secret: Option<&Secret>) -> What {
     let KubeconfigRef { secret_name, key, context } = kubeconfig;
     let place = SecretRef { namespace: namespace.to_owned(), name: secret_name.clone(), key: key.clone() };
-    match kubeconfig_in(secret, place) {
-        Ok(bytes) => What::Connect { kubeconfig: bytes.to_vec(), context: context.clone() },
+    match kubeconfig_in(secret, place.clone()) {
+        Ok(bytes) => What::Connect { kubeconfig: bytes.to_vec(), context: context.clone(), place },
         Err(error) => What::Only(Outcome::Secret(error)),
     }
 }

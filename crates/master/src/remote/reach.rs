@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sync_core::fault::Fault;
 use tokio::sync::watch as state;
 
+use super::secret::SecretRef;
 use super::status::Outcome;
 use crate::eks::error::EksError;
 use crate::eks::facts::Place;
@@ -13,8 +14,8 @@ use crate::eks::scout::Seen;
 
 /// The way to a remote cluster.
 pub(crate) enum Reach {
-    /// What the kubeconfig says is all that there is.
-    Kubeconfig,
+    /// What the kubeconfig in this Secret says is all that there is.
+    Kubeconfig(SecretRef),
     /// AWS knows more.
     Eks(EksReach),
 }
@@ -34,7 +35,10 @@ impl Reach {
     /// What to tell of a failed request; AWS is asked anew where the cluster is, if that may be the reason.
     pub(crate) fn outcome(&self, fault: Fault) -> Outcome {
         match self {
-            Self::Kubeconfig => Outcome::Fault(fault),
+            Self::Kubeconfig(place) => match fault {
+                Fault::Unauthorised => Outcome::LoginRefused(place.clone()),
+                other => Outcome::Fault(other),
+            },
             Self::Eks(eks) => eks.outcome(fault),
         }
     }
@@ -49,7 +53,7 @@ impl Reach {
     /// What else outcomes depend on.
     pub(crate) fn news(&self) -> News {
         match self {
-            Self::Kubeconfig => News(None),
+            Self::Kubeconfig(_) => News(None),
             Self::Eks(eks) => News(Some((eks.no_token.clone(), eks.seen.clone()))),
         }
     }
@@ -104,6 +108,16 @@ mod tests {
     use super::*;
     use crate::eks::error::Service;
     use crate::eks::tests_support::{FakeAws, arn, facts, key};
+
+    #[test]
+    fn who_renews_a_kubeconfig_is_told_how() {
+        let place = SecretRef { namespace: "ops".to_owned(), name: "north".to_owned(), key: "config".to_owned() };
+        let outcome = Reach::Kubeconfig(place).outcome(Fault::Unauthorised);
+        let message = outcome.message("operator");
+        let command = "kubectl -n ops create secret generic north --type=mw-sync.io/kubeconfig --from-file=config=FILE \
+                       --dry-run=client -o yaml | kubectl apply -f -";
+        assert!(outcome.reason() == "Unauthorised" && message.ends_with(command), "{message}");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn aws_says_more_of_a_fault_and_is_asked_about_some() {

@@ -35,6 +35,11 @@ impl SecretRef {
         let Self { namespace, name, key } = self;
         format!("kubectl -n {namespace} create secret generic {name} --type={KUBECONFIG_TYPE} --from-file={key}=FILE")
     }
+
+    /// How a person puts another kubeconfig into it.
+    pub(super) fn renewal(&self) -> String {
+        format!("{} --dry-run=client -o yaml | kubectl apply -f -", self.recipe())
+    }
 }
 
 impl fmt::Display for SecretRef {

@@ -27,7 +27,7 @@ use super::identity::{self, Identity, Unknown};
 use super::reach::Reach;
 use super::receipt::Receipts;
 use super::removal::{self, End, Removal};
-use super::secret::{self, SecretError};
+use super::secret::{self, SecretError, SecretRef};
 use super::status::{Outcome, Report};
 use super::teller::Teller;
 use super::way::Way;
@@ -66,6 +66,8 @@ pub enum What {
         kubeconfig: Vec<u8>,
         /// Which context of it.
         context: Option<String>,
+        /// Where it is from.
+        place: SecretRef,
     },
 }
 
@@ -206,7 +208,7 @@ pub(super) async fn work_on(work: &Work<'_>, what: What, stop: &Shutdown) {
         }
         What::Only(outcome) => work.say_until(outcome, stop).await,
         What::Eks(target) => follow::follow(work, &target, stop).await,
-        What::Connect { kubeconfig, context } => {
+        What::Connect { kubeconfig, context, place } => {
             let way = Way::read(&kubeconfig, context.as_deref(), &work.shared.addresses);
             drop(kubeconfig);
             let connection = match way {
@@ -215,7 +217,7 @@ pub(super) async fn work_on(work: &Work<'_>, what: What, stop: &Shutdown) {
                 Err(words) => Err(Box::new(Outcome::KubeconfigInvalid(words))),
             };
             match connection {
-                Ok(connection) => run(work, connection, &Reach::Kubeconfig, stop).await,
+                Ok(connection) => run(work, connection, &Reach::Kubeconfig(place), stop).await,
                 Err(outcome) => {
                     // It leads nowhere, and is in nobody's way.
                     work.claim.put(None);

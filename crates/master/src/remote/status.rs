@@ -9,7 +9,7 @@ use sync_core::fault::{Fault, message};
 use super::condition::{self, Ready, whole_seconds};
 use super::crd::{RemoteClusterStatus, Sources};
 use super::receipt::{CopyStatus, Receipt};
-use super::secret::SecretError;
+use super::secret::{SecretError, SecretRef};
 use crate::eks::error::EksError;
 
 /// How a remote cluster fares.
@@ -27,6 +27,8 @@ pub enum Outcome {
     KubeconfigInvalid(String),
     /// `spec.proxyURL` cannot be used.
     ProxyInvalid(String),
+    /// The server does not accept what the kubeconfig in this Secret has.
+    LoginRefused(SecretRef),
     /// On the way to an EKS cluster.
     Eks(EksError),
     /// A request failed; [`Fault::NamespaceMissing`] is the destination's.
@@ -60,6 +62,7 @@ impl Outcome {
             Self::Secret(error) => error.reason(),
             Self::KubeconfigInvalid(_) => "KubeconfigInvalid",
             Self::ProxyInvalid(_) => "ProxyInvalid",
+            Self::LoginRefused(_) => Fault::Unauthorised.reason(),
             Self::Eks(error) => error.reason(),
             Self::Fault(fault) | Self::NotKept(fault) => fault.reason(),
             Self::SourceNamespaceMissing(_) => "SourceNamespaceMissing",
@@ -84,6 +87,11 @@ impl Outcome {
             Self::Secret(error) => error.to_string(),
             Self::KubeconfigInvalid(text) => format!("the kubeconfig cannot be used: {}", message(text)),
             Self::ProxyInvalid(text) => format!("spec.proxyURL cannot be used: {}", message(text)),
+            Self::LoginRefused(place) => format!(
+                "{}; renew the token or certificate in the kubeconfig of {place}: {}",
+                Fault::Unauthorised,
+                place.renewal()
+            ),
             Self::Eks(error) => format!("{error}; {}", error.what_to_do()),
             Self::Fault(Fault::NamespaceMissing) => format!(
                 "namespace {destination} does not exist there; make it and our access to it: kubectl apply -f \

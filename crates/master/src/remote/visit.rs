@@ -109,7 +109,7 @@ impl Visitor {
             What::Only(outcome @ Outcome::Eks(_)) => Err(stop("spec.eks")(outcome)),
             What::Only(outcome) => Err(stop("kubeconfig")(outcome)),
             What::Eks(target) => self.by_aws(cluster, &target, done).await,
-            What::Connect { kubeconfig, context } => {
+            What::Connect { kubeconfig, context, place } => {
                 let way = Way::read(&kubeconfig, context.as_deref(), &self.addresses);
                 match way.map_err(Outcome::KubeconfigInvalid).map_err(stop("kubeconfig"))? {
                     Way::Eks(target) => self.by_aws(cluster, &target, done).await,
@@ -118,7 +118,7 @@ impl Visitor {
                         done("kubeconfig", server);
                         let connection = serve::connection(*access, cluster.spec.proxy_url.as_deref(), self.rules.role);
                         let connection = connection.map_err(|outcome| stop("kubeconfig")(*outcome))?;
-                        arrive(connection, Reach::Kubeconfig, done).await
+                        arrive(connection, Reach::Kubeconfig(place), done).await
                     }
                 }
             }
