@@ -83,7 +83,10 @@ impl Reason {
             }
             Self::Leaving => "switch it on again within the grace to keep its copies",
             Self::SourceBusy => "find out who keeps changing the source; until then its copies follow every 10 s",
-            Self::SourceVanished => "wait for the master to restore it, or delete the copies by hand",
+            Self::SourceVanished => {
+                "the master's copy has gone or lost its annotation without having been switched off, and what was copied \
+                 from it stays: wait for the master to restore it, or delete the copies by hand"
+            }
             Self::SourceNamespaceLeaving => "bring the source namespace back; until then nothing is deleted",
         }
     }

@@ -210,7 +210,8 @@ async fn a_masters_replica_that_vanishes_leaves_the_agents_copies_where_they_are
     api::merge(&remote, &stage.path("bared"), &bare).await?;
     for name in ["vanished", "bared"] {
         until_logged(&agent, &["SourceVanished", &format!("source=Secret/{name} ")]).await;
-        world.until_said_in(stage.name, Kind::Secret, name, "SourceVanished", &["wait for the master"]).await;
+        let words = ["agent: the master's copy has gone or lost its annotation ", "wait for the master"];
+        world.until_said_in(stage.name, Kind::Secret, name, "SourceVanished", &words).await;
     }
     // One of that cluster's own goes after its grace, and these, which went before it, do not.
     let mut own = api::opaque("own", "1");
