@@ -264,8 +264,11 @@ async fn remove(
     [here, there]: [&World; 2],
 ) -> Result<()> {
     let block = commands.take("master purge");
-    let lines: Vec<_> = block.lines().map(|line| line.replace("purge  ", "purge --yes  ")).collect();
-    let [stop_master, purge_master, stop_agent, purge_agent, delete] = &lines[..] else { panic!("{lines:?}") };
+    let lines: Vec<_> = block.lines().map(|line| line.replace(" purge ", " purge --yes ")).collect();
+    let [stop_master, purge_master, in_north @ .., stop_agent, purge_agent, delete] = &lines[..] else {
+        panic!("{lines:?}")
+    };
+    let [stop_agent_there, purge_agent_there, delete_there] = in_north else { panic!("{lines:?}") };
     shell.run(stop_master).await?;
     end(master).await?;
 
@@ -273,15 +276,16 @@ async fn remove(
 
     shell.run(purge_master).await?;
     copies(there, &[]).await;
+    shell.run(stop_agent_there).await?;
+    end(agent_there).await?;
+    shell.run(purge_agent_there).await?;
+    shell.run(delete_there).await?;
     shell.run(stop_agent).await?;
     end(agent).await?;
     shell.run(purge_agent).await?;
     copies(here, &[]).await;
     shell.run(delete).await?;
-    shell.in_north().run(stop_agent).await?;
-    end(agent_there).await?;
-    shell.in_north().run(purge_agent).await?;
-    shell.in_north().run(delete).await?;
+    shell.run(commands.take("rolebinding/mw-sync-remote-token")).await?;
     for world in [here, there] {
         let left = world.list("/api/v1/secrets?labelSelector=mw-sync.io/managed-by").await?;
         ensure!(left.is_empty(), "{left:#?}");
