@@ -13,7 +13,7 @@ use sync_core::cluster::summary::{self, Stored};
 use sync_core::contract::rules::Rules;
 use sync_core::contract::source::{Reading, Source};
 use sync_core::fault::Fault;
-use sync_core::ops::preflight::mend;
+use sync_core::ops::preflight::{self, mend};
 use sync_core::ops::report::Format;
 use sync_core::ops::table::columns;
 use sync_core::summary::{Lack, Summary, Whereabouts, age, is_silent, last_word};
@@ -145,8 +145,7 @@ pub async fn status(config: &Config, format: Format, out: &mut impl Write) -> io
 
 async fn look(config: &Config) -> Result<Look, String> {
     let common = &config.common;
-    let connection = Connection::local(common.context.as_deref(), common.rules.role.user_agent()).await;
-    let (_, connection) = connection.map_err(|error| error.to_string())?;
+    let (_, connection) = preflight::reach(common).await?;
     match Look::at(&connection, &common.rules).await {
         Ok(Ok(look)) => Ok(look),
         Ok(Err(Unheard::Absent | Unheard::Foreign)) => Err("no agent reports in this cluster: agent check".to_owned()),

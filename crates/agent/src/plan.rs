@@ -1,11 +1,10 @@
 //! `agent plan`: what would be written in this cluster. Nothing is.
 
-use sync_core::cluster::connection::Connection;
 use sync_core::core::Scope;
 use sync_core::fault::Fault;
 use sync_core::index::feed::Labels;
 use sync_core::ops::plan_told::Planned;
-use sync_core::ops::preflight::mend;
+use sync_core::ops::preflight::{self, mend};
 use sync_core::trial::{Listed, Trial};
 
 use crate::args::Config;
@@ -17,8 +16,7 @@ pub async fn plan(config: &Config) -> Vec<Planned> {
 
 async fn tried(config: &Config) -> Result<Vec<sync_core::trial::Tried>, String> {
     let common = &config.common;
-    let connection = Connection::local(common.context.as_deref(), common.rules.role.user_agent()).await;
-    let (_, connection) = connection.map_err(|error| error.to_string())?;
+    let (_, connection) = preflight::reach(common).await?;
     let told = |fault: Fault| match fault {
         Fault::NamespaceMissing => format!("namespace {} does not exist", common.rules.source_namespace),
         fault => format!("{fault}; {}", mend(&fault)),

@@ -11,7 +11,7 @@ use sync_core::cluster::{service_accounts, write};
 use sync_core::contract::object::{Kind, SourceKey};
 use sync_core::contract::rules::Rules;
 use sync_core::fault::Fault;
-use sync_core::ops::preflight::mend;
+use sync_core::ops::preflight::{self, mend};
 use sync_core::ops::purge::{self, Ending, Failure, PurgeArgs};
 use sync_core::service_accounts::plan::{Account, Wish, plan};
 use sync_core::service_accounts::record::Record;
@@ -34,10 +34,9 @@ struct Found {
 /// If it cannot be written.
 pub async fn purge(config: &Config, args: &PurgeArgs, out: &mut impl Write) -> io::Result<Ending> {
     let rules = &config.common.rules;
-    let (server, connection) = match Connection::local(config.common.context.as_deref(), rules.role.user_agent()).await
-    {
-        Ok(connected) => connected,
-        Err(error) => return purge::not_begun(&error),
+    let (server, connection) = match preflight::reach(&config.common).await {
+        Ok(reached) => reached,
+        Err(why) => return purge::not_begun(&why),
     };
     writeln!(out, "in the cluster at {server}, copies of namespace {}:", rules.source_namespace)?;
     if let Err(why) = purge::may_begin(&connection.write, rules, args, out).await? {

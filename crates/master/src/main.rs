@@ -49,9 +49,9 @@ async fn main() -> anyhow::Result<ExitCode> {
 }
 
 async fn show(common: Common, format: status::Format) -> std::io::Result<ExitCode> {
-    let looker = match Looker::new(common).await {
+    let looker = match Looker::once(common).await {
         Ok(looker) => looker,
-        Err(error) => return Ok(told(&error)),
+        Err(why) => return Ok(told(&why)),
     };
     let (sources, clusters) = match looker.at_all().await {
         Ok(all) => all,

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
-use sync_core::cluster::connection::Connection;
 use sync_core::contract::object::Uid;
 use sync_core::core::Scope;
 use sync_core::fault::Fault;
 use sync_core::ops::plan_told::Planned;
-use sync_core::ops::preflight::mend;
+use sync_core::ops::preflight::{self, mend};
 use sync_core::trial::{Listed, Trial, Tried};
 use tokio::time::timeout;
 
@@ -34,8 +33,7 @@ pub async fn plan(config: Config) -> Vec<Planned> {
 
 async fn planned(config: Config) -> Result<Vec<Planned>, String> {
     let max_in_flight = config.common.max_in_flight;
-    let home = Connection::local(config.common.context.as_deref(), config.common.rules.role.user_agent()).await;
-    let (_, home) = home.map_err(|error| error.to_string())?;
+    let (_, home) = preflight::reach(&config.common).await?;
     let visitor = Visitor::new(config, home);
     let namespace = &visitor.rules.source_namespace;
     let told = |fault: Fault| match fault {

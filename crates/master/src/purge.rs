@@ -5,14 +5,12 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
-use http::Uri;
-use sync_core::cluster::access::AccessError;
 use sync_core::cluster::connection::Connection;
 use sync_core::cluster::read;
 use sync_core::contract::object::Uid;
 use sync_core::contract::rules::Rules;
 use sync_core::fault::Fault;
-use sync_core::ops::preflight::mend;
+use sync_core::ops::preflight::{self, mend};
 use sync_core::ops::purge::{self, Ending, Failure, PurgeArgs};
 use tokio::time::timeout;
 
@@ -39,9 +37,9 @@ struct Found {
 /// If it cannot be written.
 pub async fn purge(config: Config, clusters: &[String], args: &PurgeArgs, out: &mut impl Write) -> io::Result<Ending> {
     let at_once = config.common.max_in_flight;
-    let (server, visitor) = match visitor(config).await {
-        Ok(visitor) => visitor,
-        Err(error) => return purge::not_begun(&error),
+    let (server, visitor) = match preflight::reach(&config.common).await {
+        Ok((server, home)) => (server, Visitor::new(config, home)),
+        Err(why) => return purge::not_begun(&why),
     };
     writeln!(out, "from the management cluster at {server}, namespace {}:", visitor.rules.source_namespace)?;
     let (chosen, known) = match begin(&visitor, clusters, args, out).await? {
@@ -97,12 +95,6 @@ pub async fn purge(config: Config, clusters: &[String], args: &PurgeArgs, out: &
     }
     writeln!(out, "{} of {count} copies are gone", count - left)?;
     Ok(if left == 0 { done } else { Ending::Left })
-}
-
-async fn visitor(config: Config) -> Result<(Uri, Visitor), AccessError> {
-    let way = Connection::local(config.common.context.as_deref(), config.common.rules.role.user_agent());
-    let (server, home) = way.await?;
-    Ok((server, Visitor::new(config, home)))
 }
 
 /// The RemoteClusters that are meant and the incarnations of the source namespace that are ours, if it may begin.

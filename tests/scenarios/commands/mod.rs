@@ -5,9 +5,10 @@ mod master_purge;
 mod plan;
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use testbed::{Binaries, Process};
+use testbed::{Binaries, FaultProxy, Mode, Process, shared};
 
 use crate::support::SOON;
 
@@ -16,6 +17,24 @@ pub(crate) async fn agent(kubeconfig: &Path, command: &[&str]) -> Result<(Option
     let process = Process::spawn(Binaries::build().await?.agent(), command, [("KUBECONFIG", kubeconfig)])?;
     let code = process.wait_exit(SOON * 2).await?.code();
     Ok((code, format!("{}{}", process.stdout(), process.stderr())))
+}
+
+/// A controller would have given this connection up, and made another one later.
+#[tokio::test]
+async fn who_asks_once_has_patience_with_a_slow_cluster() -> Result<()> {
+    let cluster = shared("remote-a").await?;
+    let proxy = FaultProxy::start(cluster.server_addr())?;
+    proxy.set(Mode::Delay(Duration::from_millis(2200))).await;
+    let kubeconfig = cluster.write_kubeconfig(&cluster.admin().by_server(proxy.url()))?;
+    let (code, told) = agent(&kubeconfig, &["--source-namespace=nowhere", "status"]).await?;
+    ensure!(code == Some(2) && told.contains("no agent reports in this cluster"), "{code:?} {told}");
+    proxy.set(Mode::BlackHole).await;
+    for command in ["status", "purge"] {
+        let (code, told) = agent(&kubeconfig, &[command]).await?;
+        let words = [proxy.url(), "cannot connect: no connection in time; check the server's address".to_owned()];
+        ensure!(code == Some(2) && words.iter().all(|words| told.contains(words)), "{command}: {code:?} {told}");
+    }
+    Ok(())
 }
 
 /// Needs no cluster, and no kubeconfig.

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use sync_core::cluster::access::AccessError;
-use sync_core::cluster::connection::Connection;
+use sync_core::cluster::connection::{Connection, Patience};
 use sync_core::cluster::read;
 use sync_core::cluster::summary;
 use sync_core::contract::object::SourceKey;
@@ -15,6 +15,7 @@ use sync_core::contract::rules::Rules;
 use sync_core::contract::source::Source;
 use sync_core::fault::Fault;
 use sync_core::ops::flags::Common;
+use sync_core::ops::preflight;
 use sync_core::ops::status::Shows;
 
 use super::status;
@@ -33,14 +34,24 @@ pub struct Looker {
 }
 
 impl Looker {
-    /// Nothing is sent yet.
+    /// For whoever looks again and again. Nothing is sent yet.
     ///
     /// # Errors
     /// If there is no way to reach a cluster.
     pub async fn new(common: Common) -> Result<Self, AccessError> {
         let Common { rules, context, .. } = common;
-        let (_, connection) = Connection::local(context.as_deref(), rules.role.user_agent()).await?;
+        let way = Connection::local(context.as_deref(), rules.role.user_agent(), Patience::PERSON);
+        let (_, connection) = way.await?;
         Ok(Self { rules: Arc::new(rules), connection, dry: None })
+    }
+
+    /// For whoever looks once.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub async fn once(common: Common) -> Result<Self, String> {
+        let (_, connection) = preflight::reach(&common).await?;
+        Ok(Self { rules: Arc::new(common.rules), connection, dry: None })
     }
 
     /// Of a controller that runs; in a dry run remote clusters are as it knows them, not as their status says.

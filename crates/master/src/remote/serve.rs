@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sync_core::cluster::access::Access;
-use sync_core::cluster::connection::Connection;
+use sync_core::cluster::connection::{Connection, Patience};
 use sync_core::contract::rules::Role;
 use sync_core::core::{Scope, Tally};
 use sync_core::engine::{self, EngineConfig, EngineState, Inquiries};
@@ -159,17 +159,22 @@ impl Work<'_> {
     /// The clients, by the proxy that `spec.proxyURL` names or else the way itself. Nothing is sent.
     pub(super) fn connection(&self, access: Access) -> Result<Connection, Box<Outcome>> {
         self.report.send_modify(|report| report.server = Some(access.server().to_string()));
-        connection(access, self.proxy.as_deref(), self.shared.rules.role)
+        connection(access, self.proxy.as_deref(), self.shared.rules.role, Patience::CONTROLLER)
     }
 }
 
 /// See [`Work::connection`].
-pub(super) fn connection(access: Access, proxy: Option<&str>, role: Role) -> Result<Connection, Box<Outcome>> {
+pub(super) fn connection(
+    access: Access,
+    proxy: Option<&str>,
+    role: Role,
+    patience: Patience,
+) -> Result<Connection, Box<Outcome>> {
     let access = match proxy {
         Some(url) => access.by_proxy(url).map_err(|error| Box::new(Outcome::ProxyInvalid(error.to_string())))?,
         None => access,
     };
-    let connection = Connection::new(&access, role.user_agent());
+    let connection = Connection::with(&access, role.user_agent(), patience);
     connection.map_err(|error| Box::new(Outcome::KubeconfigInvalid(error.to_string())))
 }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::value::RawValue;
+use sync_core::cluster::access::Access;
 use sync_core::cluster::addresses::AddressRules;
-use sync_core::cluster::connection::Connection;
+use sync_core::cluster::connection::{Connection, Patience};
 use sync_core::cluster::query::Query;
 use sync_core::cluster::{path, read};
 use sync_core::contract::object::{Kind, Uid};
@@ -116,13 +117,17 @@ impl Visitor {
                     Way::Straight(access) => {
                         let server = access.server().to_string();
                         done("kubeconfig", server);
-                        let connection = serve::connection(*access, cluster.spec.proxy_url.as_deref(), self.rules.role);
+                        let connection = self.connection(*access, cluster);
                         let connection = connection.map_err(|outcome| stop("kubeconfig")(*outcome))?;
                         arrive(connection, Reach::Kubeconfig(place), done).await
                     }
                 }
             }
         }
+    }
+
+    fn connection(&self, access: Access, cluster: &RemoteCluster) -> Result<Connection, Box<Outcome>> {
+        serve::connection(access, cluster.spec.proxy_url.as_deref(), self.rules.role, Patience::PERSON)
     }
 
     async fn what(&self, cluster: &RemoteCluster) -> Result<What, Stopped> {
@@ -159,8 +164,7 @@ impl Visitor {
         let login = self.eks.login(session, &target.arn, &place).await.map_err(stop("login token"))?;
         let login = Arc::new(login);
         let access = follow::access(target, &place, &login, &self.addresses);
-        let connection =
-            access.and_then(|access| serve::connection(access, cluster.spec.proxy_url.as_deref(), self.rules.role));
+        let connection = access.and_then(|access| self.connection(access, cluster));
         let connection = connection.map_err(|outcome| Stopped { at: "cluster in AWS", outcome: *outcome })?;
         let seen = Seen { place: Some(Arc::clone(&place)), error: None };
         let (lost, no_token) = (Arc::new(state::Sender::new(false)), login.trouble());

@@ -29,11 +29,23 @@ use super::addresses::AddressRules;
 use super::read;
 use crate::fault::{Fault, message};
 
-/// For TCP, to all addresses of a name together.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// For TCP and TLS together: a peer that accepts and then says nothing would hold the attempt for ever. Shorter than the
-/// shortest deadline of a write, 4 s, or which of the two is told would be chance, and a status that flaps.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(3500);
+/// How long a new connection may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For TCP, to all addresses of a name together.
+    tcp: Duration,
+    /// For TCP and TLS together: a peer that accepts and then says nothing would hold the attempt for ever.
+    handshake: Duration,
+}
+
+impl Patience {
+    /// Of a controller, which tries again. Shorter than the shortest deadline of a write, 4 s, or which of the two is told
+    /// would be chance, and a status that flaps.
+    pub const CONTROLLER: Self = Self { tcp: Duration::from_secs(3), handshake: Duration::from_millis(3500) };
+    /// Of a person, who has asked once. Shorter than the deadline of a read, 10 s, for the same reason.
+    pub const PERSON: Self = Self { tcp: Duration::from_secs(8), handshake: Duration::from_secs(9) };
+}
+
 /// HTTP/2 pings find out that a peer is gone, long before TCP does.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -65,7 +77,16 @@ impl Connection {
     /// # Errors
     /// If a header cannot carry something of the access.
     pub fn new(access: &Access, user_agent: &str) -> Result<Self, AccessError> {
-        Ok(Self { watch: client(access, user_agent)?, write: client(access, user_agent)? })
+        Self::with(access, user_agent, Patience::CONTROLLER)
+    }
+
+    /// The same, with more or less patience.
+    ///
+    /// # Errors
+    /// As [`Connection::new`].
+    pub fn with(access: &Access, user_agent: &str, patience: Patience) -> Result<Self, AccessError> {
+        let client = || client(access, user_agent, patience);
+        Ok(Self { watch: client()?, write: client()? })
     }
 
     /// To our own cluster: by the usual rules of a kubeconfig, with this context, or as a pod. Its server's address comes
@@ -73,9 +94,13 @@ impl Connection {
     ///
     /// # Errors
     /// If there is no way to reach a cluster.
-    pub async fn local(context: Option<&str>, user_agent: &str) -> Result<(Uri, Self), AccessError> {
+    pub async fn local(
+        context: Option<&str>,
+        user_agent: &str,
+        patience: Patience,
+    ) -> Result<(Uri, Self), AccessError> {
         let access = Access::local(context).await?;
-        Ok((access.server().clone(), Self::new(&access, user_agent)?))
+        Ok((access.server().clone(), Self::with(&access, user_agent, patience)?))
     }
 
     /// Asks for the version on both, so that the connections are there, and known to be HTTP/2 or not, before many
@@ -105,11 +130,11 @@ impl fmt::Debug for Connection {
     }
 }
 
-fn client(access: &Access, user_agent: &str) -> Result<kube::Client, AccessError> {
+fn client(access: &Access, user_agent: &str, patience: Patience) -> Result<kube::Client, AccessError> {
     let http1_only = Arc::new(AtomicBool::new(access.server().scheme_str() == Some("http")));
     let mut builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
     builder.timer(TokioTimer::new()).pool_timer(TokioTimer::new());
-    let http1 = builder.pool_idle_timeout(Duration::from_secs(90)).build::<_, Body>(connector(access, None));
+    let http1 = builder.pool_idle_timeout(Duration::from_secs(90)).build::<_, Body>(connector(access, None, patience));
     // With HTTP/2 for certain there is one dial, however many requests wait for it; with a choice each request would
     // dial to find out, and a burst after an idle hour would open a connection per request. So it is kept, too.
     let http2 = builder
@@ -120,7 +145,7 @@ fn client(access: &Access, user_agent: &str) -> Result<kube::Client, AccessError
         .http2_keep_alive_interval(PING_INTERVAL)
         .http2_keep_alive_timeout(PING_TIMEOUT)
         .http2_keep_alive_while_idle(true)
-        .build::<_, Body>(connector(access, Some(Arc::clone(&http1_only))));
+        .build::<_, Body>(connector(access, Some(Arc::clone(&http1_only)), patience));
     let http = tower::service_fn(move |request| {
         if http1_only.load(Ordering::Relaxed) { http1.request(request) } else { http2.request(request) }
     });
@@ -158,6 +183,7 @@ type Tls = MaybeHttpsStream<Tcp>;
 fn connector(
     access: &Access,
     http1_only: Option<Arc<AtomicBool>>,
+    patience: Patience,
 ) -> impl Service<Uri, Response = Tls, Error = BoxError, Future = Connecting<Tls>> + Clone + Send + Sync + 'static {
     let builder = HttpsConnectorBuilder::new().with_tls_config(access.tls.clone());
     // A local kubeconfig may name a `kubectl proxy`; a remote cluster's URL was checked.
@@ -165,12 +191,12 @@ fn connector(
     if let Some(name) = &access.tls_name {
         builder = builder.with_server_name_resolver(FixedServerNameResolver::new(name.clone()));
     }
-    let https = builder.enable_all_versions().wrap_connector(tcp(access));
+    let https = builder.enable_all_versions().wrap_connector(tcp(access, patience.tcp));
     tower::service_fn(move |uri| {
         let (connecting, http1_only) = (https.clone().oneshot(uri), http1_only.clone());
         let timed = async move {
             let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
-            let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await.map_err(late)??;
+            let stream = tokio::time::timeout(patience.handshake, connecting).await.map_err(late)??;
             match http1_only {
                 Some(http1_only) if !stream.connected().is_negotiated_h2() => {
                     http1_only.store(true, Ordering::Relaxed);
@@ -186,11 +212,12 @@ fn connector(
 /// To the server, or to the proxy and by that to the server.
 fn tcp(
     access: &Access,
+    timeout: Duration,
 ) -> impl Service<Uri, Response = Tcp, Error = BoxError, Future = Connecting<Tcp>> + Clone + Send + Sync + 'static {
     let mut tcp = HttpConnector::new_with_resolver(Resolver(access.addresses.clone()));
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp.set_connect_timeout(Some(timeout));
     tcp.set_keepalive(Some(Duration::from_secs(30)));
     let tunnel = access.proxy.as_ref().map(|proxy| {
         let tunnel = Tunnel::new(proxy.uri.clone(), tcp.clone());

@@ -14,7 +14,7 @@ use super::probes::Probes;
 use super::shutdown::Shutdown;
 use super::status::{Head, Shows, StatusPages};
 use crate::cluster::access::AccessError;
-use crate::cluster::connection::Connection;
+use crate::cluster::connection::{Connection, Patience};
 use crate::cluster::lease::Candidate;
 use crate::contract::rules::Rules;
 use crate::leadership::{Leadership, Leading};
@@ -84,7 +84,8 @@ impl Begun {
         let listener = http::bind("--listen", listen).await?;
         let status = StatusPort::open(status_listen).await?;
         let (health, metrics) = (Health::default(), Metrics::default());
-        let (server, connection) = Connection::local(context.as_deref(), rules.role.user_agent()).await?;
+        let way = Connection::local(context.as_deref(), rules.role.user_agent(), Patience::CONTROLLER);
+        let (server, connection) = way.await?;
         let seed = super::seed();
         let leadership = if dry_run {
             tracing::warn!("a dry run: NOTHING is written, here or elsewhere; what would be is only tried");

@@ -1,12 +1,13 @@
 //! What is checked of any cluster: who answers, how old it is, its clock, the rights, the source namespace, the
 //! annotation policy, and who leads. Nothing is written: questions (`SelfSubjectAccessReview`) and one dry run.
 
+use http::Uri;
 use serde_json::{Value, json};
 
 use super::flags::Common;
 use super::report::Notes;
 use super::rights::{self, Name, Place, Right, Whose};
-use crate::cluster::connection::Connection;
+use crate::cluster::connection::{Connection, Patience};
 use crate::cluster::lease::holder;
 use crate::cluster::{path, read};
 use crate::contract::keys;
@@ -48,10 +49,21 @@ pub fn mend(fault: &Fault) -> &'static str {
     }
 }
 
+/// Our own cluster, for a command that asks once: its server has answered, and need not be waited for again.
+///
+/// # Errors
+/// If there is no way to reach it, or no answer; in words, with what to do.
+pub async fn reach(common: &Common) -> Result<(Uri, Connection), String> {
+    let way = Connection::local(common.context.as_deref(), common.rules.role.user_agent(), Patience::PERSON);
+    let (server, connection) = way.await.map_err(|error| error.to_string())?;
+    connection.warm().await.map_err(|fault| format!("{server}: {fault}; {}", mend(&fault)))?;
+    Ok((server, connection))
+}
+
 /// Checks our own cluster; `None` if it does not answer, and nothing can be asked. `manifest` grants the rights.
 pub async fn home(notes: &mut Notes, common: &Common, rights: &[Right], manifest: &str) -> Option<Home> {
     let rules = &common.rules;
-    let way = Connection::local(common.context.as_deref(), rules.role.user_agent());
+    let way = Connection::local(common.context.as_deref(), rules.role.user_agent(), Patience::PERSON);
     let (server, connection) = match way.await {
         Ok(way) => way,
         Err(error) => {
