@@ -19,8 +19,8 @@ use crate::look::{Look, Unheard};
 
 /// An agent writes its summary at most every 10 s: what it has not told of after so long, it has not acted on.
 const SETTLED: Duration = Duration::from_secs(15);
-/// Between two looks meanwhile.
-const EVERY: Duration = Duration::from_secs(1);
+/// Between two looks meanwhile, each of which lists the sources.
+const EVERY: Duration = Duration::from_secs(3);
 
 /// Checks all and tells it. Returns whether anything could be asked.
 ///
