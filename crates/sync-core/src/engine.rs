@@ -213,8 +213,8 @@ async fn carry_out(
                 true => write::try_out(client, manager, &order, left).await,
                 false => write::execute_within(client, manager, &order, left).await,
             };
-            match pulse {
-                Some(pulse) => pulse.judge(sent, result).await,
+            match pulse.filter(|_| order.step.is_write()) {
+                Some(pulse) => pulse.judge(sent, left, result).await,
                 None => result,
             }
         }

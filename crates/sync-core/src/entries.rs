@@ -129,7 +129,7 @@ async fn carry_out(
                 true => service_accounts::try_out(client, rules, &step, left).await,
                 false => service_accounts::execute(client, rules, &step, left).await,
             };
-            pulse.judge(sent, result).await
+            pulse.judge(sent, left, result).await
         }
     };
     match &result {

@@ -45,6 +45,7 @@
 //! | Who keeps undoing what we write? | [`core`] (`rivals.rs`) |
 //! | How often may a source change? | [`index::pace`] |
 //! | How many at once? | [`core`] (`limit.rs`) |
+//! | Does the server hang, or only what is written to a namespace? Who stands aside then? | [`cluster::pulse`], [`queue`] (`silence.rs`) |
 //! | When is a pair tried again, when does a whole cluster pause? | [`core`] (`done.rs`) |
 //! | Who else must know of namespaces, or how an engine stands? Nobody watches or counts a second time | [`engine`] (`desk.rs`) |
 //! | Which ServiceAccounts list a Secret, and what is ours there? Which news wait for that? | [`service_accounts`] |
@@ -136,6 +137,7 @@
 //! | connect, TLS handshake, keep-alive, HTTP/2 windows | `cluster/connection.rs` |
 //! | deadline and size of each kind of answer | [`cluster::request::Limits`] |
 //! | deadline of a write | [`cluster::write::DEADLINE`] |
+//! | for the answer whether a server lives | `cluster/pulse.rs` |
 //! | longest line of a watch | [`cluster::lines::LINE_LIMIT`] |
 //! | length of a watch, silence that ends one | `cluster/watch.rs` |
 //! | pauses between attempts to watch, size of a list's pages | `cluster/pace.rs` |
@@ -147,6 +149,7 @@
 //! | changes of a source that pass at once, time between others | [`index::pace`] |
 //! | latency that is no reason to send fewer at once | `core/limit.rs` |
 //! | shares of the lanes, slots of one destination, of one source, of retries and of new namespaces | [`queue`] |
+//! | pauses, and tries at once, where writes are not answered | `queue/silence.rs`, `queue/aside.rs` |
 //! | events that watches may be ahead, time to end in | `engine.rs`, `source_feed.rs` |
 //! | grace, and how often an absence is confirmed again | [`contract::rules`], [`ops::flags`], `index/sources.rs` |
 //! | time between two Events, their length | `announce.rs` |

@@ -48,6 +48,11 @@ pub enum Step {
 }
 
 impl Step {
+    /// Whether it changes anything.
+    pub const fn is_write(&self) -> bool {
+        !matches!(self, Self::Look | Self::LookInside)
+    }
+
     /// One word for logs and metrics.
     pub const fn as_str(&self) -> &'static str {
         match self {

@@ -2,44 +2,19 @@
 //!
 //! A pair waits in one lane, first in first out; lanes share by weight. A pair is in flight once, and one that is
 //! touched meanwhile runs once more. Some slots are kept from whoever could take them all: one destination that is
-//! slow, one source whose writes are, retries, and, for new namespaces, everybody else.
+//! slow, one source whose writes are, retries, and, for new namespaces, everybody else. Where writes are not answered
+//! at all pairs stand aside.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod aside;
+mod lane;
+mod silence;
+
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::index::feed::Moment;
 use crate::index::pairs::{DestId, Pair, SourceId};
-
-/// Why a pair waits, the most urgent first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lane {
-    /// Its namespace is new.
-    NewNamespace,
-    /// Its source changed.
-    Changed,
-    /// Its source was switched off or is gone.
-    Removed,
-    /// Its replica was touched by somebody else.
-    Drift,
-    /// It failed before.
-    Retry,
-}
-
-impl Lane {
-    /// The word for metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NewNamespace => "new-namespace",
-            Self::Changed => "changed",
-            Self::Removed => "removed",
-            Self::Drift => "drift",
-            Self::Retry => "retry",
-        }
-    }
-
-    /// All, the most urgent first, each with its share.
-    const SHARES: [(Self, u32); 5] =
-        [(Self::NewNamespace, 8), (Self::Changed, 4), (Self::Removed, 4), (Self::Drift, 2), (Self::Retry, 1)];
-}
+pub use lane::{Answer, Class, Lane};
+use silence::Silences;
 
 /// Retries have at most this part of the slots: where each of them waits for a webhook's deadline they would have
 /// all they may, all the time.
@@ -52,17 +27,6 @@ const MORE: usize = 3;
 /// One source leaves this part of the slots to others, if any wait: each of its writes may wait for a webhook.
 const NOT_ONE_SOURCE: usize = 4;
 
-/// How a request to a destination was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It succeeded soon.
-    Soon,
-    /// It failed, or took its time.
-    Other,
-    /// Not at all, although the server answers.
-    None,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Waiting,
@@ -71,8 +35,10 @@ enum Phase {
     /// Its source has all that one may have while others wait.
     Held,
     Delayed(Moment, u64),
-    /// In flight; if touched meanwhile it runs again in this lane.
-    InFlight(Option<Lane>),
+    /// Writes of its class are not answered at its destination.
+    Aside(Class, u64),
+    /// In flight; if touched meanwhile it runs again in this lane. Of a class that is tried.
+    InFlight(Option<Lane>, Option<Class>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -91,10 +57,7 @@ struct Running {
 
 impl Running {
     /// How many may be, of so many slots.
-    fn most(self, slots: usize, is_silent: bool) -> usize {
-        if is_silent {
-            return 1;
-        }
+    fn most(self, slots: usize) -> usize {
         let least = (slots / ONE_DESTINATION).max(1);
         (least + MORE * self.quick).min(slots * 3 / 4).max(least)
     }
@@ -113,8 +76,11 @@ pub struct Queue {
     delayed: BTreeMap<(Moment, u64), Pair>,
     sequence: u64,
     parked: BTreeMap<DestId, VecDeque<Pair>>,
-    /// Where the last request went unanswered. One at a time is tried there, and as a retry: they take a deadline each.
-    silent: BTreeSet<DestId>,
+    silences: Silences,
+    /// Those that stand aside since the last look at them.
+    set_aside: Vec<Pair>,
+    /// When a pair was last taken.
+    now: Moment,
     in_flight: usize,
     retries_in_flight: usize,
     per_destination: BTreeMap<DestId, Running>,
@@ -137,7 +103,9 @@ impl Queue {
             delayed: BTreeMap::new(),
             sequence: 0,
             parked: BTreeMap::new(),
-            silent: BTreeSet::new(),
+            silences: Silences::default(),
+            set_aside: Vec::new(),
+            now: Moment::ZERO,
             in_flight: 0,
             retries_in_flight: 0,
             per_destination: BTreeMap::new(),
@@ -158,7 +126,14 @@ impl Queue {
                     self.lane(lane).push_back(pair);
                 }
                 Phase::Waiting | Phase::Held | Phase::Parked => place.lane = place.lane.min(lane),
-                Phase::InFlight(again) => *again = Some(again.map_or(lane, |old| old.min(lane))),
+                Phase::Aside(class, turn) if lane < place.lane => {
+                    let (site, turn, old) = ((pair.dest, *class), *turn, place.lane);
+                    place.lane = lane;
+                    self.silences.take(site, (old, turn));
+                    self.silences.set_aside(site, (lane, turn), pair);
+                }
+                Phase::Aside(..) => {}
+                Phase::InFlight(again, _) => *again = Some(again.map_or(lane, |old| old.min(lane))),
                 Phase::Delayed(at, sequence) => {
                     self.delayed.remove(&(*at, *sequence));
                     self.open(pair, lane);
@@ -187,7 +162,8 @@ impl Queue {
     }
 
     /// Takes the pair to look at now; [`Queue::done`] gives its slot back. At most `limit` are in flight after it.
-    pub fn pop(&mut self, now: Moment, limit: usize) -> Option<(Pair, Lane)> {
+    pub fn pop(&mut self, now: Moment, limit: usize, class: impl Fn(SourceId) -> Class) -> Option<(Pair, Lane)> {
+        self.now = now;
         while let Some(pair) = self.delayed.first_key_value().filter(|((at, _), _)| *at <= now).map(|(_, pair)| *pair) {
             self.push(pair, Lane::Retry);
         }
@@ -199,6 +175,9 @@ impl Queue {
                 return None;
             }
             let keep_free = self.many_destinations && free == 1 && slots > 1;
+            if let Some(next) = self.next_try(slots, free) {
+                return Some(next);
+            }
             let retries_full = self.retries_in_flight >= (slots / RETRIES).max(1);
             let may_run =
                 |lane: Lane| (lane == Lane::NewNamespace || !keep_free) && (lane != Lane::Retry || !retries_full);
@@ -208,12 +187,10 @@ impl Queue {
             if place.lane != lane || place.phase != phase {
                 continue;
             }
-            let is_silent = self.silent.contains(&pair.dest);
-            if is_silent && lane != Lane::Retry {
-                *place = Place { lane: Lane::Retry, phase: Phase::Waiting };
-                self.lane(Lane::Retry).push_back(pair);
+            if !self.is_answered(pair, lane, class(pair.source)) {
                 continue;
             }
+            let Some(place) = self.places.get_mut(&pair) else { continue };
             let of_source = self.per_source.get(&pair.source).copied().unwrap_or_default();
             if phase == Phase::Waiting && of_source >= of_one_source {
                 place.phase = Phase::Held;
@@ -221,18 +198,22 @@ impl Queue {
                 continue;
             }
             let running = self.per_destination.entry(pair.dest).or_default();
-            if self.many_destinations && running.pairs >= running.most(slots, is_silent) {
+            if self.many_destinations && running.pairs >= running.most(slots) {
                 place.phase = Phase::Parked;
                 self.parked.entry(pair.dest).or_default().push_back(pair);
                 continue;
             }
-            running.pairs += 1;
-            self.per_source.insert(pair.source, of_source + 1);
-            place.phase = Phase::InFlight(None);
-            self.in_flight += 1;
+            place.phase = Phase::InFlight(None, None);
             self.retries_in_flight += usize::from(lane == Lane::Retry);
+            self.begin(pair);
             return Some((pair, lane));
         }
+    }
+
+    fn begin(&mut self, pair: Pair) {
+        self.per_destination.entry(pair.dest).or_default().pairs += 1;
+        *self.per_source.entry(pair.source).or_default() += 1;
+        self.in_flight += 1;
     }
 
     /// The pair whose turn it is, its lane, and the phase that it is in unless something has happened to it since: of
@@ -282,28 +263,17 @@ impl Queue {
         pair.map(|pair| (pair, lane, Phase::Held))
     }
 
-    /// A request to this destination has had its answer, or will have none. Then its pair is [`done`](Self::done).
-    pub fn answered(&mut self, dest: DestId, answer: Answer) {
-        if let Some(running) = self.per_destination.get_mut(&dest) {
-            running.quick = if answer == Answer::Soon { running.quick + 1 } else { 0 };
-        }
-        match answer {
-            Answer::Soon | Answer::Other => self.silent.remove(&dest),
-            Answer::None => self.many_destinations && self.silent.insert(dest),
-        };
-    }
-
-    /// This destination is no more.
-    pub fn forget_destination(&mut self, dest: DestId) {
-        self.silent.remove(&dest);
-    }
-
     /// This pair is not in flight any more.
     pub fn done(&mut self, pair: Pair) {
-        let Some(Place { lane, phase: Phase::InFlight(again) }) = self.places.get(&pair).copied() else { return };
+        let Some(Place { lane, phase: Phase::InFlight(again, tried) }) = self.places.get(&pair).copied() else {
+            return;
+        };
         self.places.remove(&pair);
         self.in_flight -= 1;
-        self.retries_in_flight -= usize::from(lane == Lane::Retry);
+        match tried {
+            Some(class) => self.silences.has_tried((pair.dest, class)),
+            None => self.retries_in_flight -= usize::from(lane == Lane::Retry),
+        }
         one_less(&mut self.per_source, pair.source);
         one_less(&mut self.open, pair.source);
         if let Some(lane) = again {
@@ -311,8 +281,7 @@ impl Queue {
         }
         if let Some(running) = self.per_destination.get_mut(&pair.dest) {
             running.pairs -= 1;
-            let is_silent = self.silent.contains(&pair.dest);
-            let free = running.most(self.slots_now, is_silent).saturating_sub(running.pairs);
+            let free = running.most(self.slots_now).saturating_sub(running.pairs);
             if running.pairs == 0 {
                 self.per_destination.remove(&pair.dest);
             }
@@ -320,9 +289,8 @@ impl Queue {
         }
     }
 
-    /// So many of those that wait for this destination are looked at again, in order. Silent ones take turns.
+    /// So many of those that wait for this destination are looked at again, in order.
     fn unpark(&mut self, dest: DestId, free: usize) {
-        let is_silent = self.silent.contains(&dest);
         let Some(waiting) = self.parked.get_mut(&dest) else { return };
         let next: Vec<_> = waiting.drain(..free.min(waiting.len())).collect();
         if waiting.is_empty() {
@@ -332,25 +300,27 @@ impl Queue {
             if let Some(place) = self.places.get_mut(&pair) {
                 place.phase = Phase::Waiting;
                 let lane = place.lane;
-                match is_silent {
-                    true => self.lane(lane).push_back(pair),
-                    false => self.lane(lane).push_front(pair),
-                }
+                self.lane(lane).push_front(pair);
             }
         }
     }
 
     /// Forgets a pair that waits; one in flight stays until it is done.
     pub fn forget(&mut self, pair: Pair) {
-        if let Some(Place { phase: Phase::Delayed(at, sequence), .. }) = self.places.get(&pair) {
-            self.delayed.remove(&(*at, *sequence));
-            self.places.remove(&pair);
+        match self.places.get(&pair) {
+            Some(Place { phase: Phase::Delayed(at, sequence), .. }) => drop(self.delayed.remove(&(*at, *sequence))),
+            Some(Place { phase: Phase::Aside(class, turn), lane }) => {
+                self.silences.take((pair.dest, *class), (*lane, *turn));
+            }
+            _ => return,
         }
+        self.places.remove(&pair);
     }
 
-    /// When the next delayed pair is due.
+    /// When the next delayed pair is due, or one that stands aside.
     pub fn wake_at(&self) -> Option<Moment> {
-        self.delayed.first_key_value().map(|((at, _), _)| *at)
+        let delayed = self.delayed.first_key_value().map(|((at, _), _)| *at);
+        delayed.into_iter().chain(self.silences.wake_at(self.now)).min()
     }
 
     /// Whether a pair of this source waits or is in flight.
@@ -365,7 +335,7 @@ impl Queue {
 
     /// Whether this pair is in flight.
     pub fn is_in_flight(&self, pair: Pair) -> bool {
-        matches!(self.places.get(&pair), Some(Place { phase: Phase::InFlight(_), .. }))
+        matches!(self.places.get(&pair), Some(Place { phase: Phase::InFlight(..), .. }))
     }
 
     /// How many pairs are in flight.
@@ -373,8 +343,12 @@ impl Queue {
         self.in_flight
     }
 
-    /// Whether any pair waits for a slot.
+    /// Whether any pair waits for a slot, or to be tried where writes are not answered.
     pub fn has_waiting(&self) -> bool {
+        self.has_any() || self.silences.has_waiting()
+    }
+
+    fn has_any(&self) -> bool {
         !self.held.is_empty() || self.lanes.iter().any(|(pairs, _)| !pairs.is_empty())
     }
 
@@ -383,7 +357,7 @@ impl Queue {
     pub fn depths(&self) -> Vec<(&'static str, usize)> {
         let waiting = self.lanes.iter().zip(Lane::SHARES).map(|((pairs, _), (lane, _))| (lane.as_str(), pairs.len()));
         let parked = self.parked.values().map(VecDeque::len).sum();
-        waiting.chain([("parked", parked), ("delayed", self.delayed.len())]).collect()
+        waiting.chain([("parked", parked), ("aside", self.silences.aside()), ("delayed", self.delayed.len())]).collect()
     }
 
     fn lane(&mut self, lane: Lane) -> &mut VecDeque<Pair> {

@@ -13,8 +13,13 @@ fn pair(source: u32, dest: u32) -> Pair {
     Pair { source: SourceId(source), dest: DestId(dest) }
 }
 
+/// All sources are of one class.
+fn one(_: SourceId) -> Class {
+    Class(0)
+}
+
 fn pop(queue: &mut Queue) -> Option<(Pair, Lane)> {
-    queue.pop(NOW, usize::MAX)
+    queue.pop(NOW, usize::MAX, one)
 }
 
 /// Pops and finishes everything, one at a time.
@@ -107,7 +112,7 @@ fn a_destination_that_answers_has_more_and_three_quarters_at_most() {
         assert!(flying.is_sorted_by_key(|pair| pair.source.0), "{flying:?}");
         let mut next = Vec::new();
         for pair in flying {
-            queue.answered(pair.dest, Answer::Soon);
+            queue.answered(NOW, pair.dest, Class(0), Answer::Soon);
             queue.done(pair);
             next.extend(std::iter::from_fn(|| pop(&mut queue)).map(|(pair, _)| pair));
         }
@@ -115,48 +120,91 @@ fn a_destination_that_answers_has_more_and_three_quarters_at_most() {
     }
     // One failure, and it is as any other again.
     for pair in flying.drain(..20) {
-        queue.answered(pair.dest, Answer::Other);
+        queue.answered(NOW, pair.dest, Class(0), Answer::Other);
         queue.done(pair);
     }
     assert_eq!(pop(&mut queue), None);
     // So it is when all have come and gone, whatever they said.
     for pair in flying {
-        queue.answered(pair.dest, Answer::Soon);
+        queue.answered(NOW, pair.dest, Class(0), Answer::Soon);
         queue.done(pair);
     }
     assert!(queue.per_destination.is_empty(), "forgotten");
     assert_eq!(std::iter::from_fn(|| pop(&mut queue)).count(), 4);
 }
 
-#[test]
-fn silent_destinations_take_turns_and_have_the_slots_of_retries() {
-    let mut queue = Queue::new(16, true);
+/// A queue where the first write to each of six destinations has gone unanswered, but for the last.
+fn silent(slots: usize) -> Queue {
+    let mut queue = Queue::new(slots, true);
     (0..6).for_each(|dest| queue.push(pair(0, dest), Lane::Changed));
-    let flying: Vec<_> = std::iter::from_fn(|| pop(&mut queue)).collect();
-    for (pair, _) in flying {
-        queue.answered(pair.dest, if pair.dest.0 < 5 { Answer::None } else { Answer::Soon });
+    for (pair, _) in std::iter::from_fn(|| pop(&mut queue)).collect::<Vec<_>>() {
+        queue.answered(NOW, pair.dest, Class(0), if pair.dest.0 < 5 { Answer::None } else { Answer::Soon });
         queue.done(pair);
     }
-    for source in 1..4 {
-        (0..6).for_each(|dest| queue.push(pair(source, dest), Lane::Changed));
-    }
-    let next = |queue: &mut Queue| std::iter::from_fn(|| pop(queue)).map(|(pair, _)| pair).collect::<Vec<_>>();
-    // The one that answers has what it may, the others a quarter of the slots, one each.
-    let (good, silent): (Vec<_>, Vec<_>) = next(&mut queue).into_iter().partition(|pair| pair.dest == DestId(5));
-    assert_eq!(good, [pair(1, 5), pair(2, 5)]);
-    assert_eq!(silent, [0, 1, 2, 3].map(|dest| pair(1, dest)));
-    // One that is silent again waits for its turn, and one that answers is as any other.
-    queue.answered(DestId(0), Answer::None);
-    queue.done(pair(1, 0));
-    assert_eq!(next(&mut queue), [pair(1, 4)]);
-    queue.answered(DestId(1), Answer::Other);
-    queue.done(pair(1, 1));
-    assert_eq!(next(&mut queue), [pair(2, 0)], "the first waits longest");
+    queue
+}
+
+fn all(queue: &mut Queue, now: Moment) -> Vec<Pair> {
+    std::iter::from_fn(|| queue.pop(now, usize::MAX, |source| Class((source.0 >= 100).into())))
+        .map(|(pair, _)| pair)
+        .collect()
+}
+
+#[test]
+fn where_writes_are_not_answered_one_at_a_time_is_tried_the_most_urgent_first() {
+    let second = Duration::from_secs(1);
+    let mut queue = silent(16);
+    (0..6).for_each(|dest| queue.push(pair(1, dest), Lane::Retry));
+    (0..6).for_each(|dest| queue.push(pair(2, dest), Lane::Drift));
+    // The one that answers has its own at once; nobody waits behind the others.
+    assert_eq!(all(&mut queue, NOW), [pair(2, 5), pair(1, 5)]);
+    assert_eq!(queue.take_set_aside().len(), 10);
+    assert!(queue.is_aside(pair(1, 0)) && queue.contains(pair(1, 0)) && !queue.is_open(SourceId(3)));
+    // After a while some of them are tried, so many at a time as an eighth of the slots.
+    assert_eq!(queue.wake_at(), Some(NOW + second));
+    let now = NOW + second;
+    assert_eq!(all(&mut queue, now), [pair(2, 0), pair(2, 1)]);
+    // One that is silent again waits longer, and the next one has its turn.
+    queue.answered(now, DestId(0), Class(0), Answer::None);
     queue.done(pair(2, 0));
-    queue.done(pair(1, 2));
-    assert_eq!(next(&mut queue), [pair(2, 1), pair(2, 2)]);
-    queue.forget_destination(DestId(0));
-    assert!(!queue.silent.contains(&DestId(0)) && !queue.silent.contains(&DestId(1)));
+    assert_eq!(all(&mut queue, now), [pair(2, 2)]);
+    // One that answers is as any other, all at once.
+    queue.answered(now, DestId(1), Class(0), Answer::Other);
+    queue.done(pair(2, 1));
+    assert_eq!(all(&mut queue, now), [pair(2, 3), pair(1, 1)]);
+    // What becomes urgent while it stands aside is tried first; what nobody wants any more is not.
+    queue.push(pair(1, 4), Lane::Changed);
+    queue.forget(pair(2, 4));
+    queue.answered(now, DestId(2), Class(0), Answer::None);
+    queue.done(pair(2, 2));
+    assert_eq!(all(&mut queue, now), [pair(1, 4)]);
+    assert!(!queue.contains(pair(2, 4)));
+}
+
+#[test]
+fn silence_is_of_a_class_and_of_a_destination_while_it_is_there() {
+    let mut queue = silent(16);
+    queue.push(pair(1, 0), Lane::Changed);
+    queue.push(pair(100, 0), Lane::Changed);
+    assert_eq!(all(&mut queue, NOW), [pair(100, 0)]);
+    queue.forget_silence(DestId(0));
+    assert_eq!(all(&mut queue, NOW), [pair(1, 0)]);
+}
+
+#[test]
+fn a_source_of_which_all_stands_aside_is_not_open() {
+    let mut queue = silent(16);
+    queue.push(pair(1, 0), Lane::Changed);
+    assert!(queue.is_open(SourceId(1)));
+    assert_eq!(all(&mut queue, NOW), []);
+    assert!(!queue.is_open(SourceId(1)) && queue.has_waiting());
+    // However often it is touched it stands there once.
+    for _ in 0..10 {
+        queue.push(pair(1, 0), Lane::Changed);
+        assert_eq!(all(&mut queue, NOW), []);
+    }
+    let depths: Vec<_> = queue.depths().into_iter().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(depths, [("aside", 1)]);
 }
 
 #[test]
@@ -178,7 +226,7 @@ fn retries_take_at_most_a_quarter() {
     // One slot alone is not a quarter of one.
     let mut probe = Queue::new(9, true);
     probe.push(pair(1, 1), Lane::Retry);
-    assert!(probe.pop(NOW, 1).is_some());
+    assert!(probe.pop(NOW, 1, one).is_some());
 }
 
 #[test]
@@ -205,8 +253,8 @@ fn one_source_leaves_a_quarter_to_others_if_any_wait() {
 fn at_most_limit_are_in_flight() {
     let mut queue = Queue::new(8, true);
     (0..4).for_each(|dest| queue.push(pair(1, dest), Lane::Changed));
-    assert!(queue.pop(NOW, 1).is_some());
-    assert_eq!(queue.pop(NOW, 1), None);
+    assert!(queue.pop(NOW, 1, one).is_some());
+    assert_eq!(queue.pop(NOW, 1, one), None);
 }
 
 #[test]
@@ -217,7 +265,7 @@ fn a_delayed_pair_waits_for_its_time_or_for_news() {
     queue.push_later(pair(2, 2), NOW + second * 2);
     assert_eq!((pop(&mut queue), queue.wake_at()), (None, Some(NOW + second)));
     assert!(!queue.is_open(SourceId(1)), "time alone passes");
-    assert_eq!(queue.pop(NOW + second, 8), Some((pair(1, 1), Lane::Retry)));
+    assert_eq!(queue.pop(NOW + second, 8, one), Some((pair(1, 1), Lane::Retry)));
     queue.push(pair(2, 2), Lane::Changed);
     assert_eq!(queue.wake_at(), None);
     assert_eq!(pop(&mut queue), Some((pair(2, 2), Lane::Changed)));
@@ -258,6 +306,7 @@ proptest! {
     fn counts_are_right_and_nothing_is_lost(
         slots in 1..9usize, many in any::<bool>(), ops in prop::collection::vec(op(), 0..200)
     ) {
+        let class = |source: SourceId| Class(u8::from(source.0 == 3));
         let mut queue = Queue::new(slots, many);
         let (mut now, mut flying, mut pushed) = (NOW, Vec::<(Pair, Lane)>::new(), BTreeSet::new());
         let mut again = BTreeSet::new();
@@ -273,7 +322,7 @@ proptest! {
                     queue.push_later(pair(source, dest), NOW + Duration::from_secs(at));
                 }
                 Op::Pop(limit) => {
-                    if let Some((pair, lane)) = queue.pop(now, limit) {
+                    if let Some((pair, lane)) = queue.pop(now, limit, class) {
                         prop_assert!(flying.iter().all(|(other, _)| *other != pair), "in flight twice");
                         flying.push((pair, lane));
                         prop_assert!(flying.len() <= slots.min(limit));
@@ -284,20 +333,28 @@ proptest! {
                 }
                 Op::Done(n, answer) if !flying.is_empty() => {
                     let (pair, _) = flying.remove(n % flying.len());
-                    queue.answered(pair.dest, answer);
+                    queue.answered(now, pair.dest, class(pair.source), answer);
                     if again.remove(&pair) {
                         pushed.insert(pair);
                     }
                     queue.done(pair);
                 }
                 Op::Done(n, _) => queue.done(pair(9, u32::try_from(n % 7).unwrap())),
-                Op::Forget(source, dest) => queue.forget(pair(source, dest)),
+                Op::Forget(source, dest) => {
+                    if queue.is_aside(pair(source, dest)) {
+                        pushed.remove(&pair(source, dest));
+                    }
+                    queue.forget(pair(source, dest));
+                }
                 Op::Wait(seconds) => now += Duration::from_secs(seconds),
             }
             prop_assert_eq!(queue.in_flight(), flying.len());
+            let waiting: usize = queue.depths().iter().map(|(_, count)| count).sum();
+            prop_assert!(waiting <= 5 * queue.places.len() + 40, "{} wait: {:?}", queue.places.len(), queue.depths());
             for source in (0..4).map(SourceId) {
                 let is_open = pushed.iter().chain(flying.iter().map(|(pair, _)| pair)).any(|pair| pair.source == source);
-                prop_assert!(!is_open || queue.is_open(source));
+                let is_aside = (0..4).any(|dest| queue.is_aside(Pair { source, dest: DestId(dest) }));
+                prop_assert!(!is_open || is_aside || queue.is_open(source));
             }
         }
         // Whatever was pushed comes out, once everything else is done.
@@ -307,7 +364,7 @@ proptest! {
             }
             queue.done(pair);
         }
-        while let Some((pair, _)) = queue.pop(NOW + Duration::from_secs(1000), usize::MAX) {
+        while let Some((pair, _)) = queue.pop(NOW + Duration::from_secs(1000), usize::MAX, class) {
             pushed.remove(&pair);
             queue.done(pair);
         }
@@ -316,5 +373,6 @@ proptest! {
         prop_assert!(queue.held.is_empty() && queue.per_source.is_empty());
         prop_assert!(queue.per_destination.is_empty() && queue.delayed.is_empty() && !queue.has_waiting());
         prop_assert_eq!((queue.in_flight, queue.retries_in_flight), (0, 0));
+        prop_assert_eq!((queue.silences.aside(), queue.silences.tried()), (0, 0));
     }
 }

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::cluster::connection::Connection;
+use crate::cluster::pulse::Pulse;
 use crate::cluster::query::Query;
 use crate::cluster::{read, wire, write};
 use crate::contract::object::{Kind, Rv, SourceKey};
@@ -132,7 +133,9 @@ impl Trial {
         core.on(now, Input::Labels(self.labels.clone()));
         let manager = rules.role.field_manager();
         self.list(&mut core, &rules, cluster).await?;
-        let mut entries = (self.scope == Scope::Namespaces).then(|| Entries::new(&rules, cluster));
+        let many = self.scope == Scope::Namespaces;
+        let pulse = many.then(|| Pulse::of(cluster, &rules.source_namespace));
+        let mut entries = many.then(|| Entries::new(&rules, cluster));
         let (mut tried, mut patience, mut soon) = (BTreeMap::new(), PATIENCE, SOON);
         loop {
             sources.tick(now);
@@ -170,7 +173,12 @@ impl Trial {
                 continue;
             }
             let answers = orders.into_iter().map(async |order| {
+                let sent = Instant::now();
                 let answer = write::try_out(&cluster.write, manager, &order, write::DEADLINE).await;
+                let answer = match pulse.as_ref().filter(|_| order.step.is_write()) {
+                    Some(pulse) => pulse.judge(sent, write::DEADLINE, answer).await,
+                    None => answer,
+                };
                 (order, answer)
             });
             for (order, result) in join_all(answers).await {
@@ -234,7 +242,7 @@ fn take(core: &mut Core, now: Moment, tried: &mut BTreeMap<Key, What>, order: &O
 
 /// A write that would not be done, or of which the server does not say so.
 fn of_failure(action: &'static str, fault: &Fault) -> What {
-    let says_nothing = fault.is_of_the_cluster() || matches!(fault, Fault::Unavailable { .. });
+    let says_nothing = fault.is_of_the_cluster() || matches!(fault, Fault::Hangs(_) | Fault::Unavailable { .. });
     if says_nothing { What::Untried(action, fault.clone()) } else { What::Fails(action, fault.clone()) }
 }
 

@@ -20,7 +20,7 @@ use crate::eks::session::Session;
 use crate::eks::{DESCRIBES, Eks};
 use crate::remote::crd::{EksCluster, KubeconfigRef};
 use crate::remote::fleet::Shared;
-use crate::remote::secret::{self, SecretError, SecretRef, kubeconfig_in};
+use crate::remote::secret::{SecretError, SecretRef, kubeconfig_in};
 
 /// What was found, and what could not be looked at.
 #[derive(Debug, Default)]
@@ -71,7 +71,7 @@ impl fmt::Display for Trouble {
 pub(super) async fn list(shared: &Shared, discovery: &ClusterDiscovery) -> Listing {
     let mut listing = match (&discovery.spec.eks, &discovery.spec.kubeconfig) {
         (Some(account), None) => of_account(&shared.eks, account).await,
-        (None, Some(file)) => of_kubeconfig(shared, file).await,
+        (None, Some(file)) => of_kubeconfig(shared, file),
         // The CRD's rules let no such object in.
         _ => {
             let error = EksError::BadSpec("write exactly one of eks and kubeconfig".to_owned());
@@ -190,15 +190,10 @@ fn of_cluster(account: &EksAccount, arn: &ClusterArn, facts: &Facts) -> Found {
     }
 }
 
-async fn of_kubeconfig(shared: &Shared, file: &KubeconfigFile) -> Listing {
+fn of_kubeconfig(shared: &Shared, file: &KubeconfigFile) -> Listing {
     let secret = shared.known.secrets.borrow().by_name.get(&file.secret_name).cloned();
-    let listing = of_secret(&shared.rules.source_namespace, secret.as_deref(), file);
-    match listing {
+    match of_secret(&shared.rules.source_namespace, secret.as_deref(), file) {
         Ok(found) => Listing { found, troubles: Vec::new() },
-        Err(Trouble::Secret(error)) => {
-            let error = secret::explain(&shared.connection.write, error).await;
-            Listing { found: Vec::new(), troubles: vec![Trouble::Secret(error)] }
-        }
         Err(trouble) => Listing { found: Vec::new(), troubles: vec![trouble] },
     }
 }

@@ -9,7 +9,6 @@ use sync_core::cluster::addresses::AddressRules;
 use sync_core::cluster::connection::Connection;
 use sync_core::cluster::query::Query;
 use sync_core::cluster::watch::watch;
-use sync_core::contract::keys::KUBECONFIG_TYPE;
 use sync_core::contract::rules::Rules;
 use sync_core::index::feed::{Feed, Labels};
 use sync_core::leadership::Leading;
@@ -30,7 +29,7 @@ use super::crd::{EksCluster, KubeconfigRef, RemoteCluster, RemoteClusterSpec, Re
 use super::gauges::Gauges;
 use super::objects::{Known, Objects, decode};
 use super::removal::{self, End};
-use super::secret::{SecretRef, kubeconfig_in};
+use super::secret::{self, SecretRef, kubeconfig_in};
 use super::serve::{self, Plan, Start, What};
 use super::status::Outcome;
 use crate::eks::Eks;
@@ -127,12 +126,13 @@ pub async fn run(shared: Arc<Shared>, shutdown: Shutdown) {
     let clusters = Query { heard, ..Query::all(shared.remote_clusters()) };
     let secrets = Query::all(format!("/api/v1/namespaces/{namespace}/secrets"));
     let heard = shared.metrics.watch("kubeconfigs", "");
-    let secrets = Query { fields: Some(format!("type={KUBECONFIG_TYPE}")), heard, ..secrets };
+    // Of all types: who has made one of the wrong type is to be told so, whenever that was.
+    let secrets = Query { heard, ..secrets };
     let mut watches = tokio::task::JoinSet::new();
     let wrap = |news| Told::of("remoteclusters", news, |feed| Input::Cluster(Box::new(feed)));
     watches.spawn(watch(client.clone(), clusters, shared.seed, decode::<RemoteCluster>, wrap, sender.clone()));
     let wrap = |news| Told::of("kubeconfig secrets", news, |feed| Input::Secret(Box::new(feed)));
-    watches.spawn(watch(client, secrets, shared.seed.wrapping_add(1), decode::<Secret>, wrap, sender));
+    watches.spawn(watch(client, secrets, shared.seed.wrapping_add(1), secret::decode, wrap, sender));
 
     let mut fleet = Fleet {
         clusters: Objects::of(&shared.known.clusters),

@@ -19,7 +19,7 @@ use super::crd::RemoteCluster;
 pub struct Known {
     /// All RemoteClusters.
     pub clusters: Shelf<RemoteCluster>,
-    /// All kubeconfigs.
+    /// All Secrets; of those that are no kubeconfigs little more than the type.
     pub secrets: Shelf<Secret>,
 }
 

@@ -3,20 +3,12 @@
 use std::fmt;
 
 use k8s_openapi::api::core::v1::Secret;
-use serde::Deserialize;
-use sync_core::cluster::query::Query;
-use sync_core::cluster::watch::{News, watch};
-use sync_core::cluster::{path, read};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::value::RawValue;
 use sync_core::contract::keys::KUBECONFIG_TYPE;
-use sync_core::contract::object::Kind;
 use sync_core::fault::message;
-use sync_core::index::feed::Feed;
-use tokio::sync::mpsc;
 
-use super::objects::decode;
-
-/// How much the watch on one name may be ahead, in events.
-const AHEAD: usize = 4;
+use super::objects;
 
 /// Where a kubeconfig should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +78,8 @@ pub fn kubeconfig_of<'s>(secret: &'s Secret, key: &str) -> Result<&'s [u8], Secr
         name: secret.metadata.name.clone().unwrap_or_default(),
         key: key.to_owned(),
     };
-    let found = type_of(secret.type_.as_deref());
+    // An API server fills the type in; without one it is Opaque by definition.
+    let found = secret.type_.as_deref().unwrap_or("Opaque");
     if found != KUBECONFIG_TYPE {
         return Err(SecretError::WrongType(place(), message(found)));
     }
@@ -94,8 +87,7 @@ pub fn kubeconfig_of<'s>(secret: &'s Secret, key: &str) -> Result<&'s [u8], Secr
     bytes.map(|bytes| bytes.0.as_slice()).ok_or_else(|| SecretError::KeyMissing(place()))
 }
 
-/// The same of a Secret that the watch shows, or does not show: it shows those of our type only, so one of another type is
-/// missing here.
+/// The same of a Secret that is there, or is not.
 ///
 /// # Errors
 /// As [`kubeconfig_of`], and if there is none.
@@ -106,73 +98,15 @@ pub fn kubeconfig_in(secret: Option<&Secret>, place: SecretRef) -> Result<&[u8],
     }
 }
 
-/// A Secret that the fleet's watch does not show may be there, of another type.
-pub(crate) async fn explain(client: &kube::Client, error: SecretError) -> SecretError {
-    let SecretError::Missing(place) = &error else { return error };
-    let found = read::get_object(client, Kind::Secret, &place.namespace, &place.name).await;
-    let found = found.ok().flatten().and_then(|secret| secret.content.secret_type);
-    not_shown(place, found.as_deref()).unwrap_or(error)
-}
-
-/// The same for as long as it is polled, told as often as it changes: the Secret may be made, or go, at any time. A watch
-/// on that one name; what it cannot see, the fleet's watch cannot either, and tells of it.
-pub(crate) async fn keep_explaining(client: kube::Client, seed: u64, place: &SecretRef, tell: impl Fn(SecretError)) {
-    let Ok(path) = path::of_kind(Kind::Secret, &place.namespace) else {
-        return tell(SecretError::Missing(place.clone()));
+/// What is kept of a Secret: of one that is no kubeconfig what tells that.
+pub(super) fn decode(json: &RawValue) -> Option<Secret> {
+    let Secret { metadata, type_, .. } = match objects::decode::<Secret>(json)? {
+        ours if ours.type_.as_deref() == Some(KUBECONFIG_TYPE) => return Some(ours),
+        other => other,
     };
-    let query = Query::all(path).named(&place.name);
-    let (sender, mut news) = mpsc::channel(AHEAD);
-    let follow = async {
-        let mut listed = None;
-        while let Some(news) = news.recv().await {
-            let now = match news {
-                News::Feed(Feed::Init) => {
-                    listed = None;
-                    continue;
-                }
-                News::Feed(Feed::Listed(secret)) => {
-                    listed = Some(secret);
-                    continue;
-                }
-                News::Feed(Feed::InitDone(_)) => listed.take(),
-                News::Feed(Feed::Applied(secret)) => Some(secret),
-                News::Feed(Feed::Gone(_)) => None,
-                News::Trouble(_) | News::Well => continue,
-            };
-            if let Some(error) = not_shown(place, now.as_ref().map(Typed::type_)) {
-                tell(error);
-            }
-        }
-    };
-    tokio::join!(watch(client, query, seed, decode::<Typed>, |news| news, sender), follow);
-}
-
-/// What is wrong with a Secret that the fleet's watch does not show, of this type if it stands there.
-fn not_shown(place: &SecretRef, found: Option<&str>) -> Option<SecretError> {
-    match found {
-        None => Some(SecretError::Missing(place.clone())),
-        // The fleet's watch is about to show it.
-        Some(KUBECONFIG_TYPE) => None,
-        Some(other) => Some(SecretError::WrongType(place.clone(), message(other))),
-    }
-}
-
-/// A Secret, of which nothing but the type is kept.
-#[derive(Deserialize)]
-struct Typed {
-    #[serde(rename = "type")]
-    type_: Option<String>,
-}
-
-impl Typed {
-    fn type_(&self) -> &str {
-        type_of(self.type_.as_deref())
-    }
-}
-
-/// An API server fills the type in; without one it is Opaque by definition.
-fn type_of(written: Option<&str>) -> &str {
-    written.unwrap_or("Opaque")
+    let ObjectMeta { name, namespace, uid, resource_version, .. } = metadata;
+    let metadata = ObjectMeta { name, namespace, uid, resource_version, ..ObjectMeta::default() };
+    Some(Secret { metadata, type_, ..Secret::default() })
 }
 
 #[cfg(test)]
@@ -204,6 +138,19 @@ mod tests {
                 "{text}"
             );
             assert!(!format!("{text}{error:?}").contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn of_another_secret_nothing_is_kept_but_what_it_is() {
+        for (type_, kept) in [(Some(KUBECONFIG_TYPE), true), (Some("Opaque"), false), (None, false)] {
+            let mut given = secret(type_, "kubeconfig", b"hunter2");
+            given.metadata.annotations = Some([("long".to_owned(), "x".repeat(1000))].into());
+            let json = serde_json::value::to_raw_value(&given).unwrap();
+            let read = decode(&json).unwrap();
+            assert_eq!(read.data.is_some(), kept, "{type_:?}");
+            assert_eq!((read.metadata.name.as_deref(), read.type_.as_deref()), (Some("prod"), type_));
+            assert_eq!(read.metadata.annotations.is_some(), kept);
         }
     }
 

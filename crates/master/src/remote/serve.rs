@@ -27,7 +27,7 @@ use super::identity::{self, Identity, Unknown};
 use super::reach::Reach;
 use super::receipt::Receipts;
 use super::removal::{self, End, Removal};
-use super::secret::{self, SecretError, SecretRef};
+use super::secret::SecretRef;
 use super::status::{Outcome, Report};
 use super::teller::Teller;
 use super::way::Way;
@@ -147,13 +147,9 @@ impl Work<'_> {
 
     /// Tells why nothing is copied, until that may have changed.
     pub(super) async fn say_until(&self, outcome: Outcome, stop: &Shutdown) {
-        self.say_nothing_is_copied(outcome);
-        stop.begun().await;
-    }
-
-    fn say_nothing_is_copied(&self, outcome: Outcome) {
         info!(reason = outcome.reason(), "nothing is copied there");
         self.say(outcome);
+        stop.begun().await;
     }
 
     /// The clients, by the proxy that `spec.proxyURL` names or else the way itself. Nothing is sent.
@@ -201,16 +197,6 @@ async fn work(work: Work<'_>, what: What, end: End, kept: bool, stop: &Shutdown)
 /// Goes to the cluster, and does there what is to be done.
 pub(super) async fn work_on(work: &Work<'_>, what: What, stop: &Shutdown) {
     match what {
-        What::Only(Outcome::Secret(SecretError::Missing(place))) => {
-            let Work { shared, name, .. } = work;
-            let client = shared.connection.watch.clone();
-            let tell = |error| work.say_nothing_is_copied(Outcome::Secret(error));
-            tokio::select! {
-                biased;
-                () = stop.begun() => {}
-                () = secret::keep_explaining(client, shared.seed_of(name), &place, tell) => stop.begun().await,
-            }
-        }
         What::Only(outcome) => work.say_until(outcome, stop).await,
         What::Eks(target) => follow::follow(work, &target, stop).await,
         What::Connect { kubeconfig, context, place } => {

@@ -73,7 +73,10 @@ impl Core {
         if self.is_due(pair, &action) {
             self.queue.push(pair, lane);
             self.note_selected(pair);
-            self.set_outcome(pair, Outcome::Pending);
+            match self.queue.is_aside(pair) {
+                true => self.note_aside(pair),
+                false => self.set_outcome(pair, Outcome::Pending),
+            }
         } else {
             self.settle(pair, &action);
         }

@@ -2,7 +2,7 @@
 
 use super::{
     AWAIT, Answer, Arc, BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, Core, Fault, Flight, LATE, Lane, Moment, Outcome,
-    Pair, PairState, Reply, Scope, There, Want, What, pause_asked,
+    Pair, PairState, Reply, Scope, There, Want, What, class_of, pause_asked,
 };
 use crate::contract::keys;
 use crate::contract::marks::{self, End};
@@ -11,16 +11,13 @@ use crate::mutants::{self, Mutant};
 use crate::order::{Looked, Metadata};
 use crate::plan::{Foreign, Guard, Inside, Replica};
 
+/// The shortest time-out that a webhook can have, 1 s.
+const TIMED_OUT: Moment = Moment::from_secs(1);
+
 impl Core {
     pub(super) fn on_done(&mut self, id: u64, result: Result<Reply, Fault>) {
         let Some(flight) = self.flights.remove(&id) else { return };
-        let soon = self.now.saturating_sub(flight.sent) <= super::limit::TOLERATED;
-        let answer = match &result {
-            Ok(_) if soon => Answer::Soon,
-            Err(Fault::Hangs(_)) => Answer::None,
-            _ => Answer::Other,
-        };
-        self.queue.answered(flight.pair.dest, answer);
+        self.note_answer(&flight, &result);
         self.queue.done(flight.pair);
         match result {
             Ok(reply) => {
@@ -28,6 +25,24 @@ impl Core {
                 self.succeeded(flight, reply);
             }
             Err(fault) => self.failed(flight, fault),
+        }
+    }
+
+    /// Whether writes are answered at a destination. A read passes by webhooks, and what the whole cluster fails with tells
+    /// nothing of one.
+    fn note_answer(&mut self, flight: &Flight, result: &Result<Reply, Fault>) {
+        let (Flight { pair, what, sent, .. }, now) = (flight, self.now);
+        let took = now.saturating_sub(*sent);
+        let answer = match result {
+            Ok(_) if took <= super::limit::TOLERATED => Answer::Soon,
+            Err(Fault::Hangs(_)) => Answer::None,
+            // A server that has waited for a webhook in vain says so.
+            Err(Fault::Unavailable { .. }) if took >= TIMED_OUT => Answer::None,
+            Err(fault) if self.is_of_the_cluster(fault) => return,
+            _ => Answer::Other,
+        };
+        if let Some(source) = self.sources.get(&pair.source).filter(|_| !matches!(what, What::Look)) {
+            self.queue.answered(now, pair.dest, class_of(source.key.kind), answer);
         }
     }
 

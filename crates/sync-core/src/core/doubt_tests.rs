@@ -12,7 +12,7 @@ fn keys_of_a_write_that_was_perhaps_done_are_taken_away() {
     done(&mut core, at(0), &update, hangs());
     // Its event has not come, and the label is wanted no more: the replica as it is known has it not.
     want(&mut core, "a", &[("tier", "y")]);
-    let update = order(&mut core, at(0), "update n0/a");
+    let update = order(&mut core, at(1), "update n0/a");
     let Step::Update(body) = &update.step else { panic!() };
     let body = String::from_utf8(body.to_vec()).unwrap();
     assert!(body.contains(r#""op":"remove","path":"/metadata/labels/team""#), "{body}");

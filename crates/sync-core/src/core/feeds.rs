@@ -144,6 +144,7 @@ impl Core {
         }
         if before != (dest.state, dest.uid) {
             self.rivals.dest_changed(id);
+            self.queue.forget_silence(id);
         }
         if before != (dest.state, dest.uid) || relabelled {
             let lane = match namespace.state {

@@ -52,7 +52,7 @@ use crate::index::pairs::{DestId, Pair, PairState, SourceId};
 use crate::lease::{Lead, Licence};
 use crate::order::{Order, Reply};
 use crate::plan::{Action, Destination, Selected, There, Want};
-use crate::queue::{Answer, Lane, Queue};
+use crate::queue::{Answer, Class, Lane, Queue};
 use crate::rng::Rng;
 
 pub use names::{NameNews, NameWatch};
@@ -281,7 +281,12 @@ impl Core {
         // After a failure of the whole cluster one request at a time, until one is answered: it is not to be pelted.
         let limit = if self.cluster_failures > 0 { 1 } else { self.limit.get() };
         loop {
-            let (pair, lane) = self.queue.pop(now, limit)?;
+            let class = |id| self.sources.get(&id).map_or(Class(0), |source| class_of(source.key.kind));
+            let next = self.queue.pop(now, limit, class);
+            for pair in self.queue.take_set_aside() {
+                self.note_aside(pair);
+            }
+            let (pair, lane) = next?;
             if lane == Lane::Retry
                 && let Some(state) = self.pairs.get_mut(&pair)
             {
@@ -382,6 +387,14 @@ impl Core {
     fn number(&mut self) -> u32 {
         self.next_id = self.next_id.wrapping_add(1);
         self.next_id
+    }
+}
+
+/// Whose writes a webhook is asked about or not: of one kind.
+const fn class_of(kind: Kind) -> Class {
+    match kind {
+        Kind::Secret => Class(0),
+        Kind::ConfigMap => Class(1),
     }
 }
 

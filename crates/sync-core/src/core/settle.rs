@@ -148,7 +148,7 @@ impl Core {
         {
             self.dest_ids.remove(&dest.name);
             self.dests.remove(&id);
-            self.queue.forget_destination(id);
+            self.queue.forget_silence(id);
         }
     }
 }

@@ -125,6 +125,11 @@ impl Core {
         self.touched.insert(pair.source);
     }
 
+    /// It is not tried now, and is no less out of place.
+    pub(super) fn note_aside(&mut self, pair: Pair) {
+        self.note_failure(pair, &Fault::Hangs("others there did".to_owned()));
+    }
+
     pub(super) fn note_failure(&mut self, pair: Pair, fault: &Fault) {
         self.set_outcome(pair, Outcome::Failed(fault.reason()));
         if let Some(source) = self.sources.get_mut(&pair.source) {

@@ -2,7 +2,7 @@
 
 use super::feeds::same;
 use super::report::Why;
-use super::{Accounts, Fault, Flight, Lane, Patch, Reply};
+use super::{Accounts, ENTRIES, Fault, Flight, Lane, Patch, Reply};
 use crate::core::{BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, pause_asked};
 use crate::mutants::{self, Mutant};
 use crate::queue::Answer;
@@ -17,8 +17,14 @@ impl Accounts {
             Some(Flight::Recall) => self.note_done(None, result),
             Some(Flight::Remember(noted)) => self.note_done(Some(noted), result),
             Some(Flight::Patch(patch)) => {
-                let hangs = matches!(result, Err(Fault::Hangs(_)));
-                self.queue.answered(patch.pair.dest, if hangs { Answer::None } else { Answer::Other });
+                let answer = match &result {
+                    Err(Fault::Hangs(_)) => Some(Answer::None),
+                    Err(fault) if fault.is_of_the_cluster() => None,
+                    _ => Some(Answer::Other),
+                };
+                if let Some(answer) = answer {
+                    self.queue.answered(self.now, patch.pair.dest, ENTRIES, answer);
+                }
                 self.queue.done(patch.pair);
                 match result {
                     Ok(reply) => self.patched(*patch, reply),

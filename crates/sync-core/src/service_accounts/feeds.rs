@@ -50,7 +50,7 @@ impl Accounts {
             // What is in it is gone, as the watch tells.
             NamespaceNews::Gone(name) => {
                 self.namespaces.remove(&*name);
-                self.queue.forget_destination(destination(&name));
+                self.queue.forget_silence(destination(&name));
             }
         }
     }

@@ -48,7 +48,7 @@ use crate::index::feed::{Feed, Moment};
 use crate::index::news::SourceNews;
 use crate::index::pairs::{DestId, Pair, SourceId};
 use crate::lease::{Lead, Licence};
-use crate::queue::{Lane, Queue};
+use crate::queue::{Class, Lane, Queue};
 use crate::rng::Rng;
 use plan::{Account, Change};
 use record::Record;
@@ -57,6 +57,8 @@ use wishes::Standing;
 
 /// Requests under way at once: a fan-out of copies is not to be held up by this.
 const AT_ONCE: usize = 8;
+/// All writes here are of ServiceAccounts.
+const ENTRIES: Class = Class(0);
 /// A server ends a request after this time (kube-apiserver's `--request-timeout`): a write whose reply was lost may take
 /// effect until then.
 const SERVER_LIMIT: Duration = Duration::from_secs(60);
@@ -309,7 +311,9 @@ impl Accounts {
         let limit = if self.failures > 0 { 1 } else { AT_ONCE };
         loop {
             // What waits for our note may have just been found.
-            let Some((pair, lane)) = self.queue.pop(now, limit) else { return self.next_note() };
+            let next = self.queue.pop(now, limit, |_| ENTRIES);
+            self.note_aside();
+            let Some((pair, lane)) = next else { return self.next_note() };
             let id = pair.source.0;
             if let Some(entry) = self.entries.get_mut(&id) {
                 entry.mutated &= now < entry.until;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::plan::{Change, plan};
 use super::record::Record;
-use super::{Accounts, Lane};
+use super::report::Why;
+use super::{Accounts, Fault, Lane};
 
 impl Accounts {
     /// Something about this ServiceAccount has changed: queues it if a request is due.
@@ -29,6 +30,17 @@ impl Accounts {
                 }
             }
             None => self.settle(id),
+        }
+    }
+
+    /// Where writes are not answered, nobody waits for another one to say so.
+    pub(super) fn note_aside(&mut self) {
+        for pair in self.queue.take_set_aside() {
+            if let Some(entry) = self.entries.get_mut(&pair.source.0) {
+                let fault = Fault::Hangs("others there did".to_owned());
+                entry.trouble = Some((Why::Failed(fault), entry.pending.clone()));
+                self.dirty.extend(entry.pending.iter().cloned());
+            }
         }
     }
 

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::join_all;
+use tokio::time::Instant;
 
 use super::{Tried, What, of_failure};
 use crate::cluster::connection::Connection;
+use crate::cluster::pulse::Pulse;
 use crate::cluster::{service_accounts, write};
 use crate::contract::object::{Kind, SourceKey};
 use crate::contract::rules::Rules;
@@ -26,6 +28,7 @@ pub(super) struct Entries<'a> {
     accounts: Accounts,
     rules: &'a Rules,
     cluster: &'a Connection,
+    pulse: Pulse,
     /// The list that was asked for last.
     listed: Option<u64>,
     /// Why there is none.
@@ -38,7 +41,8 @@ impl<'a> Entries<'a> {
         // No chance is involved: what it decides is when to try again.
         let mut accounts = Accounts::new(Arc::new(rules.clone()), 0);
         accounts.on(Moment::ZERO, Input::Lead(Lead::Dry));
-        Self { accounts, rules, cluster, listed: None, unlisted: None, tried: BTreeMap::new() }
+        let pulse = Pulse::of(cluster, &rules.source_namespace);
+        Self { accounts, rules, cluster, pulse, listed: None, unlisted: None, tried: BTreeMap::new() }
     }
 
     pub(super) fn hear(&mut self, now: Moment, news: &SourceNews) {
@@ -68,9 +72,11 @@ impl<'a> Entries<'a> {
         let orders: Vec<_> = std::iter::from_fn(|| self.accounts.next(now)).collect();
         any |= !orders.is_empty();
         let (client, rules) = (&self.cluster.write, self.rules);
+        let pulse = &self.pulse;
         let answers = orders.into_iter().map(async |order| {
+            let sent = Instant::now();
             let answer = service_accounts::try_out(client, rules, &order.step, write::DEADLINE).await;
-            (order.id, answer)
+            (order.id, pulse.judge(sent, write::DEADLINE, answer).await)
         });
         for (id, answer) in join_all(answers).await {
             if let Some((account, change)) = self.accounts.patch(id) {

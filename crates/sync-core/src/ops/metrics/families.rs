@@ -37,7 +37,8 @@ pub static NEW_NAMESPACE: Family =
 pub static QUEUE: Family = family(
     "mw_sync_queue",
     Type::Gauge,
-    "Copies that wait, by lane; parked ones for their namespace, delayed ones for their time.",
+    "Copies that wait, by lane; parked ones for their namespace, those aside for writes to be answered there, delayed ones \
+     for their time.",
 );
 /// `remote_cluster`
 pub static IN_FLIGHT: Family = family("mw_sync_in_flight", Type::Gauge, "Requests under way.");

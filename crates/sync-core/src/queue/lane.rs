@@ -1,0 +1,52 @@
+//! Lanes, and what else tells pairs apart.
+
+/// Why a pair waits, the most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// Its namespace is new.
+    NewNamespace,
+    /// Its source changed.
+    Changed,
+    /// Its source was switched off or is gone.
+    Removed,
+    /// Its replica was touched by somebody else.
+    Drift,
+    /// It failed before.
+    Retry,
+}
+
+impl Lane {
+    /// The word for metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NewNamespace => "new-namespace",
+            Self::Changed => "changed",
+            Self::Removed => "removed",
+            Self::Drift => "drift",
+            Self::Retry => "retry",
+        }
+    }
+
+    /// All, the most urgent first, each with its share.
+    pub(super) const SHARES: [(Self, u32); 5] =
+        [(Self::NewNamespace, 8), (Self::Changed, 4), (Self::Removed, 4), (Self::Drift, 2), (Self::Retry, 1)];
+}
+
+/// Sources whose writes the same webhooks are asked about: where one hangs, others are admitted perhaps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Class(pub u8);
+
+impl Class {
+    pub(super) const LEAST: Self = Self(0);
+}
+
+/// How a write was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It succeeded soon.
+    Soon,
+    /// It failed, or took its time.
+    Other,
+    /// Not at all, although the server answers others.
+    None,
+}
