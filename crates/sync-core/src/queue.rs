@@ -77,8 +77,8 @@ pub struct Queue {
     sequence: u64,
     parked: BTreeMap<DestId, VecDeque<Pair>>,
     silences: Silences,
-    /// Those that stand aside since the last look at them.
-    set_aside: Vec<Pair>,
+    /// Those that stand aside where another write has just gone unanswered.
+    unanswered: Vec<Pair>,
     /// When a pair was last taken.
     now: Moment,
     in_flight: usize,
@@ -87,7 +87,8 @@ pub struct Queue {
     /// The pairs of each source that has more than its part of the slots, by lane.
     held: BTreeMap<SourceId, BTreeMap<Lane, VecDeque<Pair>>>,
     per_source: BTreeMap<SourceId, usize>,
-    /// Pairs of each source that wait or are in flight; those that only wait for time to pass do not count.
+    /// Pairs of each source that wait or are in flight; those that only wait for time to pass, or for an answer where there
+    /// is none, do not count.
     open: BTreeMap<SourceId, usize>,
 }
 
@@ -104,7 +105,7 @@ impl Queue {
             sequence: 0,
             parked: BTreeMap::new(),
             silences: Silences::default(),
-            set_aside: Vec::new(),
+            unanswered: Vec::new(),
             now: Moment::ZERO,
             in_flight: 0,
             retries_in_flight: 0,
@@ -162,7 +163,7 @@ impl Queue {
     }
 
     /// Takes the pair to look at now; [`Queue::done`] gives its slot back. At most `limit` are in flight after it.
-    pub fn pop(&mut self, now: Moment, limit: usize, class: impl Fn(SourceId) -> Class) -> Option<(Pair, Lane)> {
+    pub fn pop(&mut self, now: Moment, limit: usize, class: impl Fn(Pair) -> Class) -> Option<(Pair, Lane)> {
         self.now = now;
         while let Some(pair) = self.delayed.first_key_value().filter(|((at, _), _)| *at <= now).map(|(_, pair)| *pair) {
             self.push(pair, Lane::Retry);
@@ -187,7 +188,9 @@ impl Queue {
             if place.lane != lane || place.phase != phase {
                 continue;
             }
-            if !self.is_answered(pair, lane, class(pair.source)) {
+            if !self.is_answered(pair, lane, class(pair)) {
+                // Who waits for the room that it leaves may be of another class.
+                self.unpark(pair.dest, 1);
                 continue;
             }
             let Some(place) = self.places.get_mut(&pair) else { continue };
@@ -272,10 +275,12 @@ impl Queue {
         self.in_flight -= 1;
         match tried {
             Some(class) => self.silences.has_tried((pair.dest, class)),
-            None => self.retries_in_flight -= usize::from(lane == Lane::Retry),
+            None => {
+                self.retries_in_flight -= usize::from(lane == Lane::Retry);
+                one_less(&mut self.open, pair.source);
+            }
         }
         one_less(&mut self.per_source, pair.source);
-        one_less(&mut self.open, pair.source);
         if let Some(lane) = again {
             self.open(pair, lane);
         }
@@ -341,6 +346,11 @@ impl Queue {
     /// How many pairs are in flight.
     pub fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// Whether anything is under way or waits for a slot, but for where writes are not answered.
+    pub fn is_busy(&self) -> bool {
+        self.has_any() || self.in_flight > self.silences.tried()
     }
 
     /// Whether any pair waits for a slot, or to be tried where writes are not answered.

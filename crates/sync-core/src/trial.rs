@@ -249,8 +249,11 @@ fn of_failure(action: &'static str, fault: &Fault) -> What {
 fn told(core: &Core, tried: BTreeMap<Key, What>) -> Vec<Tried> {
     let mut all = tried;
     for verdict in core.verdicts() {
-        let refused = What::Refused(verdict.reason, verdict.todo);
-        all.entry((verdict.source, verdict.namespace)).or_insert(refused);
+        let what = match verdict.untried {
+            Some(would) => What::Untried(would.action(), Fault::Hangs("others there did".to_owned())),
+            None => What::Refused(verdict.reason, verdict.todo),
+        };
+        all.entry((verdict.source, verdict.namespace)).or_insert(what);
     }
     all.into_iter().map(|((source, namespace), what)| Tried { source, namespace, account: None, what }).collect()
 }

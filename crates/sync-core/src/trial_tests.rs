@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use futures::FutureExt as _;
+use futures::future::{pending, ready};
 use http::{Method, Request};
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -27,6 +29,11 @@ fn object(kind: &str, namespace: &str, name: &str) -> Value {
 
 /// One source, two namespaces; the answers to creates are by `code`, which is told where and how many there were.
 async fn tried(code: fn(&str, usize) -> u16) -> (Result<Vec<Tried>, Fault>, usize) {
+    tried_of(&["a"], code).await
+}
+
+/// The same of these sources. With the code 0 there is no answer.
+async fn tried_of(sources: &'static [&str], code: fn(&str, usize) -> u16) -> (Result<Vec<Tried>, Fault>, usize) {
     let creates = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&creates);
     let answer = move |request: Request<Body>| {
@@ -40,16 +47,25 @@ async fn tried(code: fn(&str, usize) -> u16) -> (Result<Vec<Tried>, Fault>, usiz
             let code = code(&place, log.iter().filter(|before| **before == place).count());
             let status = json!({ "kind": "Status", "code": code, "reason": "x", "message": "no" });
             let reply = json!({ "metadata": { "name": "a" } });
-            return std::future::ready(json_response(code, if code == 201 { &reply } else { &status }));
+            return match code {
+                0 => pending().boxed(),
+                201 => ready(json_response(code, &reply)).boxed(),
+                code => ready(json_response(code, &status)).boxed(),
+            };
         }
         let items = match path.as_str() {
             "/api/v1/namespaces" if query.contains("metadata.name") => vec![object("namespaces", "", "operator")],
             "/api/v1/namespaces" => ["operator", "n0", "n1"].map(|name| object("namespaces", "", name)).into(),
-            "/api/v1/namespaces/operator/secrets" => vec![object("secrets", "operator", "a")],
+            "/api/v1/namespaces/operator/secrets" => {
+                sources.iter().map(|name| object("secrets", "operator", name)).collect()
+            }
+            "/api/v1/namespaces/operator" => {
+                return ready(json_response(200, &object("namespaces", "", "operator"))).boxed();
+            }
             _ => Vec::new(),
         };
         let list = json!({ "metadata": { "resourceVersion": "7" }, "items": items });
-        std::future::ready(json_response(200, &list))
+        ready(json_response(200, &list)).boxed()
     };
     let client = client(answer);
     let connection = Connection { watch: client.clone(), write: client };
@@ -91,4 +107,15 @@ async fn what_is_never_answered_is_not_refused() {
     // What is rejected is, and is not tried until it is taken.
     let (result, creates) = tried(|place, _| if place == "n0" { 422 } else { 201 }).await;
     assert!(creates <= 4, "{result:?} {creates}");
+}
+
+/// Promise 5: one namespace where writes hang is no reason to say nothing of the others.
+#[tokio::test(start_paused = true)]
+async fn where_writes_hang_nothing_is_refused_and_all_is_told() {
+    let (result, creates) = tried_of(&["a", "b", "c"], |place, _| if place == "n0" { 0 } else { 201 }).await;
+    let mut told = told(result);
+    told.sort();
+    let untried = "n0: create untried, WriteHangs";
+    assert_eq!(told, [untried, untried, untried, "n1: create", "n1: create", "n1: create"]);
+    assert!(creates <= 9, "{creates}");
 }

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::{
-    Action, Arc, Core, Desired, Destination, Flight, Lane, Order, Outcome, Pair, PairState, Scope, Selected, There,
-    Want, What,
+    Action, Arc, Core, Desired, Dest, Destination, Flight, Kind, Lane, Order, Outcome, Pair, PairState, Scope,
+    Selected, SourceState, There, Want, What,
 };
 use crate::contract::body;
 use crate::contract::marks::End;
@@ -12,6 +12,7 @@ use crate::contract::rules::Role;
 use crate::lease;
 use crate::order::Step;
 use crate::plan::{Guard, MayAdopt, View, plan};
+use crate::queue::Class;
 
 impl Core {
     pub(super) fn plan(&self, pair: Pair) -> Action {
@@ -73,9 +74,10 @@ impl Core {
         if self.is_due(pair, &action) {
             self.queue.push(pair, lane);
             self.note_selected(pair);
-            match self.queue.is_aside(pair) {
-                true => self.note_aside(pair),
-                false => self.set_outcome(pair, Outcome::Pending),
+            // Where it stands aside it has failed still.
+            let failed = self.known(pair).is_some_and(|state| matches!(state.outcome, Outcome::Failed(_)));
+            if !(failed && self.queue.is_aside(pair)) {
+                self.set_outcome(pair, Outcome::Pending);
             }
         } else {
             self.settle(pair, &action);
@@ -139,6 +141,23 @@ impl Core {
         self.state(pair).ordered();
         Some(Order { id, kind, namespace, name, step })
     }
+}
+
+/// Webhooks are asked about kinds, and few about a deletion.
+pub(super) const fn class_of(kind: Kind, stays: bool) -> Class {
+    match (kind, stays) {
+        (Kind::Secret, true) => Class(0),
+        (Kind::Secret, false) => Class(1),
+        (Kind::ConfigMap, true) => Class(2),
+        (Kind::ConfigMap, false) => Class(3),
+    }
+}
+
+/// The class of what is most likely to be done.
+pub(super) fn class(source: Option<&SourceState>, dest: Option<&Dest>) -> Class {
+    let wanted = source.is_some_and(|source| matches!(source.want, Some(Want::On(_) | Want::Frozen(_))));
+    let open = dest.is_some_and(|dest| dest.state == Some(Destination::Open));
+    class_of(source.map_or(Kind::Secret, |source| source.key.kind), wanted && open)
 }
 
 fn delete(guard: Guard, then_create: bool) -> (Step, What) {

@@ -1,8 +1,9 @@
 //! What came of the orders.
 
+use super::decide::class_of;
 use super::{
     AWAIT, Answer, Arc, BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, Core, Fault, Flight, LATE, Lane, Moment, Outcome,
-    Pair, PairState, Reply, Scope, There, Want, What, class_of, pause_asked,
+    Pair, PairState, Reply, Scope, TIMED_OUT, There, Want, What, pause_asked,
 };
 use crate::contract::keys;
 use crate::contract::marks::{self, End};
@@ -10,9 +11,6 @@ use crate::contract::object::SourceKey;
 use crate::mutants::{self, Mutant};
 use crate::order::{Looked, Metadata};
 use crate::plan::{Foreign, Guard, Inside, Replica};
-
-/// The shortest time-out that a webhook can have, 1 s.
-const TIMED_OUT: Moment = Moment::from_secs(1);
 
 impl Core {
     pub(super) fn on_done(&mut self, id: u64, result: Result<Reply, Fault>) {
@@ -41,8 +39,14 @@ impl Core {
             Err(fault) if self.is_of_the_cluster(fault) => return,
             _ => Answer::Other,
         };
-        if let Some(source) = self.sources.get(&pair.source).filter(|_| !matches!(what, What::Look)) {
-            self.queue.answered(now, pair.dest, class_of(source.key.kind), answer);
+        let stays = match what {
+            What::Look => return,
+            What::Write(..) => true,
+            What::SwitchOff(_) | What::Delete { .. } | What::Release(_) => false,
+        };
+        if let Some(source) = self.sources.get(&pair.source) {
+            self.queue.answered(now, pair.dest, class_of(source.key.kind, stays), answer);
+            self.note_unanswered();
         }
     }
 

@@ -144,9 +144,10 @@ impl Core {
         }
         if before != (dest.state, dest.uid) {
             self.rivals.dest_changed(id);
-            self.queue.forget_silence(id);
         }
         if before != (dest.state, dest.uid) || relabelled {
+            // Webhooks are asked by the labels of a namespace.
+            self.queue.forget_silence(id);
             let lane = match namespace.state {
                 // Also one that is selected from now on: whoever labels it waits as for a new one.
                 Destination::Open => Lane::NewNamespace,

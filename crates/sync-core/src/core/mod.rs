@@ -52,7 +52,7 @@ use crate::index::pairs::{DestId, Pair, PairState, SourceId};
 use crate::lease::{Lead, Licence};
 use crate::order::{Order, Reply};
 use crate::plan::{Action, Destination, Selected, There, Want};
-use crate::queue::{Answer, Class, Lane, Queue};
+use crate::queue::{Answer, Lane, Queue};
 use crate::rng::Rng;
 
 pub use names::{NameNews, NameWatch};
@@ -72,6 +72,8 @@ pub(crate) const BACKOFF_PAIR: Duration = Duration::from_secs(300);
 pub(crate) const BACKOFF_CLUSTER: Duration = Duration::from_secs(60);
 /// Before what admission changes is written again, up to: perhaps the webhook or policy is another one by then.
 const MUTATED_AGAIN: Duration = Duration::from_secs(1800);
+/// The shortest time-out that a webhook can have: a server that cannot answer after so long has waited for one, perhaps.
+pub(crate) const TIMED_OUT: Duration = Duration::from_secs(1);
 /// After so long a write that was not answered will not be done any more: an API server ends every request within 60 s.
 const LATE: Duration = Duration::from_secs(120);
 /// How long the event of an object that a look has found may take before it is looked at again.
@@ -281,12 +283,9 @@ impl Core {
         // After a failure of the whole cluster one request at a time, until one is answered: it is not to be pelted.
         let limit = if self.cluster_failures > 0 { 1 } else { self.limit.get() };
         loop {
-            let class = |id| self.sources.get(&id).map_or(Class(0), |source| class_of(source.key.kind));
-            let next = self.queue.pop(now, limit, class);
-            for pair in self.queue.take_set_aside() {
-                self.note_aside(pair);
-            }
-            let (pair, lane) = next?;
+            let (sources, dests) = (&self.sources, &self.dests);
+            let class = |pair: Pair| decide::class(sources.get(&pair.source), dests.get(&pair.dest));
+            let (pair, lane) = self.queue.pop(now, limit, class)?;
             if lane == Lane::Retry
                 && let Some(state) = self.pairs.get_mut(&pair)
             {
@@ -387,14 +386,6 @@ impl Core {
     fn number(&mut self) -> u32 {
         self.next_id = self.next_id.wrapping_add(1);
         self.next_id
-    }
-}
-
-/// Whose writes a webhook is asked about or not: of one kind.
-const fn class_of(kind: Kind) -> Class {
-    match kind {
-        Kind::Secret => Class(0),
-        Kind::ConfigMap => Class(1),
     }
 }
 

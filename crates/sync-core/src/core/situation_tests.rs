@@ -207,6 +207,23 @@ fn namespaces_where_writes_hang_are_tried_one_by_one_and_are_not_the_cluster() {
 }
 
 #[test]
+fn where_writes_hang_a_no_is_done_at_once_and_what_is_exempt_from_now_on_too() {
+    let mut core = listed(&["a", "b"], 1);
+    let [a, b] = ["create n0/a", "create n0/b"].map(|wanted| order(&mut core, at(0), wanted));
+    done(&mut core, at(0), &a, Ok(Reply::Written { uid: uid(1), rv: Rv(11) }));
+    done(&mut core, at(4), &b, hangs());
+    core.on(at(4), Input::Sources(SourceNews::Want(desired("a", &[]).key.clone(), Want::Off(None))));
+    order(&mut core, at(4), "delete n0/a");
+    // Neither kept from the queue for ever nor tried before its time.
+    want(&mut core, "b", &[("team", "x")]);
+    idle(&mut core, at(4));
+    let mut exempt = namespace("n0", 100, Destination::Open);
+    exempt.labels.insert("webhook".to_owned(), "ignore".to_owned());
+    core.on(at(4), Input::Dest(Feed::Applied(exempt)));
+    order(&mut core, at(4), "create n0/b");
+}
+
+#[test]
 fn a_server_that_has_said_nothing_and_lives_after_all_is_asked_for_everything_again() {
     let mut core = listed(&["a"], 3);
     let orders = ["n0", "n1", "n2"].map(|place| order(&mut core, at(0), &format!("create {place}/a")));

@@ -125,9 +125,13 @@ impl Core {
         self.touched.insert(pair.source);
     }
 
-    /// It is not tried now, and is no less out of place.
-    pub(super) fn note_aside(&mut self, pair: Pair) {
-        self.note_failure(pair, &Fault::Hangs("others there did".to_owned()));
+    /// Those that wait where a write has gone unanswered are told of as if they had been tried.
+    pub(super) fn note_unanswered(&mut self) {
+        for pair in self.queue.take_unanswered() {
+            if self.known(pair).is_some_and(|state| state.outcome == Outcome::Pending) {
+                self.note_failure(pair, &Fault::Hangs("others there did".to_owned()));
+            }
+        }
     }
 
     pub(super) fn note_failure(&mut self, pair: Pair, fault: &Fault) {

@@ -22,7 +22,6 @@ impl Queue {
         let place = self.places.get_mut(&pair)?;
         place.phase = Phase::InFlight(None, Some(class));
         let lane = place.lane;
-        *self.open.entry(pair.source).or_default() += 1;
         self.begin(pair);
         Some((pair, lane))
     }
@@ -38,13 +37,12 @@ impl Queue {
         self.places.insert(pair, Place { lane, phase: Phase::Aside(class, turn) });
         self.silences.set_aside(site, (lane, turn), pair);
         one_less(&mut self.open, pair.source);
-        self.set_aside.push(pair);
         false
     }
 
-    /// Those that stand aside since the last call.
-    pub fn take_set_aside(&mut self) -> Vec<Pair> {
-        let mut pairs = std::mem::take(&mut self.set_aside);
+    /// Those that stand aside where another write has gone unanswered since the last call: they would fare no better.
+    pub fn take_unanswered(&mut self) -> Vec<Pair> {
+        let mut pairs = std::mem::take(&mut self.unanswered);
         pairs.retain(|pair| self.is_aside(*pair));
         pairs
     }
@@ -61,7 +59,10 @@ impl Queue {
         }
         match answer {
             Answer::Soon | Answer::Other => self.silence_ends((dest, class)),
-            Answer::None if self.many_destinations => self.silences.begin((dest, class), now),
+            Answer::None if self.many_destinations => {
+                self.silences.begin((dest, class), now);
+                self.unanswered.extend(self.silences.at((dest, class)));
+            }
             Answer::None => {}
         }
     }

@@ -32,7 +32,7 @@ impl Lane {
         [(Self::NewNamespace, 8), (Self::Changed, 4), (Self::Removed, 4), (Self::Drift, 2), (Self::Retry, 1)];
 }
 
-/// Sources whose writes the same webhooks are asked about: where one hangs, others are admitted perhaps.
+/// Pairs whose writes the same webhooks are asked about: where those of one class hang, others are admitted perhaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Class(pub u8);
 

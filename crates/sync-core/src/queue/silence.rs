@@ -45,6 +45,11 @@ impl Silences {
         self.tried
     }
 
+    /// Those that stand aside at a site.
+    pub(super) fn at(&self, site: Site) -> impl Iterator<Item = Pair> {
+        self.sites.get(&site).into_iter().flat_map(|silence| silence.aside.values().copied())
+    }
+
     /// How many pairs stand aside.
     pub(super) fn aside(&self) -> usize {
         self.sites.values().map(|silence| silence.aside.len()).sum()

@@ -3,7 +3,7 @@
 use super::feeds::same;
 use super::report::Why;
 use super::{Accounts, ENTRIES, Fault, Flight, Lane, Patch, Reply};
-use crate::core::{BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, pause_asked};
+use crate::core::{BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, TIMED_OUT, pause_asked};
 use crate::mutants::{self, Mutant};
 use crate::queue::Answer;
 
@@ -19,11 +19,16 @@ impl Accounts {
             Some(Flight::Patch(patch)) => {
                 let answer = match &result {
                     Err(Fault::Hangs(_)) => Some(Answer::None),
+                    // A server that has waited for a webhook in vain says so.
+                    Err(Fault::Unavailable { .. }) if self.now.saturating_sub(patch.sent) >= TIMED_OUT => {
+                        Some(Answer::None)
+                    }
                     Err(fault) if fault.is_of_the_cluster() => None,
                     _ => Some(Answer::Other),
                 };
                 if let Some(answer) = answer {
                     self.queue.answered(self.now, patch.pair.dest, ENTRIES, answer);
+                    self.note_unanswered();
                 }
                 self.queue.done(patch.pair);
                 match result {
@@ -68,7 +73,7 @@ impl Accounts {
     }
 
     fn failed(&mut self, patch: Patch, fault: Fault) {
-        let Patch { account: id, pair, change, before } = patch;
+        let Patch { account: id, pair, change, before, .. } = patch;
         let of_all = fault.is_of_the_cluster()
             || matches!(fault, Fault::Forbidden(_))
             || mutants::has(Mutant::EntryFailureSpreads);

@@ -63,6 +63,8 @@ impl Accounts {
             return;
         }
         self.namespaces.insert(name.clone(), Namespace { state, labels });
+        // Webhooks are asked by the labels of a namespace.
+        self.queue.forget_silence(destination(&name));
         let first = (name.clone(), String::new());
         let inside = self.ids.range(first..).take_while(|((namespace, _), _)| *namespace == name);
         let ids: Vec<_> = inside.map(|(_, id)| *id).collect();

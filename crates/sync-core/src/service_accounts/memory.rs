@@ -20,6 +20,9 @@ pub(super) struct Memory {
     place: Option<Uid>,
     failures: u8,
     due: Option<Moment>,
+    /// It was found, not written, and stays until then: the process that wrote it may have ended in the middle of a write,
+    /// which may take effect still.
+    stays: Option<Moment>,
 }
 
 impl Memory {
@@ -34,7 +37,11 @@ impl Memory {
     }
 
     pub(super) fn wake_at(&self) -> Option<Moment> {
-        self.due
+        self.due.into_iter().chain(self.stays).min()
+    }
+
+    pub(super) fn pass(&mut self, now: Moment) {
+        self.stays = self.stays.filter(|until| now < *until);
     }
 
     /// Whether it is there is not known any more.
@@ -132,7 +139,11 @@ impl Accounts {
             return None;
         }
         self.memory.due = None;
-        let over = self.is_ready() && !self.is_asked() && !self.has_entries() && self.flights.is_empty();
+        let over = self.is_ready()
+            && !self.is_asked()
+            && !self.has_entries()
+            && self.flights.is_empty()
+            && self.memory.stays.is_none();
         let (flight, step) = match self.memory.noted {
             None => (Flight::Recall, Step::Recall),
             // Or it has gone, and what it tells of is there still.
@@ -160,7 +171,11 @@ impl Accounts {
             (Ok(Reply::Recalled(noted)), None) | (Ok(_), Some(noted)) if self.memory.shown == Some(!noted) => {
                 self.memory.forget();
             }
-            (Ok(Reply::Recalled(noted)), None) | (Ok(_), Some(noted)) => self.noted(noted),
+            (Ok(Reply::Recalled(noted)), None) => {
+                self.memory.stays = noted.then(|| self.now.saturating_add(SERVER_LIMIT));
+                self.noted(noted);
+            }
+            (Ok(_), Some(noted)) => self.noted(noted),
             (result, _) => {
                 // Perhaps it was written all the same.
                 self.memory.noted = None;

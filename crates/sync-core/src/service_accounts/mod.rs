@@ -188,6 +188,7 @@ struct Patch {
     change: Change,
     /// What it was made for.
     before: Account,
+    sent: Moment,
 }
 
 /// The state machine.
@@ -295,6 +296,7 @@ impl Accounts {
     /// The next request to make, if one is due and there is a slot for it.
     pub fn next(&mut self, now: Moment) -> Option<Order> {
         self.now = now;
+        self.memory.pass(now);
         if self.doubt_ends().is_some_and(|at| at <= now) {
             self.watch_anew();
         }
@@ -311,9 +313,7 @@ impl Accounts {
         let limit = if self.failures > 0 { 1 } else { AT_ONCE };
         loop {
             // What waits for our note may have just been found.
-            let next = self.queue.pop(now, limit, |_| ENTRIES);
-            self.note_aside();
-            let Some((pair, lane)) = next else { return self.next_note() };
+            let Some((pair, lane)) = self.queue.pop(now, limit, |_| ENTRIES) else { return self.next_note() };
             let id = pair.source.0;
             if let Some(entry) = self.entries.get_mut(&id) {
                 entry.mutated &= now < entry.until;
@@ -352,7 +352,7 @@ impl Accounts {
         let before = entry.account.clone();
         let (namespace, name) = (before.namespace.clone(), before.name.clone());
         let body = Bytes::from(change.body(&self.prefix, &before));
-        let flight = Flight::Patch(Box::new(Patch { account: id, pair: entry.pair, change, before }));
+        let flight = Flight::Patch(Box::new(Patch { account: id, pair: entry.pair, change, before, sent: now }));
         Some(self.send(flight, Step::Patch { namespace, name, body }))
     }
 

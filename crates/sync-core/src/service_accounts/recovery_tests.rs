@@ -53,6 +53,29 @@ fn a_note_that_is_written_late_is_found_and_taken_away() {
     stage.on(Input::Sources(SourceNews::Noted(true)));
     recalls(&mut stage, true);
     stage.list();
+    stage.now += SERVER_LIMIT;
+    assert!(matches!(stage.next(), Some(Order { step: Step::Remember(false), .. })));
+}
+
+#[test]
+fn what_a_process_that_is_no_more_has_sent_may_take_effect_while_its_note_stays() {
+    let mut stage = Stage::new(&[], false);
+    stage.machine.memory.forget();
+    recalls(&mut stage, true);
+    stage.list();
+    stage.now += SERVER_LIMIT / 2;
+    assert!(stage.next().is_none());
+    let added = format!("operator/a:{}", uid(9));
+    stage.account = stored(&["theirs", "a"], &[(keys::ADDED_PULL_SECRETS, &added)]);
+    stage.account["metadata"]["resourceVersion"] = "8".into();
+    stage.version = 8;
+    stage.shown(read(&stage.account.clone()));
+    assert_eq!(stage.machine.take_asks().len(), 1, "whose is it?");
+    stage.want("a", Want::Off(None));
+    stage.carry_out();
+    assert_eq!(stage.names(), ["theirs"]);
+    assert!(stage.next().is_none());
+    stage.now += SERVER_LIMIT / 2;
     assert!(matches!(stage.next(), Some(Order { step: Step::Remember(false), .. })));
 }
 
@@ -75,6 +98,7 @@ fn what_the_watch_shows_while_the_note_is_read_or_written_is_not_lost() {
     stage.on(Input::Done(id, Ok(Reply::Recalled(false))));
     recalls(&mut stage, true);
     stage.list();
+    stage.now += SERVER_LIMIT;
     let Some(Order { id, step: Step::Remember(false) }) = stage.next() else { panic!() };
     stage.on(Input::Sources(SourceNews::Noted(false)));
     stage.on(Input::Done(id, Ok(Reply::Remembered)));

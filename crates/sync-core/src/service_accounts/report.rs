@@ -70,8 +70,7 @@ impl Accounts {
     /// How the entries of sources fare, of which that may have changed; `None` is well.
     pub fn take_reports(&mut self) -> Vec<(SourceKey, Option<Trouble>)> {
         let everywhere = self.troubles.values().next().or(self.fault.as_ref()).cloned();
-        let settled = self.queue.in_flight() == 0 && !self.queue.has_waiting();
-        if !settled && everywhere.is_none() {
+        if self.queue.is_busy() && everywhere.is_none() {
             return Vec::new();
         }
         let dirty = std::mem::take(&mut self.dirty);

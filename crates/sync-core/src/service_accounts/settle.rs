@@ -33,9 +33,9 @@ impl Accounts {
         }
     }
 
-    /// Where writes are not answered, nobody waits for another one to say so.
-    pub(super) fn note_aside(&mut self) {
-        for pair in self.queue.take_set_aside() {
+    /// Those that wait where a write has gone unanswered are told of as if they had been tried.
+    pub(super) fn note_unanswered(&mut self) {
+        for pair in self.queue.take_unanswered() {
             if let Some(entry) = self.entries.get_mut(&pair.source.0) {
                 let fault = Fault::Hangs("others there did".to_owned());
                 entry.trouble = Some((Why::Failed(fault), entry.pending.clone()));

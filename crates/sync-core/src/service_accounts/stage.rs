@@ -43,6 +43,10 @@ impl Stage {
         let mut stage = Self { machine, now: Moment::ZERO, account: stored(&["theirs"], &[]), version: 7 };
         let Some(Order { id, step: Step::Recall }) = stage.machine.next(stage.now) else { panic!() };
         stage.on(Input::Done(id, Ok(Reply::Recalled(noted))));
+        if noted {
+            // Nothing that the process before has sent can take effect any more.
+            stage.now += SERVER_LIMIT;
+        }
         stage.on(Input::Sources(SourceNews::Namespace { uid: Some(uid(9)), deletes_frozen: false }));
         wants.iter().for_each(|(name, want)| stage.want(name, want.clone()));
         stage.on(Input::Sources(SourceNews::Complete));
