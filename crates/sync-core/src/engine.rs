@@ -205,17 +205,19 @@ async fn carry_out(
     permit: Permit,
     stats: &EngineStats,
 ) -> (u64, Result<Reply, Fault>) {
-    let (client, sent) = (&connection.write, Instant::now());
+    let client = &connection.write;
     let result = match permit.left() {
         Err(fault) => Err(fault),
         Ok(left) => {
-            let result = match permit.dry {
-                true => write::try_out(client, manager, &order, left).await,
-                false => write::execute_within(client, manager, &order, left).await,
+            let send = async {
+                match permit.dry {
+                    true => write::try_out(client, manager, &order, left).await,
+                    false => write::execute_within(client, manager, &order, left).await,
+                }
             };
             match pulse.filter(|_| order.step.is_write()) {
-                Some(pulse) => pulse.judge(sent, left, result).await,
-                None => result,
+                Some(pulse) => pulse.mind(left, send).await,
+                None => send.await,
             }
         }
     };

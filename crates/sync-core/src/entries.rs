@@ -10,7 +10,6 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::announce::{ENTRIES, Trouble};
@@ -121,16 +120,11 @@ async fn carry_out(
     permit: Permit,
 ) -> (u64, Result<Reply, Fault>) {
     let Order { id, step } = order;
-    let (client, sent) = (&connection.write, Instant::now());
+    let client = &connection.write;
     let result = match permit.left() {
         Err(fault) => Err(fault),
-        Ok(left) => {
-            let result = match permit.dry {
-                true => service_accounts::try_out(client, rules, &step, left).await,
-                false => service_accounts::execute(client, rules, &step, left).await,
-            };
-            pulse.judge(sent, left, result).await
-        }
+        Ok(left) if permit.dry => pulse.mind(left, service_accounts::try_out(client, rules, &step, left)).await,
+        Ok(left) => pulse.mind(left, service_accounts::execute(client, rules, &step, left)).await,
     };
     match &result {
         Ok(_) => debug!(%step, "done"),

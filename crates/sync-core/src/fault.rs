@@ -67,6 +67,11 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Of a write that is not sent, because others like it go unanswered there.
+    pub fn others_hang() -> Self {
+        Self::Hangs("others there did".to_owned())
+    }
+
     /// The word for Events, status, metric labels and logs.
     pub const fn reason(&self) -> &'static str {
         match self {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::cluster::connection::Connection;
 use crate::cluster::pulse::Pulse;
@@ -173,11 +173,10 @@ impl Trial {
                 continue;
             }
             let answers = orders.into_iter().map(async |order| {
-                let sent = Instant::now();
-                let answer = write::try_out(&cluster.write, manager, &order, write::DEADLINE).await;
+                let send = write::try_out(&cluster.write, manager, &order, write::DEADLINE);
                 let answer = match pulse.as_ref().filter(|_| order.step.is_write()) {
-                    Some(pulse) => pulse.judge(sent, write::DEADLINE, answer).await,
-                    None => answer,
+                    Some(pulse) => pulse.mind(write::DEADLINE, send).await,
+                    None => send.await,
                 };
                 (order, answer)
             });
@@ -250,7 +249,7 @@ fn told(core: &Core, tried: BTreeMap<Key, What>) -> Vec<Tried> {
     let mut all = tried;
     for verdict in core.verdicts() {
         let what = match verdict.untried {
-            Some(would) => What::Untried(would.action(), Fault::Hangs("others there did".to_owned())),
+            Some(would) => What::Untried(would.action(), Fault::others_hang()),
             None => What::Refused(verdict.reason, verdict.todo),
         };
         all.entry((verdict.source, verdict.namespace)).or_insert(what);

@@ -124,10 +124,9 @@ pub async fn run(shared: Arc<Shared>, shutdown: Shutdown) {
     let client = shared.connection.watch.clone();
     let heard = shared.metrics.watch("remoteclusters", "");
     let clusters = Query { heard, ..Query::all(shared.remote_clusters()) };
-    let secrets = Query::all(format!("/api/v1/namespaces/{namespace}/secrets"));
-    let heard = shared.metrics.watch("kubeconfigs", "");
     // Of all types: who has made one of the wrong type is to be told so, whenever that was.
-    let secrets = Query { heard, ..secrets };
+    let heard = shared.metrics.watch("kubeconfigs", "");
+    let secrets = Query { heard, ..Query::all(format!("/api/v1/namespaces/{namespace}/secrets")) };
     let mut watches = tokio::task::JoinSet::new();
     let wrap = |news| Told::of("remoteclusters", news, |feed| Input::Cluster(Box::new(feed)));
     watches.spawn(watch(client.clone(), clusters, shared.seed, decode::<RemoteCluster>, wrap, sender.clone()));

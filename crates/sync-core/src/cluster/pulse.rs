@@ -40,9 +40,17 @@ impl Pulse {
         Self { client: connection.write.clone(), namespace: namespace.to_owned(), asked: Mutex::default() }
     }
 
-    /// What came of a write that was given so long at that moment: [`Fault::NoAnswer`] if the server did not answer, and
-    /// [`Fault::Hangs`] if it is well. Of one whose connection broke nothing more can be said.
-    pub async fn judge<T>(&self, sent: Instant, given: Duration, result: Result<T, Fault>) -> Result<T, Fault> {
+    /// What comes of a write that is given so long: [`Fault::NoAnswer`] if the server does not answer, and
+    /// [`Fault::Hangs`] if it is well. Of one whose connection breaks nothing more can be said.
+    ///
+    /// # Errors
+    /// As the write, and the second of these.
+    pub async fn mind<T>(&self, given: Duration, write: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let sent = Instant::now();
+        self.judge(sent, given, write.await).await
+    }
+
+    async fn judge<T>(&self, sent: Instant, given: Duration, result: Result<T, Fault>) -> Result<T, Fault> {
         let (end, now) = (sent + given, Instant::now());
         match result {
             Err(Fault::NoAnswer(why)) if now >= end && now <= end + PROMPT && self.beats(end).await => {

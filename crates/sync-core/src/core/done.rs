@@ -3,7 +3,7 @@
 use super::decide::class_of;
 use super::{
     AWAIT, Answer, Arc, BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, Core, Fault, Flight, LATE, Lane, Moment, Outcome,
-    Pair, PairState, Reply, Scope, TIMED_OUT, There, Want, What, pause_asked,
+    Pair, PairState, Reply, Scope, There, Want, What, pause_asked,
 };
 use crate::contract::keys;
 use crate::contract::marks::{self, End};
@@ -26,25 +26,21 @@ impl Core {
         }
     }
 
-    /// Whether writes are answered at a destination. A read passes by webhooks, and what the whole cluster fails with tells
-    /// nothing of one.
+    /// Whether writes are answered at a destination. A read passes by webhooks.
     fn note_answer(&mut self, flight: &Flight, result: &Result<Reply, Fault>) {
         let (Flight { pair, what, sent, .. }, now) = (flight, self.now);
         let took = now.saturating_sub(*sent);
         let answer = match result {
-            Ok(_) if took <= super::limit::TOLERATED => Answer::Soon,
-            Err(Fault::Hangs(_)) => Answer::None,
-            // A server that has waited for a webhook in vain says so.
-            Err(Fault::Unavailable { .. }) if took >= TIMED_OUT => Answer::None,
-            Err(fault) if self.is_of_the_cluster(fault) => return,
-            _ => Answer::Other,
+            Ok(_) if took <= super::limit::TOLERATED => Some(Answer::Soon),
+            Ok(_) => Some(Answer::Other),
+            Err(fault) => Answer::of_failure(fault, took),
         };
         let stays = match what {
             What::Look => return,
             What::Write(..) => true,
             What::SwitchOff(_) | What::Delete { .. } | What::Release(_) => false,
         };
-        if let Some(source) = self.sources.get(&pair.source) {
+        if let (Some(source), Some(answer)) = (self.sources.get(&pair.source), answer) {
             self.queue.answered(now, pair.dest, class_of(source.key.kind, stays), answer);
             self.note_unanswered();
         }

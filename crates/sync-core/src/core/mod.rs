@@ -72,8 +72,6 @@ pub(crate) const BACKOFF_PAIR: Duration = Duration::from_secs(300);
 pub(crate) const BACKOFF_CLUSTER: Duration = Duration::from_secs(60);
 /// Before what admission changes is written again, up to: perhaps the webhook or policy is another one by then.
 const MUTATED_AGAIN: Duration = Duration::from_secs(1800);
-/// The shortest time-out that a webhook can have: a server that cannot answer after so long has waited for one, perhaps.
-pub(crate) const TIMED_OUT: Duration = Duration::from_secs(1);
 /// After so long a write that was not answered will not be done any more: an API server ends every request within 60 s.
 const LATE: Duration = Duration::from_secs(120);
 /// How long the event of an object that a look has found may take before it is looked at again.

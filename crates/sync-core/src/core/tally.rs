@@ -129,7 +129,7 @@ impl Core {
     pub(super) fn note_unanswered(&mut self) {
         for pair in self.queue.take_unanswered() {
             if self.known(pair).is_some_and(|state| state.outcome == Outcome::Pending) {
-                self.note_failure(pair, &Fault::Hangs("others there did".to_owned()));
+                self.note_failure(pair, &Fault::others_hang());
             }
         }
     }

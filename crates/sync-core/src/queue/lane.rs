@@ -1,5 +1,12 @@
 //! Lanes, and what else tells pairs apart.
 
+use std::time::Duration;
+
+use crate::fault::Fault;
+
+/// The shortest time-out that a webhook can have: a server that cannot answer after so long has waited for one, perhaps.
+const TIMED_OUT: Duration = Duration::from_secs(1);
+
 /// Why a pair waits, the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
@@ -49,4 +56,17 @@ pub enum Answer {
     Other,
     /// Not at all, although the server answers others.
     None,
+}
+
+impl Answer {
+    /// Of a write that has failed after so long. What fails for the whole cluster tells nothing of a destination.
+    pub fn of_failure(fault: &Fault, took: Duration) -> Option<Self> {
+        match fault {
+            Fault::Hangs(_) => Some(Self::None),
+            // A server that has waited for a webhook in vain says so.
+            Fault::Unavailable { .. } if took >= TIMED_OUT => Some(Self::None),
+            fault if fault.is_of_the_cluster() => None,
+            _ => Some(Self::Other),
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use super::feeds::same;
 use super::report::Why;
 use super::{Accounts, ENTRIES, Fault, Flight, Lane, Patch, Reply};
-use crate::core::{BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, TIMED_OUT, pause_asked};
+use crate::core::{BACKOFF_CLUSTER, BACKOFF_FIRST, BACKOFF_PAIR, pause_asked};
 use crate::mutants::{self, Mutant};
 use crate::queue::Answer;
 
@@ -17,14 +17,10 @@ impl Accounts {
             Some(Flight::Recall) => self.note_done(None, result),
             Some(Flight::Remember(noted)) => self.note_done(Some(noted), result),
             Some(Flight::Patch(patch)) => {
+                let took = self.now.saturating_sub(patch.sent);
                 let answer = match &result {
-                    Err(Fault::Hangs(_)) => Some(Answer::None),
-                    // A server that has waited for a webhook in vain says so.
-                    Err(Fault::Unavailable { .. }) if self.now.saturating_sub(patch.sent) >= TIMED_OUT => {
-                        Some(Answer::None)
-                    }
-                    Err(fault) if fault.is_of_the_cluster() => None,
-                    _ => Some(Answer::Other),
+                    Ok(_) => Some(Answer::Other),
+                    Err(fault) => Answer::of_failure(fault, took),
                 };
                 if let Some(answer) = answer {
                     self.queue.answered(self.now, patch.pair.dest, ENTRIES, answer);

@@ -37,8 +37,7 @@ impl Accounts {
     pub(super) fn note_unanswered(&mut self) {
         for pair in self.queue.take_unanswered() {
             if let Some(entry) = self.entries.get_mut(&pair.source.0) {
-                let fault = Fault::Hangs("others there did".to_owned());
-                entry.trouble = Some((Why::Failed(fault), entry.pending.clone()));
+                entry.trouble = Some((Why::Failed(Fault::others_hang()), entry.pending.clone()));
                 self.dirty.extend(entry.pending.iter().cloned());
             }
         }

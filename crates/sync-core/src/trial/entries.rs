@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::join_all;
-use tokio::time::Instant;
 
 use super::{Tried, What, of_failure};
 use crate::cluster::connection::Connection;
@@ -74,9 +73,8 @@ impl<'a> Entries<'a> {
         let (client, rules) = (&self.cluster.write, self.rules);
         let pulse = &self.pulse;
         let answers = orders.into_iter().map(async |order| {
-            let sent = Instant::now();
-            let answer = service_accounts::try_out(client, rules, &order.step, write::DEADLINE).await;
-            (order.id, pulse.judge(sent, write::DEADLINE, answer).await)
+            let send = service_accounts::try_out(client, rules, &order.step, write::DEADLINE);
+            (order.id, pulse.mind(write::DEADLINE, send).await)
         });
         for (id, answer) in join_all(answers).await {
             if let Some((account, change)) = self.accounts.patch(id) {
