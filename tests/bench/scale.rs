@@ -10,6 +10,7 @@ mod log;
 mod world;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use tokio::time::sleep;
 use log::said;
 use world::{World, docker_config, secrets, send, send_all};
 
-/// Writes under way at once, on both sides.
+/// Requests under way at once while all is made ready.
 const IN_FLIGHT: usize = 64;
 const MIB: f64 = (1 << 20) as f64;
 const AGENT: &str = "system:serviceaccount:operator:mw-sync-agent";
@@ -41,8 +42,11 @@ struct Options {
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     sources: u32,
     /// How many namespaces are created while the fan-out runs, one a second
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     new: u32,
+    /// The agent's `--max-in-flight`, at first what it has when nobody says anything
+    #[arg(long, default_value_t = 32)]
+    in_flight: usize,
     /// How many Secrets that are no sources are created afterwards
     #[arg(long, default_value_t = 20_000)]
     unrelated: u32,
@@ -68,7 +72,7 @@ async fn measure(options: &Options) -> Result<()> {
     let replicas = places * options.sources;
 
     let mark = world.cluster.audit().mark().await?;
-    let agent = start(&world).await?;
+    let agent = start(&world, options.in_flight).await?;
     let mut new = Vec::new();
     for n in 0..options.new {
         sleep(Duration::from_secs(1)).await;
@@ -93,7 +97,7 @@ async fn measure(options: &Options) -> Result<()> {
     stop(&agent).await?;
 
     let mark = world.cluster.audit().mark().await?;
-    let agent = start(&world).await?;
+    let agent = start(&world, options.in_flight).await?;
     said(&agent, &format!("synced={places}\n"), options.sources as usize).await;
     let rss = settled_rss(&agent).await?;
     let requests = world.cluster.audit().since(mark).await?.user(AGENT);
@@ -105,8 +109,8 @@ async fn measure(options: &Options) -> Result<()> {
     Ok(())
 }
 
-async fn start(world: &World) -> Result<Process> {
-    let args = ["--log-format=text".to_owned(), format!("--max-in-flight={IN_FLIGHT}")];
+async fn start(world: &World, in_flight: usize) -> Result<Process> {
+    let args = ["--log-format=text".to_owned(), format!("--max-in-flight={in_flight}")];
     Process::spawn(world.agent, args, [("KUBECONFIG", &world.agent_kubeconfig)])
 }
 
@@ -135,7 +139,8 @@ async fn create_secrets(world: &World, namespace: &str, name: &str, count: u32, 
     send_all(&world.connection, &Method::POST, bodies).await
 }
 
-/// The whole, and how long each new namespace waited for its last copy.
+/// The whole, and how long each new namespace waited for its last copy: in time, which is the server's, and in writes, which
+/// says how much of what the server could do was for others.
 fn report_fan_out(requests: &Requests, options: &Options, new: &[(String, Timestamp)]) -> Result<()> {
     let writes = requests.clone().user(AGENT).resource("secrets").writes();
     let mut last: BTreeMap<&str, Timestamp> = BTreeMap::new();
@@ -147,17 +152,43 @@ fn report_fan_out(requests: &Requests, options: &Options, new: &[(String, Timest
         *of = (*of).max(answered);
     }
     let seconds = end.duration_since(begin).as_secs_f64();
-    println!("\n{} sources to {} namespaces, {IN_FLIGHT} in flight", options.sources, last.len());
+    println!("\n{} sources to {} namespaces, {} in flight", options.sources, last.len(), options.in_flight);
     println!("  {} writes in {seconds:.1} s, {:.0} a second", writes.count(), writes.count() as f64 / seconds);
 
-    let mut waits = Vec::new();
+    let mut answers = Vec::new();
+    for write in writes.entries() {
+        answers.push(write.at.parse::<Timestamp>()?);
+    }
+    let (mut waits, mut ahead) = (Vec::new(), Vec::new());
     for (name, created) in new {
         let complete = last.get(name.as_str()).with_context(|| format!("nothing in {name}"))?;
         ensure!(*created < end, "{name} came after the fan-out: fewer --new, or more --sources");
         waits.push(complete.duration_since(*created).as_millis());
+        ahead.push(answers.iter().filter(|at| (created..=complete).contains(at)).count() as i128);
     }
-    waits.sort_unstable();
-    let at = |part: f64| waits[((waits.len() as f64 * part).ceil() as usize).clamp(1, waits.len()) - 1];
-    println!("  {} new namespaces meanwhile, complete after ms: median {}, p99 {}", waits.len(), at(0.5), at(0.99));
+    let (waits, ahead) = (Spread::of(waits), Spread::of(ahead));
+    println!("  {} new namespaces meanwhile", new.len());
+    println!("    complete after ms                   {waits} (budget: p99 250)");
+    println!("    writes answered meanwhile, anywhere {ahead}");
     Ok(())
+}
+
+/// How values are spread.
+struct Spread(Vec<i128>);
+
+impl Spread {
+    fn of(mut values: Vec<i128>) -> Self {
+        values.sort_unstable();
+        Self(values)
+    }
+
+    fn at(&self, part: f64) -> i128 {
+        self.0[((self.0.len() as f64 * part).ceil() as usize).clamp(1, self.0.len()) - 1]
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "median {}, p90 {}, p99 {}", self.at(0.5), self.at(0.9), self.at(0.99))
+    }
 }

@@ -22,8 +22,8 @@ const RETRIES: usize = 4;
 /// One destination has at most this part of the slots, for it may be one where all that is written waits.
 const ONE_DESTINATION: usize = 8;
 /// With each write that soon succeeds there it has so many slots more, up to three quarters, until none of its writes is
-/// under way: a hundred copies in a new namespace beside a fan-out take four round trips then, of 64 slots, by eights thirteen.
-const MORE: usize = 3;
+/// under way: a hundred copies in a new namespace beside a fan-out take five round trips then, of 32 slots, by eights 25.
+const MORE: usize = 8;
 /// One source leaves this part of the slots to others, if any wait: each of its writes may wait for a webhook.
 const NOT_ONE_SOURCE: usize = 4;
 

@@ -75,8 +75,8 @@ fn lanes_share_by_weight_and_none_starves() {
         Lane::SHARES.map(|(lane, _)| order.iter().filter(|(_, popped)| *popped == lane).count())
     };
     let order = run(&mut queue);
-    assert_eq!(shares(&order[..19]), [8, 4, 4, 2, 1]);
-    assert_eq!(shares(&order[..190]), [80, 40, 40, 20, 10]);
+    assert_eq!(shares(&order[..43]), [32, 4, 4, 2, 1]);
+    assert_eq!(shares(&order[..86]), [64, 8, 8, 4, 2]);
     assert_eq!(order.len(), 500);
 }
 
@@ -104,10 +104,10 @@ fn one_destination_takes_an_eighth_and_no_other_waits_for_it() {
 #[test]
 fn a_destination_that_answers_has_more_and_three_quarters_at_most() {
     let mut queue = Queue::new(32, true);
-    (0..100).for_each(|source| queue.push(pair(source, 1), Lane::NewNamespace));
+    (0..150).for_each(|source| queue.push(pair(source, 1), Lane::NewNamespace));
     let mut flying: Vec<_> = std::iter::from_fn(|| pop(&mut queue)).map(|(pair, _)| pair).collect();
-    // In each round all are answered; each that succeeds makes room for three more, in order.
-    for (round, expected) in [4, 16, 24, 24].into_iter().enumerate() {
+    // In each round all are answered; each that succeeds makes room for eight more, in order.
+    for (round, expected) in [4, 24, 24, 24].into_iter().enumerate() {
         assert_eq!(flying.len(), expected, "round {round}");
         assert!(flying.is_sorted_by_key(|pair| pair.source.0), "{flying:?}");
         let mut next = Vec::new();

@@ -34,9 +34,10 @@ impl Lane {
         }
     }
 
-    /// All, the most urgent first, each with its share.
+    /// All, the most urgent first, each with its share. A new namespace has nearly all: it takes what one destination
+    /// may have, and soon wants no more.
     pub(super) const SHARES: [(Self, u32); 5] =
-        [(Self::NewNamespace, 8), (Self::Changed, 4), (Self::Removed, 4), (Self::Drift, 2), (Self::Retry, 1)];
+        [(Self::NewNamespace, 32), (Self::Changed, 4), (Self::Removed, 4), (Self::Drift, 2), (Self::Retry, 1)];
 }
 
 /// Pairs whose writes the same webhooks are asked about: where those of one class hang, others are admitted perhaps.
