@@ -196,7 +196,7 @@ impl Judge {
         let answers = self.answers.get(&(cluster, id.namespace.clone())).filter(|_| !is_entry(id));
         let answers = answers.filter(|(_, last)| same > 0 || last.elapsed() < PAUSE).map_or(0, |(answers, _)| *answers);
         let least = (slots / 8).max(1);
-        let most = (least + 3 * answers).min(slots * 3 / 4).max(least);
+        let most = (least + 8 * answers).min(slots * 3 / 4).max(least);
         if here.len() >= slots || (self.scene.role == Role::Agent && same >= most) {
             return Err(format!("promise 5: too much is under way at once as {id:?} is asked for"));
         }
@@ -282,10 +282,12 @@ impl Judge {
                 _ if Deed::of(request) == Deed::Release => self.known.released(cluster, &id),
                 _ => self.known.knows(cluster, &id, version(body)),
             }
-        } else if is_read && id.plural == "namespaces" {
-            self.known.namespace_read(Some(body).filter(|_| found));
         } else if is_read && (found || missing) {
-            self.known.source_read(&id, Some(body).filter(|_| found));
+            let there = Some(body).filter(|_| found);
+            match id.plural {
+                "namespaces" => self.known.namespace_read(there),
+                _ => self.known.source_read(&id, there),
+            }
         }
     }
 

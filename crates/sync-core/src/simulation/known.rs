@@ -77,8 +77,8 @@ pub(super) struct Known {
     unselected: BTreeMap<(usize, Id), Instant>,
     /// The same of one that is so no more, and when that was told: at that very moment it may not have been looked at.
     reselected: BTreeMap<(usize, Id), (Instant, Instant)>,
-    /// The last read of the source namespace has found what its watch had shown.
-    namespace_confirmed: bool,
+    /// When a read of the source namespace has found what its watch had shown, unless one has found something else since.
+    namespace_confirmed: Option<Instant>,
 }
 
 /// What an object is called that a watch shows.
@@ -105,7 +105,7 @@ impl Known {
             unwanted: BTreeMap::new(),
             unselected: BTreeMap::new(),
             reselected: BTreeMap::new(),
-            namespace_confirmed: false,
+            namespace_confirmed: None,
         };
         for (cluster, env) in labels.iter().enumerate() {
             known.labelled(cluster, env);
@@ -297,17 +297,18 @@ impl Known {
         until_now.map(|(since, _)| *since).or_else(|| self.unselected.get(&key).copied())
     }
 
-    /// The answer to a read of the source namespace, the first of the two that confirm the absence of a source.
+    /// The answer to a read of the source namespace, the first of the two that confirm the absence of a source. One that
+    /// fails is none: it may be for another source, whose absence is being confirmed at the same time.
     pub(super) fn namespace_read(&mut self, found: Option<&Value>) {
         let seen = found.map(Namespace::of).filter(|namespace| !namespace.terminating).map(|namespace| namespace.uid);
         let same = |told: &Option<Namespace>| told.as_ref().is_some_and(|told| Some(&told.uid) == seen.as_ref());
-        self.namespace_confirmed = self.operator.each().any(same);
+        self.namespace_confirmed = self.operator.each().any(same).then(Instant::now);
     }
 
     /// The answer to the other one.
     pub(super) fn source_read(&mut self, id: &Id, found: Option<&Value>) {
         let absent = found.is_none_or(|object| wish(&self.scene, id, object) == Wish::Plain);
-        if absent && self.namespace_confirmed {
+        if absent && self.namespace_confirmed.is_some_and(|at| at.elapsed() <= UNDER_WAY) {
             let fresh = self.fresh();
             let told = self.sources.entry(id.clone()).or_insert_with(|| Told::new(fresh));
             told.tell(Source { confirmed: true, ..told.last().clone() });
@@ -324,9 +325,10 @@ impl Known {
         let (source, place) = (Told::new(self.fresh()), Told::new(None));
         let source = self.sources.get(&source_of(id)).unwrap_or(&source);
         let place = self.places.get(&(cluster, id.namespace.clone())).unwrap_or(&place);
-        // What may write everywhere waits if it changes all the time; what takes away or stops does not.
-        let busy = matches!(source.last().wish, Wish::On);
-        let past = source.within(Duration::MAX).filter(|past| busy && past.wish == Wish::On);
+        // What may write everywhere waits if it changes all the time; what takes away or stops does not. While it waits,
+        // copies are kept as an earlier version wanted them, or as one wanted that could not be understood.
+        let busy = source.last().wish == Wish::On;
+        let past = source.within(Duration::MAX).filter(|past| busy && matches!(past.wish, Wish::On | Wish::Frozen));
         let mut first = None;
         for source in source.each().chain(past) {
             for operator in self.operator.each() {

@@ -19,7 +19,7 @@
 //! | [`discretion`] | what people are told, without a byte of a payload |
 //! | [`leaders`] | several processes and one Lease, by themselves |
 //!
-//! `SIM_SEED=n` runs one seed, `SIM_SEEDS=n` so many.
+//! `SIM_SEED=n` runs one seed, `SIM_SEEDS=n` so many, `SIM_SEEDS=from..to` those.
 
 mod accounts;
 mod api;
@@ -48,6 +48,8 @@ mod users;
 mod verdict;
 mod wishes;
 
+use std::ops::Range;
+
 use schedule::Schedule;
 
 pub(crate) use sabotage::Sabotage;
@@ -56,11 +58,19 @@ const SEEDS: u64 = 1000;
 
 #[test]
 fn any_seed_keeps_the_promises() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let one = number("SIM_SEED").map(|seed| seed..seed + 1);
-    let seeds = one.unwrap_or(0..number("SIM_SEEDS").unwrap_or(SEEDS));
-    if let Some((seed, failure)) = seeds::first_failure(seeds, || ()) {
+    if let Some((seed, failure)) = seeds::first_failure(asked_for(), || ()) {
         panic!("{}", seeds::report(seed, &failure));
+    }
+}
+
+/// The seeds that the environment names.
+fn asked_for() -> Range<u64> {
+    let number =
+        |text: &str| text.parse::<u64>().unwrap_or_else(|error| panic!("{text:?} is no number of seeds: {error}"));
+    match (std::env::var("SIM_SEED"), std::env::var("SIM_SEEDS")) {
+        (Ok(one), _) => number(&one)..number(&one) + 1,
+        (_, Ok(many)) => many.split_once("..").map_or_else(|| 0..number(&many), |(from, to)| number(from)..number(to)),
+        _ => 0..SEEDS,
     }
 }
 
