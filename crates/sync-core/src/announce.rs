@@ -121,6 +121,19 @@ impl Announcer {
         self.check(now, key);
     }
 
+    /// Nothing is to be said of a source any more. When something last was is remembered for as long as that counts.
+    pub fn forget(&mut self, now: Moment, key: &SourceKey) {
+        self.due.remove(key);
+        let Some(subject) = self.subjects.get_mut(key) else { return };
+        match subject.said_at {
+            None => drop(self.subjects.remove(key)),
+            Some(said_at) => {
+                *subject = Subject { uid: subject.uid, said_at: Some(said_at), ..Subject::default() };
+                self.due.insert(key.clone(), said_at.saturating_add(PAUSE).max(now));
+            }
+        }
+    }
+
     fn check(&mut self, now: Moment, key: &SourceKey) {
         let Some(subject) = self.subjects.get(key) else { return };
         let state = subject.state();

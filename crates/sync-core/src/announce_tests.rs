@@ -50,6 +50,24 @@ fn one_event_per_change_and_none_for_counts() {
     assert!(announcer.subjects.is_empty() && announcer.due.is_empty(), "nothing is kept of what is well");
 }
 
+#[test]
+fn of_what_is_switched_off_nothing_more_is_said() {
+    let mut announcer = Announcer::default();
+    announcer.source(at(0), &key(), uid(), trouble("Leaving", "its copies go"));
+    announcer.place(at(0), &key(), uid(), "", trouble("ForeignObject", "1 of 3"));
+    assert_eq!(announcer.next(at(0)).unwrap().reason, "Leaving");
+    announcer.forget(at(1), &key());
+    announcer.place(at(1), &key(), uid(), "", None);
+    assert_eq!(announcer.next(at(5)), None, "least of all that its copies are in place again");
+    // What is wrong after that is, and no sooner than anything else.
+    announcer.source(at(5), &key(), uid(), trouble("Frozen", "maybe"));
+    assert_eq!(announcer.next(at(9)), None);
+    assert_eq!(announcer.next(at(10)).unwrap().reason, "Frozen");
+    announcer.forget(at(100), &key());
+    assert_eq!((announcer.next(at(100)), announcer.wake_at()), (None, None));
+    assert!(announcer.subjects.is_empty() && announcer.due.is_empty());
+}
+
 fn settled(wrong: &[(&str, &'static str)]) -> Settled {
     let mut reasons = Counts::default();
     let place = |(namespace, reason): &(&str, &'static str)| {

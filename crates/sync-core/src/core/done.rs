@@ -173,7 +173,7 @@ impl Core {
     fn failed(&mut self, flight: Flight, fault: Fault) {
         let Flight { pair, lane, what, dest, sent, .. } = flight;
         let in_flight = self.flights.len() + 1;
-        if matches!(fault, Fault::NoAnswer(_) | Fault::Hangs(_) | Fault::Unavailable { .. })
+        if matches!(fault, Fault::NoAnswer(_) | Fault::Hangs(_) | Fault::Odd(_) | Fault::Unavailable { .. })
             && let What::Write(desired, _) = &what
         {
             let now = self.now;

@@ -88,6 +88,23 @@ fn what_is_selected_no_more_stays_for_the_grace_and_coming_back_costs_nothing() 
 }
 
 #[test]
+fn a_freeze_takes_nothing_of_the_grace() {
+    let mut core = listed(&[], 1);
+    want(&mut core, at(0), &[]);
+    let create = order(&mut core, at(0), "create n0/a");
+    written(&mut core, at(0), &create, 1, 11);
+    let elsewhere = [(keys::NAMESPACES, "other")];
+    let frozen = desired(&core.rules, &elsewhere);
+    core.on(at(10), Input::Sources(SourceNews::Want(frozen.key.clone(), Want::Frozen(frozen))));
+    idle(&mut core, at(500));
+    // What could not be understood is corrected, and only now the copy is known to be unwanted.
+    want(&mut core, at(500), &elsewhere);
+    idle(&mut core, at(529));
+    assert_eq!(outcome(&core), Outcome::Held(Reason::NotSelected));
+    order(&mut core, at(530), "delete n0/a");
+}
+
+#[test]
 fn a_selection_that_changes_back_and_forth_while_something_is_due_gets_its_whole_grace() {
     let mut core = listed(&[], 1);
     want(&mut core, at(0), &[]);

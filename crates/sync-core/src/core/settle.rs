@@ -1,6 +1,6 @@
 //! Pairs for which no request is due, and what is forgotten when nothing is known of them any more.
 
-use super::{Action, Core, Destination, Lane, MUTATED_AGAIN, Outcome, Pair, PairState, Selected, There};
+use super::{Action, Core, Destination, Lane, MUTATED_AGAIN, Outcome, Pair, PairState, Selected, There, Want};
 use crate::index::pairs::{DestId, SourceId};
 use crate::mutants::{self, Mutant};
 use crate::reason::Reason;
@@ -65,9 +65,11 @@ impl Core {
     }
 
     /// A replica that is selected no more stays for the grace, which begins when that is first seen; if it is selected
-    /// again, the next one is as long.
+    /// again, the next one is as long. While its source is frozen there is none: that copies are not selected is perhaps
+    /// what cannot be understood.
     pub(super) fn note_selected(&mut self, pair: Pair) {
-        let selected = self.selected(pair) == Selected::Yes;
+        let want = self.sources.get(&pair.source).and_then(|source| source.want.as_ref());
+        let selected = matches!(want, Some(Want::Frozen(_))) || self.selected(pair) == Selected::Yes;
         let grace = self.now.saturating_add(self.rules.delete_grace);
         let deciding = self.sources_complete && self.dests_complete;
         if let Some(state) = self.pairs.get_mut(&pair) {

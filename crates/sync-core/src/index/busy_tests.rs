@@ -13,6 +13,7 @@ fn remarks(sources: &mut Sources) -> Vec<&'static str> {
         Remark::Leaving(..) => "leaving",
         Remark::Busy(..) => "busy",
         Remark::Fine(..) => "fine",
+        Remark::Off(..) => "off",
     };
     sources.take_remarks().iter().map(word).collect()
 }
@@ -55,7 +56,7 @@ fn a_no_is_never_delayed_and_what_follows_it_deletes_nothing() {
     news(&mut sources);
     (1..=5).for_each(|n| drop(apply(&mut sources, at(0), data(n))));
     assert_eq!(apply(&mut sources, at(1), plain("no")), ["off"]);
-    assert_eq!(remarks(&mut sources), ["busy", "fine"]);
+    assert_eq!(remarks(&mut sources), ["busy", "off"]);
     // On again: not at once, but nothing more is taken away either.
     assert_eq!(apply(&mut sources, at(2), plain("yes")), ["leaving SourceBusy"]);
     assert_eq!(apply(&mut sources, at(3), plain("no")), ["off"]);

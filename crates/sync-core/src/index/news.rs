@@ -44,6 +44,8 @@ pub enum Remark {
     Busy(SourceKey, Option<Uid>),
     /// None of these any more.
     Fine(SourceKey, Option<Uid>),
+    /// It is none any more: that its copies go is no trouble, and no good news either.
+    Off(SourceKey),
 }
 
 /// What one GET each of the source namespace and of the source brought.

@@ -176,7 +176,9 @@ impl Sources {
         if !(entry.off && plain) {
             (entry.off, entry.how) = (matches!(reading, Reading::Off(_)), how(&reading));
         }
-        (entry.version, entry.from_master, entry.reading) = (Some(version), from_master, Some(reading));
+        // What is no source does not say whose replica stood here: that one is lost all the same (promise 2).
+        entry.from_master = from_master || (plain && entry.from_master);
+        (entry.version, entry.reading) = (Some(version), Some(reading));
         self.tell(now, &key);
     }
 
@@ -263,6 +265,7 @@ impl Sources {
                 self.remarks.push(Remark::Never(key.clone(), uid, why.clone()));
             }
             (_, Want::Leaving(Reason::SourceBusy), _) => {}
+            (_, Want::Off(_), _) => self.remarks.push(Remark::Off(key.clone())),
             (_, Want::Leaving(why), _) => self.remarks.push(Remark::Leaving(key.clone(), uid, *why)),
             _ if entry.busy && troubled => self.remarks.push(Remark::Busy(key.clone(), uid)),
             _ if troubled || (was_busy && !entry.busy) => self.remarks.push(Remark::Fine(key.clone(), uid)),

@@ -260,6 +260,15 @@ fn what_a_master_lost_stays() {
         assert_eq!(apply(&mut sources, at(10_001), masters("no")), ["off"]);
         assert!(gone(&mut sources, at(10_002)).is_empty());
     }
+    for gone_before in [true, false] {
+        let mut sources = listed(&[masters("yes")]);
+        news(&mut sources);
+        let mut told = if gone_before { gone(&mut sources, at(1)) } else { Vec::new() };
+        told.extend(apply(&mut sources, at(2), plain("")));
+        assert_eq!(told, ["leaving SourceVanished"], "somebody's object in its place is no doing of the master's");
+        assert!(!asks_at(&mut sources, at(10_000)));
+        assert_eq!(apply(&mut sources, at(10_000), plain("yes")), ["on 01"], "a source as any other");
+    }
 }
 
 #[test]
@@ -355,12 +364,11 @@ proptest! {
         };
         last(&sources.take_news(), &mut always);
         for (n, step) in steps.into_iter().enumerate() {
-            let applied = |source| Feed::Applied(source);
             match step {
-                0 => sources.on_source(now, Kind::Secret, applied(plain("yes"))),
-                1 => sources.on_source(now, Kind::Secret, applied(plain("no"))),
-                2 => sources.on_source(now, Kind::Secret, applied(plain(""))),
-                3 => sources.on_source(now, Kind::Secret, applied(plain("perhaps"))),
+                0 => sources.on_source(now, Kind::Secret, Feed::Applied(plain("yes"))),
+                1 => sources.on_source(now, Kind::Secret, Feed::Applied(plain("no"))),
+                2 => sources.on_source(now, Kind::Secret, Feed::Applied(plain(""))),
+                3 => sources.on_source(now, Kind::Secret, Feed::Applied(plain("perhaps"))),
                 4 => sources.on_source(now, Kind::Secret, Feed::Gone(plain(""))),
                 5 => sources.on_namespace(now, Feed::Applied(namespace(1, false))),
                 6 => sources.on_namespace(now, Feed::Applied(namespace(2, true))),

@@ -246,7 +246,7 @@ impl Known {
         let (mut unselected, now) = (BTreeMap::new(), Instant::now());
         self.reselected.retain(|_, (_, until)| now - *until < UNDER_WAY);
         for (source, told) in &self.sources {
-            let Source { object: Some(object), wish: Wish::On | Wish::Frozen, .. } = told.last() else { continue };
+            let Source { object: Some(object), wish: Wish::On, .. } = told.last() else { continue };
             for ((cluster, name), place) in &self.places {
                 let Some(place) = place.last() else { continue };
                 if !selects(&self.scene, object, *cluster, name, &place.env) {
