@@ -77,8 +77,8 @@ pub(super) struct Known {
     unselected: BTreeMap<(usize, Id), Instant>,
     /// The same of one that is so no more, and when that was told: at that very moment it may not have been looked at.
     reselected: BTreeMap<(usize, Id), (Instant, Instant)>,
-    /// When a read of the source namespace has found what its watch had shown, unless one has found something else since.
-    namespace_confirmed: Option<Instant>,
+    /// The last read of the source namespace that was answered has found what its watch had shown.
+    namespace_confirmed: bool,
 }
 
 /// What an object is called that a watch shows.
@@ -105,7 +105,7 @@ impl Known {
             unwanted: BTreeMap::new(),
             unselected: BTreeMap::new(),
             reselected: BTreeMap::new(),
-            namespace_confirmed: None,
+            namespace_confirmed: false,
         };
         for (cluster, env) in labels.iter().enumerate() {
             known.labelled(cluster, env);
@@ -302,13 +302,13 @@ impl Known {
     pub(super) fn namespace_read(&mut self, found: Option<&Value>) {
         let seen = found.map(Namespace::of).filter(|namespace| !namespace.terminating).map(|namespace| namespace.uid);
         let same = |told: &Option<Namespace>| told.as_ref().is_some_and(|told| Some(&told.uid) == seen.as_ref());
-        self.namespace_confirmed = self.operator.each().any(same).then(Instant::now);
+        self.namespace_confirmed = self.operator.each().any(same);
     }
 
     /// The answer to the other one.
     pub(super) fn source_read(&mut self, id: &Id, found: Option<&Value>) {
         let absent = found.is_none_or(|object| wish(&self.scene, id, object) == Wish::Plain);
-        if absent && self.namespace_confirmed.is_some_and(|at| at.elapsed() <= UNDER_WAY) {
+        if absent && self.namespace_confirmed {
             let fresh = self.fresh();
             let told = self.sources.entry(id.clone()).or_insert_with(|| Told::new(fresh));
             told.tell(Source { confirmed: true, ..told.last().clone() });
