@@ -1,6 +1,7 @@
 //! What is said of a source in Events: one per change of outcome, never one per destination, and not often.
 //!
-//! Pure: engines and the source feed report, [`Announcer::next`] says what to write and when.
+//! Pure: engines and the source feed report, [`Announcer::next`] says what to write and when, and [`Announcer::done`]
+//! hears how it went: what got lost on the way has not been said.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,6 +14,8 @@ use crate::reason::{Counts, Reason};
 
 /// At least so long between two Events on one object; of what happens meanwhile the last counts.
 pub const PAUSE: Duration = Duration::from_secs(10);
+/// The pause doubles so often while Events get lost: to five minutes.
+const DOUBLINGS: u32 = 5;
 
 /// In place of a cluster's name: `imagePullSecrets` of ServiceAccounts. No cluster is called so.
 pub const ENTRIES: &str = "ServiceAccounts";
@@ -84,9 +87,17 @@ struct Subject {
     /// What is wrong in each cluster, by its name; an agent's own cluster has none.
     places: BTreeMap<String, Trouble>,
     /// What has been said, as far as a change of it is worth saying again.
-    said: Option<Vec<(String, Vec<&'static str>)>>,
+    said: Option<State>,
+    /// When that was tried last, whether or not it was written.
     said_at: Option<Moment>,
+    /// What had been said before the Event that is under way.
+    under_way: Option<Option<State>>,
+    /// Events in a row that got lost.
+    failures: u32,
 }
+
+/// What is wrong, by the name of each cluster.
+type State = Vec<(String, Vec<&'static str>)>;
 
 /// What has been said of each source, and what is to be said next.
 #[derive(Debug, Default)]
@@ -128,8 +139,10 @@ impl Announcer {
         match subject.said_at {
             None => drop(self.subjects.remove(key)),
             Some(said_at) => {
-                *subject = Subject { uid: subject.uid, said_at: Some(said_at), ..Subject::default() };
-                self.due.insert(key.clone(), said_at.saturating_add(PAUSE).max(now));
+                let Subject { uid, failures, .. } = *subject;
+                let under_way = subject.under_way.take().map(|_| None);
+                *subject = Subject { uid, said_at: Some(said_at), under_way, failures, ..Subject::default() };
+                self.due.insert(key.clone(), subject.next_at(now));
             }
         }
     }
@@ -144,8 +157,25 @@ impl Announcer {
             }
             return;
         }
-        let at = subject.said_at.map_or(now, |at| at.saturating_add(PAUSE).max(now));
-        self.due.entry(key.clone()).or_insert(at);
+        if subject.under_way.is_none() {
+            let at = subject.next_at(now);
+            self.due.entry(key.clone()).or_insert(at);
+        }
+    }
+
+    /// The Event that [`next`](Self::next) has given last for this source is written, or is to be tried again; until then
+    /// there is no other.
+    pub fn done(&mut self, now: Moment, key: &SourceKey, again: bool) {
+        let Some(subject) = self.subjects.get_mut(key) else { return };
+        let Some(before) = subject.under_way.take() else { return };
+        if again {
+            (subject.said, subject.failures) = (before, subject.failures.saturating_add(1));
+        } else {
+            subject.failures = 0;
+        }
+        self.due.remove(key);
+        // What is well now is kept until another Event may be, for its time.
+        self.check(now, key);
     }
 
     /// The next Event that is due.
@@ -158,15 +188,15 @@ impl Announcer {
                 self.subjects.remove(&key);
                 continue;
             }
+            if subject.under_way.is_some() {
+                continue;
+            }
             let state = subject.state();
             // An Event needs the object that it is about.
             let Some(uid) = subject.uid else { continue };
             let (reason, note, warning) = subject.text();
+            subject.under_way = Some(subject.said.take());
             (subject.said, subject.said_at) = ((!state.is_empty()).then_some(state), Some(now));
-            if subject.is_well() {
-                // Until then it is remembered when this was said.
-                self.due.insert(key.clone(), now.saturating_add(PAUSE));
-            }
             return Some(Announcement { source: key, uid, reason, note, warning });
         }
     }
@@ -183,8 +213,14 @@ impl Subject {
         self.said.is_none() && self.own.is_none() && self.places.is_empty()
     }
 
+    /// When the next Event may be.
+    fn next_at(&self, now: Moment) -> Moment {
+        let pause = PAUSE.saturating_mul(1 << self.failures.min(DOUBLINGS));
+        self.said_at.map_or(now, |at| at.saturating_add(pause).max(now))
+    }
+
     /// What is wrong, without the counts, which change all the time.
-    fn state(&self) -> Vec<(String, Vec<&'static str>)> {
+    fn state(&self) -> State {
         match &self.own {
             Some(own) => vec![(own.note.clone(), own.reasons.clone())],
             None => self.places.iter().map(|(cluster, trouble)| (cluster.clone(), trouble.reasons.clone())).collect(),

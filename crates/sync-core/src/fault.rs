@@ -130,6 +130,16 @@ impl Fault {
                 | Self::Odd(_)
         )
     }
+
+    /// Whether a write that fails so may have been done, or may be later.
+    pub const fn leaves_in_doubt(&self) -> bool {
+        matches!(self, Self::NoAnswer(_) | Self::Hangs(_) | Self::Odd(_) | Self::Unavailable { .. })
+    }
+
+    /// Whether it may have nothing to do with what was asked for, so that the same request may fare better later.
+    pub const fn is_passing(&self) -> bool {
+        self.is_of_the_cluster() || matches!(self, Self::Unavailable { .. } | Self::Hangs(_))
+    }
 }
 
 /// Longest server message that we pass on, in characters.

@@ -29,6 +29,8 @@ pub(crate) enum Mutant {
     OffWithheld,
     /// Entries of a source that cannot be understood stay in a namespace that opts out.
     EntriesOutlast,
+    /// What stands in the place of a master's replica makes its loss an end that somebody wants.
+    LossForgotten,
     /// What fails in one namespace is taken for a failure of the whole cluster.
     FailureSpreads,
     /// The same, for entries.

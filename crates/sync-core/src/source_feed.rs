@@ -229,7 +229,9 @@ async fn run(
                     announcer.place(clock.now(), &key, sources.uid(&key), &cluster, trouble);
                 }
             },
-            Some(()) = events_under_way.next(), if !events_under_way.is_empty() => {}
+            Some((key, again)) = events_under_way.next(), if !events_under_way.is_empty() => {
+                announcer.done(clock.now(), &key, again);
+            }
             Some(told) = inputs.recv() => {
                 fresh.hears(&told);
                 noted.hears(&told);
@@ -353,7 +355,8 @@ fn remarked(announcer: &mut Announcer, now: Moment, remark: Remark, grace: Durat
     announcer.source(now, &source, uid, Some(Trouble::one(reason.as_str(), note, warning)));
 }
 
-async fn announce(config: &SourceFeedConfig, connection: &Connection, announcement: Announcement) {
+/// Writes an Event, and says whether to try it again: not what the server has refused, which nobody waits for.
+async fn announce(config: &SourceFeedConfig, connection: &Connection, announcement: Announcement) -> (SourceKey, bool) {
     let Announcement { source, uid, reason, note, warning } = &announcement;
     let (kind, name, uid) = (source.kind.as_str(), &*source.name, uid.to_string());
     let (action, warning) = ("Replicate", *warning);
@@ -362,7 +365,9 @@ async fn announce(config: &SourceFeedConfig, connection: &Connection, announceme
     let event = events::Event { api_version: "v1", kind, name, uid: &uid, action, reason, note, warning };
     let time = (config.wall_clock)();
     let written = events::write(&connection.write, &config.rules, event, time, &config.instance).await;
-    if let Err(fault) = written {
-        warn!(source = %announcement.source, reason = fault.reason(), %fault, "cannot write an Event");
+    let again = written.as_ref().is_err_and(Fault::is_passing);
+    if let Err(fault) = &written {
+        warn!(%source, reason = fault.reason(), %fault, again, "cannot write an Event");
     }
+    (announcement.source, again)
 }

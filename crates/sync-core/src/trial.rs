@@ -241,8 +241,7 @@ fn take(core: &mut Core, now: Moment, tried: &mut BTreeMap<Key, What>, order: &O
 
 /// A write that would not be done, or of which the server does not say so.
 fn of_failure(action: &'static str, fault: &Fault) -> What {
-    let says_nothing = fault.is_of_the_cluster() || matches!(fault, Fault::Hangs(_) | Fault::Unavailable { .. });
-    if says_nothing { What::Untried(action, fault.clone()) } else { What::Fails(action, fault.clone()) }
+    if fault.is_passing() { What::Untried(action, fault.clone()) } else { What::Fails(action, fault.clone()) }
 }
 
 fn told(core: &Core, tried: BTreeMap<Key, What>) -> Vec<Tried> {

@@ -196,19 +196,21 @@ async fn a_masters_replica_that_vanishes_leaves_the_agents_copies_where_they_are
     let agent = stage.agent(&remote, &["--delete-grace=500ms"]).await?;
     let master = stage.master(&[]).await?;
     stage.join("far", &access).await?;
-    for name in ["vanished", "bared"] {
+    let names = ["vanished", "bared", "replaced"];
+    for name in names {
         stage.asking(name, "1", json!({ "mw-sync.io/namespaces": "vanished-*" })).await?;
     }
-    let before =
-        [("vanished", "1"), ("bared", "1")].map(|(name, wanted)| until_value(&remote, "vanished-a", name, wanted));
-    let before = futures::future::join_all(before).await;
+    let before = futures::future::join_all(names.map(|name| until_value(&remote, "vanished-a", name, "1"))).await;
     end(&master).await?;
 
     let mark = remote.audit().mark().await?;
     api::delete(&remote, &stage.path("vanished")).await?;
     let bare = json!({ "metadata": { "annotations": { "mw-sync.io/sync": null } } });
     api::merge(&remote, &stage.path("bared"), &bare).await?;
-    for name in ["vanished", "bared"] {
+    // What somebody puts in its place is no source, and no word about it either.
+    api::delete(&remote, &stage.path("replaced")).await?;
+    api::create(&remote, &api::secret(stage.name, ""), &api::opaque("replaced", "theirs")).await?;
+    for name in names {
         until_logged(&agent, &["SourceVanished", &format!("source=Secret/{name} ")]).await;
         let words = ["agent: the master's copy has gone or lost its annotation ", "wait for the master"];
         world.until_said_in(stage.name, Kind::Secret, name, "SourceVanished", &words).await;
@@ -220,7 +222,7 @@ async fn a_masters_replica_that_vanishes_leaves_the_agents_copies_where_they_are
     until_value(&remote, "vanished-a", "own", "1").await;
     api::delete(&remote, &stage.path("own")).await?;
     until_places(&remote, &stage, "own", &[]).await;
-    for name in ["vanished", "bared"] {
+    for name in names {
         until_places(&remote, &stage, name, &["vanished-a"]).await;
     }
     // An agent that starts only now knows it from the copies.
@@ -228,8 +230,9 @@ async fn a_masters_replica_that_vanishes_leaves_the_agents_copies_where_they_are
     let agent = stage.agent(&remote, &["--delete-grace=500ms"]).await?;
     until_logged(&agent, &["SourceVanished", "source=Secret/vanished "]).await;
 
+    api::delete(&remote, &stage.path("replaced")).await?;
     let master = stage.master(&[]).await?;
-    for (name, was) in ["vanished", "bared"].into_iter().zip(&before) {
+    for (name, was) in names.into_iter().zip(&before) {
         stage.set(name, "2").await?;
         let copy = until_value(&remote, "vanished-a", name, "2").await;
         assert_eq!(uid(&copy), uid(was), "{name}");

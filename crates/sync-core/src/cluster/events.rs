@@ -44,7 +44,7 @@ pub struct Event<'a> {
 /// Writes an Event; `instance` names this process.
 ///
 /// # Errors
-/// Any answer but success. It is not tried again: what it would say is in status and logs too.
+/// Any answer but success. Whoever asks tries again, or not: what it would say is in status and logs too.
 pub async fn write(
     client: &kube::Client,
     rules: &Rules,

@@ -173,7 +173,7 @@ impl Core {
     fn failed(&mut self, flight: Flight, fault: Fault) {
         let Flight { pair, lane, what, dest, sent, .. } = flight;
         let in_flight = self.flights.len() + 1;
-        if matches!(fault, Fault::NoAnswer(_) | Fault::Hangs(_) | Fault::Odd(_) | Fault::Unavailable { .. })
+        if fault.leaves_in_doubt()
             && let What::Write(desired, _) = &what
         {
             let now = self.now;

@@ -24,6 +24,7 @@ fn a_write_that_is_late_may_be_done_after_the_next_one() {
         Fault::NoAnswer("cut".into()),
         Fault::Hangs("cut".into()),
         Fault::Unavailable { code: 500, message: "timed out".into() },
+        Fault::Odd(403),
     ] {
         let mut core = listed(&["a"], 1);
         let create = order(&mut core, at(0), "create n0/a");

@@ -14,6 +14,7 @@ use super::news::{Confirmation, Remark, SourceNews};
 use crate::contract::desired::Template;
 use crate::contract::object::{Kind, PerKind, SourceKey, Uid};
 use crate::contract::source::{Reading, Source};
+use crate::mutants::{self, Mutant};
 use crate::plan::{Destination, Want};
 use crate::reason::Reason;
 
@@ -177,7 +178,9 @@ impl Sources {
             (entry.off, entry.how) = (matches!(reading, Reading::Off(_)), how(&reading));
         }
         // What is no source does not say whose replica stood here: that one is lost all the same (promise 2).
-        entry.from_master = from_master || (plain && entry.from_master);
+        if !plain || mutants::has(Mutant::LossForgotten) {
+            entry.from_master = from_master;
+        }
         (entry.version, entry.reading) = (Some(version), Some(reading));
         self.tell(now, &key);
     }
@@ -192,11 +195,15 @@ impl Sources {
 
     /// An engine has replicas of a source that was not named. `upstream`: they say that it was a master's replica.
     pub fn ask(&mut self, now: Moment, key: &SourceKey, upstream: bool) {
-        if self.complete && !self.entries.contains_key(key) {
-            let entry = Entry::new(None, None, upstream);
-            self.entries.insert(key.clone(), entry);
-            self.tell(now, key);
+        if !self.complete {
+            return;
         }
+        let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry::new(None, None, upstream));
+        // Whoever asks first need not have seen all.
+        if entry.version.is_none() {
+            entry.from_master |= upstream;
+        }
+        self.tell(now, key);
     }
 
     /// Tells what is wanted of a source, and which version of it wants that, if either is news.

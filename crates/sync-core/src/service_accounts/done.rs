@@ -86,7 +86,7 @@ impl Accounts {
         // A watch has shown already why.
         let heard = entry.account.rv > before.rv;
         let failures = entry.failures;
-        if matches!(fault, Fault::NoAnswer(_) | Fault::Hangs(_) | Fault::Odd(_) | Fault::Unavailable { .. }) && !heard {
+        if fault.leaves_in_doubt() && !heard {
             entry.doubt = Some(self.now);
         }
         if !of_all && (!race || failures >= RACES) {

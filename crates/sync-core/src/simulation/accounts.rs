@@ -181,7 +181,8 @@ impl Account {
 /// So that there is something to do from the beginning: a ServiceAccount in this namespace, and a source that asks.
 pub(super) fn opening(namespace: &'static str) -> [User; 2] {
     let (switch, options) = (Some(("mw-sync", "yes")), vec![(PULLS, "*")]);
-    let source = Source::Make { labels: Vec::new(), switch, options, data: "0x", of: PULL_TYPE, fixed: false };
+    let source =
+        Source::Make { labels: Vec::new(), switch, options, data: "0x", of: PULL_TYPE, fixed: false, marked: true };
     [User::Account(namespace, NAMES[1], Account::Create(true)), User::Source("secrets", "s0", source)]
 }
 

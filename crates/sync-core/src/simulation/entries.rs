@@ -9,7 +9,7 @@ use super::api::{Id, Object, Request, is_terminating, meta, patch, uid};
 use super::known::{Known, View};
 use super::stage::{GRACE, NAMES, OPERATOR, Scene, State};
 use super::verdict::hits;
-use super::wishes::{Wish, asks, is_from_master, retains, selects, wish};
+use super::wishes::{Wish, asks, retains, selects, wish};
 use crate::contract::rules::Role;
 
 /// Promises 2, 4 and 8 for a write that is sent. `truth` is what stands on the server.
@@ -95,7 +95,7 @@ fn may_go(
             return Err(format!("promise 2: an entry goes although its source is {:?}", source.wish));
         }
         Wish::Plain if source.off.is_some() => own().map(|()| source.off)?,
-        Wish::Plain if mark.upstream || source.object.as_ref().is_some_and(|object| is_from_master(object)) => {
+        Wish::Plain if source.upstream.unwrap_or(mark.upstream) => {
             return Err("promise 2: an entry goes although a master has not switched its source off".to_owned());
         }
         Wish::Plain if source.absent_since + GRACE > now => {
@@ -206,8 +206,7 @@ fn check_entry(
         Some((Wish::On, _)) => gone("it is not asked for"),
         Some((Wish::Off, _)) => gone("its source is switched off"),
         Some((Wish::Frozen | Wish::Never, _)) => Ok(()),
-        Some((Wish::Plain, source)) if is_from_master(source) => Ok(()),
-        None if name == "m0" || mark.as_ref().is_some_and(|mark| mark.upstream) => Ok(()),
+        None | Some((Wish::Plain, _)) if name == "m0" => Ok(()),
         Some((Wish::Plain, _)) | None => gone("its source is gone"),
     }
 }

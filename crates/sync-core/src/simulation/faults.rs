@@ -116,6 +116,8 @@ pub(super) enum Fate {
     DoneBut(u16),
     /// Something that is no API server answers.
     Odd,
+    /// It is done, and a proxy on the way back says something of its own.
+    DoneButOdd,
 }
 
 /// How a namespace is closed to us.

@@ -10,7 +10,7 @@ use super::api::{Id, Object, is_terminating, meta, uid, version};
 use super::faults::{Slot, Watched};
 use super::stage::{OPERATOR, Scene};
 use super::told::Told;
-use super::wishes::{Wish, retains, selects, wish};
+use super::wishes::{Wish, is_from_master, retains, selects, wish};
 use crate::contract::rules::Role;
 
 /// A pair with a request under way is not looked at before the request is over: the deadline of one.
@@ -24,6 +24,8 @@ pub(super) struct Source {
     pub(super) absent_since: Instant,
     /// The last wish, but for its absence, was an explicit `no`, and whether it said that copies stay.
     pub(super) off: Option<bool>,
+    /// Whether the last object that was a source is a master's replica; `None` if there was none.
+    pub(super) upstream: Option<bool>,
     /// A read of the source namespace and one of the source have confirmed its absence.
     pub(super) confirmed: bool,
 }
@@ -214,7 +216,14 @@ impl Known {
     }
 
     fn fresh(&self) -> Source {
-        Source { object: None, wish: Wish::Plain, absent_since: self.started, off: None, confirmed: false }
+        Source {
+            object: None,
+            wish: Wish::Plain,
+            absent_since: self.started,
+            off: None,
+            upstream: None,
+            confirmed: false,
+        }
     }
 
     fn source(&mut self, id: &Id, object: Option<&Value>) {
@@ -228,6 +237,7 @@ impl Known {
             }
         } else {
             source.off = object.filter(|_| wish == Wish::Off).map(retains);
+            source.upstream = object.map(is_from_master);
             source.confirmed = false;
         }
         (source.object, source.wish) = (object.cloned().map(Object::new), wish);

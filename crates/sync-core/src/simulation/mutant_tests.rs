@@ -11,7 +11,7 @@ const SEEDS: u64 = 3000;
 
 /// The mutants, each with the first seed that tells: where to look first, so that the test is quick. If what happens in
 /// a seed has changed since, all are tried.
-const MUTANTS: [(Mutant, u64); 32] = [
+const MUTANTS: [(Mutant, u64); 33] = [
     (Mutant::LeaseOutlived, 4),
     (Mutant::LeaseSnatched, 2),
     (Mutant::StandbyTrusted, 2),
@@ -41,6 +41,7 @@ const MUTANTS: [(Mutant, u64); 32] = [
     (Mutant::AskedAgain, 505),
     (Mutant::OffWithheld, 1177),
     (Mutant::EntriesOutlast, 1888),
+    (Mutant::LossForgotten, 419),
     (Mutant::FailureSpreads, 7),
     (Mutant::EntryFailureSpreads, 230),
     (Mutant::SilenceSpreads, 46),

@@ -131,17 +131,18 @@ impl Call {
             Fate::Swallowed => std::future::pending().await,
             Fate::Lost => return Err(()),
             Fate::Late(more) => sleep(more).await,
-            Fate::Fine | Fate::ReplyLost | Fate::Refused(_) | Fate::DoneBut(_) | Fate::Odd => {}
+            Fate::Fine | Fate::ReplyLost | Fate::Refused(_) | Fate::DoneBut(_) | Fate::Odd | Fate::DoneButOdd => {}
         }
         let reply = match fate {
             Fate::Refused(code) => self.refusal(code),
-            Fate::Odd => Reply::Text(502, "<html>Bad Gateway</html>"),
+            Fate::Odd => odd(),
             _ => self.stage.change(|state| self.arrives(state, number)),
         };
         sleep(back).await;
         match fate {
             Fate::ReplyLost => Err(()),
             Fate::DoneBut(code) => Ok(self.refusal(code)),
+            Fate::DoneButOdd => Ok(odd()),
             _ => Ok(reply),
         }
     }
@@ -274,4 +275,9 @@ fn describe(request: &Request) -> String {
     let query: String =
         ["resourceVersion", "sendInitialEvents", "limit", "continue"].into_iter().filter_map(shown).collect();
     format!("{method} {path}{query} {}", String::from_utf8_lossy(body))
+}
+
+/// What no API server says.
+fn odd() -> Reply {
+    Reply::Text(403, "<html>Forbidden</html>")
 }

@@ -4,7 +4,7 @@
 use super::api::{Id, Object, is_terminating, meta, uid};
 use super::entries;
 use super::stage::{FIRST_UID, NAMES, OPERATOR, State};
-use super::wishes::{Wish, differs, is_from_master, may_adopt, needs_recreate, selects, was_adopted, wish};
+use super::wishes::{Wish, differs, may_adopt, needs_recreate, selects, was_adopted, wish};
 use crate::contract::rules::Role;
 
 /// What was found of the copies in one cluster.
@@ -126,10 +126,8 @@ fn check_pair(
         (Some((Wish::Frozen | Wish::Never, _)), _, _) => Ok(()),
         (Some((Wish::Off, _)), ..) => stays("its source is switched off"),
         (None | Some((Wish::Plain, _)), ..) if look != Look::AtRest => Ok(()),
-        // A master that takes its replica away says so first.
-        (Some((Wish::Plain, source)), ..) if is_from_master(source) => Ok(()),
-        (None, _, Some(object)) if meta(object, "annotations", "mw-sync.io/upstream").is_some() => Ok(()),
-        (None, ..) if id.name == "m0" => Ok(()),
+        // A master that takes its replica away says so first; what takes its place without that changes nothing.
+        (None | Some((Wish::Plain, _)), ..) if id.name == "m0" => Ok(()),
         (None | Some((Wish::Plain, _)), ..) => stays("its source is gone"),
     }
 }

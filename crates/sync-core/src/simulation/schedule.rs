@@ -70,6 +70,8 @@ struct Dice {
     plainness: usize,
     /// Sources are to be listed in ServiceAccounts.
     pulls: bool,
+    /// For what came later: all else of a seed stays as it was.
+    more: Rng,
 }
 
 impl Schedule {
@@ -77,8 +79,8 @@ impl Schedule {
         let mut rng = Rng::new(seed);
         let role = if rng.below(3) == 0 { Role::Master } else { Role::Agent };
         let clusters = if role == Role::Master { 2 + usize::try_from(rng.below(2)).unwrap() } else { 1 };
-        let mut dice =
-            Dice { rng, role, clusters, names: 1, places: 1, plainness: 4, pulls: Rng::new(!seed).below(3) == 0 };
+        let (pulls, more) = (Rng::new(!seed).below(3) == 0, Rng::new(seed.rotate_left(32)));
+        let mut dice = Dice { rng, role, clusters, names: 1, places: 1, plainness: 4, pulls, more };
         (dice.names, dice.places, dice.plainness) =
             (dice.of(&[1, 1, 2, 3]), dice.of(&[1, 1, 2, 4]), dice.of(&[3, 8, 1000]));
         let millis = Duration::from_millis;
@@ -244,6 +246,7 @@ impl Dice {
                     3..6 => Fate::ReplyLost,
                     6 | 7 => Fate::Late(seconds),
                     8 => Fate::DoneBut(500),
+                    9 if self.more.below(2) == 0 => Fate::DoneButOdd,
                     9 => Fate::Odd,
                     _ => Fate::Refused(code),
                 };
@@ -328,6 +331,7 @@ impl Dice {
                 data: self.of(&DATA),
                 of: self.kind_of_secret(),
                 fixed: self.one_in(6),
+                marked: self.more.below(4) != 0,
             },
         };
         User::Source(plural, name, act)

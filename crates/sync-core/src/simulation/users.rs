@@ -30,6 +30,8 @@ pub(super) enum Source {
         data: &'static str,
         of: &'static str,
         fixed: bool,
+        /// Where masters have theirs: with the marks of one.
+        marked: bool,
     },
     /// `kubectl annotate`
     Annotate(Switch),
@@ -161,7 +163,7 @@ fn on_source(state: &mut State, id: &Id, act: &Source) {
     let (now, role) = (Instant::now(), state.scene.role);
     let store = &mut state.servers[0];
     let old = store.store.get(id).map(|object| (**object).clone());
-    if let Source::Make { labels, switch: on, options: asked, data, of, fixed } = act {
+    if let Source::Make { labels, switch: on, options: asked, data, of, fixed, marked } = act {
         let mut object = json!({ "metadata": {} });
         put_all(&mut object, "labels", labels);
         switch(&mut object, *on);
@@ -169,7 +171,7 @@ fn on_source(state: &mut State, id: &Id, act: &Source) {
         content(&mut object, id.plural, data, of);
         object["immutable"] = if *fixed { true.into() } else { Value::Null };
         // At an agent these are what a master has put there; at a master, what another one has.
-        if id.name.starts_with('m') {
+        if id.name.starts_with('m') && *marked {
             put_all(&mut object, "labels", &[("mw-sync.io/managed-by", "master")]);
             let by = if role == Role::Agent { UPSTREAM } else { "elsewhere/operator/" };
             object["metadata"]["annotations"]["mw-sync.io/origin"] = format!("{by}{}", id.name).into();

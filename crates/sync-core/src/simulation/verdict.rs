@@ -8,7 +8,7 @@ use super::accounts;
 use super::api::{Id, Object, Request, meta, uid, version};
 use super::known::{Known, View};
 use super::stage::{FIRST_UID, GRACE, Scene};
-use super::wishes::{Wish, is_from_master, may_adopt, needs_recreate, retains, selects, was_adopted};
+use super::wishes::{Wish, may_adopt, needs_recreate, retains, selects, was_adopted};
 use crate::contract::rules::Role;
 
 /// What a write is for.
@@ -182,9 +182,8 @@ impl<'a> Write<'a> {
         if source.off.is_some() {
             return Ok(source.off);
         }
-        let upstream = source.object.as_ref().is_some_and(|object| is_from_master(object))
-            || meta(replica, "annotations", "mw-sync.io/upstream").is_some();
-        if upstream {
+        let marked = || meta(replica, "annotations", "mw-sync.io/upstream").is_some();
+        if source.upstream.unwrap_or_else(marked) {
             return Err("promise 2: although a master has not switched it off".to_owned());
         }
         if source.absent_since + GRACE > now {
