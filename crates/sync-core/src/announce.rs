@@ -90,8 +90,10 @@ struct Subject {
     said: Option<State>,
     /// When that was tried last, whether or not it was written.
     said_at: Option<Moment>,
-    /// What had been said before the Event that is under way.
-    under_way: Option<Option<State>>,
+    /// An Event is under way.
+    under_way: bool,
+    /// What had been said before it.
+    before: Option<State>,
     /// Events in a row that got lost.
     failures: u32,
 }
@@ -139,8 +141,7 @@ impl Announcer {
         match subject.said_at {
             None => drop(self.subjects.remove(key)),
             Some(said_at) => {
-                let Subject { uid, failures, .. } = *subject;
-                let under_way = subject.under_way.take().map(|_| None);
+                let Subject { uid, under_way, failures, .. } = *subject;
                 *subject = Subject { uid, said_at: Some(said_at), under_way, failures, ..Subject::default() };
                 self.due.insert(key.clone(), subject.next_at(now));
             }
@@ -157,7 +158,7 @@ impl Announcer {
             }
             return;
         }
-        if subject.under_way.is_none() {
+        if !subject.under_way {
             let at = subject.next_at(now);
             self.due.entry(key.clone()).or_insert(at);
         }
@@ -167,9 +168,9 @@ impl Announcer {
     /// there is no other.
     pub fn done(&mut self, now: Moment, key: &SourceKey, again: bool) {
         let Some(subject) = self.subjects.get_mut(key) else { return };
-        let Some(before) = subject.under_way.take() else { return };
+        subject.under_way = false;
         if again {
-            (subject.said, subject.failures) = (before, subject.failures.saturating_add(1));
+            (subject.said, subject.failures) = (subject.before.take(), subject.failures.saturating_add(1));
         } else {
             subject.failures = 0;
         }
@@ -188,14 +189,14 @@ impl Announcer {
                 self.subjects.remove(&key);
                 continue;
             }
-            if subject.under_way.is_some() {
+            if subject.under_way {
                 continue;
             }
             let state = subject.state();
             // An Event needs the object that it is about.
             let Some(uid) = subject.uid else { continue };
             let (reason, note, warning) = subject.text();
-            subject.under_way = Some(subject.said.take());
+            (subject.under_way, subject.before) = (true, subject.said.take());
             (subject.said, subject.said_at) = ((!state.is_empty()).then_some(state), Some(now));
             return Some(Announcement { source: key, uid, reason, note, warning });
         }

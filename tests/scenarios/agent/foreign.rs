@@ -1,10 +1,9 @@
 //! Objects that stand in the way.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use serde_json::{Value, json};
-use testbed::eventually;
 
-use crate::support::{AGENT, Kind, SOON, annotated, shared_agent, version};
+use crate::support::{AGENT, Kind, annotated, shared_agent, version};
 
 fn theirs(namespace: &str, labels: &Value, annotations: &Value) -> Value {
     json!({
@@ -47,13 +46,7 @@ async fn a_foreign_object_is_refused_and_its_place_is_taken_when_it_goes() -> Re
     world.namespace("foreign-free").await?;
     world.create(&annotated(Kind::Secret, "foreign", &json!({"ours": "MQ=="}))).await?;
     world.until_data(Kind::Secret, "foreign-free", "foreign", &json!({"ours": "MQ=="})).await;
-    eventually(SOON, "the refusal is said", async || {
-        let log = shared.agent.stderr();
-        let line = log.lines().rfind(|line| line.contains("source=Secret/foreign ")).unwrap_or_default();
-        ensure!(line.contains("ForeignObject") && line.contains("refused=5"), "{line}");
-        Ok(())
-    })
-    .await;
+    shared.until_line("source=Secret/foreign ", &["ForeignObject", "refused=5"]).await;
     // More reasons to write there.
     world.merge(Kind::Secret, "operator", "foreign", &json!({"data": {"ours": "Mg=="}})).await?;
     world.until_data(Kind::Secret, "foreign-free", "foreign", &json!({"ours": "Mg=="})).await;

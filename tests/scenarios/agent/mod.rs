@@ -27,3 +27,4 @@ mod selection;
 mod spellings;
 mod summary;
 mod thousand;
+mod throttled;

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use testbed::{Binaries, Cluster, Process, SharedCluster, shared};
+use testbed::{Binaries, Cluster, Process, SharedCluster, eventually, shared};
 use tokio::sync::OnceCell;
 
-use super::{Kind, World};
+use super::{Kind, SOON, World};
 
 /// The agent's user, for the audit log.
 pub(crate) const AGENT: &str = "system:serviceaccount:operator:mw-sync-agent";
@@ -35,6 +35,17 @@ impl Shared {
         };
         let agent = agent.get_or_try_init(begin).await?;
         Ok(Self { world: World::of(&cluster), agent, cluster: cluster.clone() })
+    }
+
+    /// Waits until the last line of the agent's log about this says all of that.
+    pub(crate) async fn until_line(&self, about: &str, words: &[&str]) {
+        eventually(SOON, format!("the agent says {words:?} of {about}"), async || {
+            let log = self.agent.stderr();
+            let line = log.lines().rfind(|line| line.contains(about)).unwrap_or_default();
+            ensure!(words.iter().all(|word| line.contains(word)), "{line}");
+            Ok(())
+        })
+        .await;
     }
 }
 
