@@ -9,6 +9,7 @@
 #![allow(clippy::indexing_slicing, clippy::print_stderr, clippy::print_stdout)]
 
 mod agent;
+mod budget;
 mod copies;
 mod floor;
 mod log;
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
+use budget::{Budgets, Strictness};
 use copies::Copies;
 use floor::Floor;
 use report::Report;
@@ -38,9 +40,8 @@ pub(crate) struct Options {
     /// How many pairs of runs, after one that does not count
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=100))]
     pairs: u32,
-    /// End with status 1 if a budget is missed
-    #[arg(long)]
-    strict: bool,
+    #[command(flatten)]
+    strictness: Strictness,
     /// In each round, the floor twice more: with one watch on what it writes, as the agent has one, and then by the
     /// agent's JSON Patches too: what of the difference is the server's
     #[arg(long)]
@@ -84,7 +85,8 @@ async fn measure(options: &Options) -> Result<ExitCode> {
             report.add(floor, explained, agent);
         }
     }
-    let met = report.print(options.namespaces);
+    let mut budgets = Budgets::default();
+    report.print(options.namespaces, &mut budgets);
     world.stop().await;
-    Ok(if met || !options.strict { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(budgets.verdict(&options.strictness))
 }

@@ -4,6 +4,8 @@ use anyhow::{Result, ensure};
 use jiff::Timestamp;
 use testbed::Requests;
 
+use crate::budget::Budgets;
+
 /// The design's budget: the agent's time over the floor's.
 const BUDGET: f64 = 1.15;
 
@@ -65,24 +67,21 @@ impl Report {
         self.agents.push(agent);
     }
 
-    /// Prints the whole; says whether all budgets are met.
-    pub(crate) fn print(&self, namespaces: u32) -> bool {
+    /// Prints the whole.
+    pub(crate) fn print(&self, namespaces: u32, budgets: &mut Budgets) {
         println!("\n1 source to {namespaces} namespaces, {} pairs, {} in flight", self.agents.len(), crate::IN_FLIGHT);
-        let create = self.of("create", |spans| &spans.create, |agent| agent.cpu_create);
-        let update = self.of("update", |spans| &spans.update, |agent| agent.cpu_update);
+        self.of("create", |spans| &spans.create, |agent| agent.cpu_create, budgets);
+        self.of("update", |spans| &spans.update, |agent| agent.cpu_update, budgets);
         let rss = self.agents.iter().map(|agent| agent.peak_rss).max().unwrap_or_default();
         println!("agent's peak RSS: {:.1} MiB", rss as f64 / f64::from(1 << 20));
-        create && update
     }
 
-    fn of(&self, name: &str, span: fn(&Spans) -> &Span, cpu: fn(&AgentRun) -> f64) -> bool {
+    fn of(&self, name: &str, span: fn(&Spans) -> &Span, cpu: fn(&AgentRun) -> f64, budgets: &mut Budgets) {
         let floors: Vec<_> = self.floors.iter().map(|spans| span(spans).seconds()).collect();
         let agents: Vec<_> = self.agents.iter().map(|agent| span(&agent.spans).seconds()).collect();
         let ratios: Vec<_> = agents.iter().zip(&floors).map(|(agent, floor)| agent / floor).collect();
         let replicas: usize = self.floors.iter().map(|spans| span(spans).requests).sum();
         let requests: usize = self.agents.iter().map(|agent| span(&agent.spans).requests).sum();
-        let ratio = median(&ratios);
-        let met = ratio <= BUDGET;
         println!("{name}:");
         println!("  floor      {}", spread(&floors, "s"));
         for (n, what) in ["watched", "patched"].into_iter().enumerate().filter(|_| !self.explained.is_empty()) {
@@ -103,8 +102,7 @@ impl Report {
         println!("             {} with the agent", spread(&with_the_agent, "s"));
         println!("  agent CPU  {}", spread(&self.agents.iter().map(cpu).collect::<Vec<_>>(), "s"));
         println!("  requests   {:.3} per replica", requests as f64 / replicas as f64);
-        println!("  budget     ratio <= {BUDGET}: {}", if met { "met" } else { "MISSED" });
-        met
+        budgets.hold("ratio", median(&ratios), BUDGET, "");
     }
 }
 

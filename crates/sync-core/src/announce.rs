@@ -3,7 +3,7 @@
 //! Pure: engines and the source feed report, [`Announcer::next`] says what to write and when, and [`Announcer::done`]
 //! hears how it went: what got lost on the way has not been said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -106,11 +106,14 @@ type State = Vec<(String, Vec<&'static str>)>;
 pub struct Announcer {
     subjects: BTreeMap<SourceKey, Subject>,
     due: BTreeMap<SourceKey, Moment>,
+    /// Sources that are switched off: what troubles the end of their copies is said, and not that it troubles no more.
+    off: BTreeSet<SourceKey>,
 }
 
 impl Announcer {
     /// How the source itself fares; `None` is well.
     pub fn source(&mut self, now: Moment, key: &SourceKey, uid: Option<Uid>, own: Option<Trouble>) {
+        self.off.remove(key);
         if own.is_none() && !self.subjects.contains_key(key) {
             return;
         }
@@ -134,8 +137,10 @@ impl Announcer {
         self.check(now, key);
     }
 
-    /// Nothing is to be said of a source any more. When something last was is remembered for as long as that counts.
-    pub fn forget(&mut self, now: Moment, key: &SourceKey) {
+    /// It is switched off: nothing of what was to be said counts any more. When something last was said is remembered for as
+    /// long as that counts.
+    pub fn off(&mut self, now: Moment, key: &SourceKey) {
+        self.off.insert(key.clone());
         self.due.remove(key);
         let Some(subject) = self.subjects.get_mut(key) else { return };
         match subject.said_at {
@@ -149,8 +154,11 @@ impl Announcer {
     }
 
     fn check(&mut self, now: Moment, key: &SourceKey) {
-        let Some(subject) = self.subjects.get(key) else { return };
+        let Some(subject) = self.subjects.get_mut(key) else { return };
         let state = subject.state();
+        if state.is_empty() && self.off.contains(key) {
+            subject.said = None;
+        }
         if subject.said.as_ref() == Some(&state) || (subject.is_well() && subject.said_at.is_none()) {
             self.due.remove(key);
             if state.is_empty() {

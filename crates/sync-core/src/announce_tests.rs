@@ -100,16 +100,29 @@ fn of_what_is_switched_off_nothing_more_is_said() {
     announcer.source(at(0), &key(), uid(), trouble("Leaving", "its copies go"));
     announcer.place(at(0), &key(), uid(), "", trouble("ForeignObject", "1 of 3"));
     assert_eq!(say(&mut announcer, at(0)).unwrap().reason, "Leaving");
-    announcer.forget(at(1), &key());
+    announcer.off(at(1), &key());
     announcer.place(at(1), &key(), uid(), "", None);
     assert_eq!(say(&mut announcer, at(5)), None, "least of all that its copies are in place again");
     // What is wrong after that is, and no sooner than anything else.
     announcer.source(at(5), &key(), uid(), trouble("Frozen", "maybe"));
     assert_eq!(say(&mut announcer, at(9)), None);
     assert_eq!(say(&mut announcer, at(10)).unwrap().reason, "Frozen");
-    announcer.forget(at(100), &key());
+    announcer.off(at(100), &key());
     assert_eq!((say(&mut announcer, at(100)), announcer.wake_at()), (None, None));
     assert!(announcer.subjects.is_empty() && announcer.due.is_empty());
+    // What troubles the end of its copies is said, but nothing is in place when that is over.
+    announcer.place(at(110), &key(), uid(), "", trouble("Rejected", "it may not be deleted"));
+    assert_eq!(say(&mut announcer, at(110)).unwrap().reason, "Rejected");
+    announcer.place(at(120), &key(), uid(), "", None);
+    assert_eq!((say(&mut announcer, at(200)), announcer.wake_at()), (None, None));
+    assert!(announcer.subjects.is_empty() && announcer.due.is_empty());
+    // Switched on again it is as any other.
+    announcer.source(at(210), &key(), uid(), None);
+    announcer.place(at(210), &key(), uid(), "", trouble("Rejected", "a"));
+    assert_eq!(say(&mut announcer, at(210)).unwrap().reason, "Rejected");
+    announcer.place(at(230), &key(), uid(), "", None);
+    assert_eq!(say(&mut announcer, at(230)).unwrap().reason, "Synced");
+    assert!(announcer.off.is_empty());
 }
 
 fn settled(wrong: &[(&str, &'static str)]) -> Settled {

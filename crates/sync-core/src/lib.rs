@@ -95,7 +95,7 @@
 //!
 //! ```text
 //! SIM_SEED=1234    cargo test -p sync-core simulation    # that one, shortened if it fails
-//! SIM_SEEDS=100000 cargo test -p sync-core simulation    # many
+//! SIM_SEEDS=100000 cargo test -p sync-core simulation    # many; or some of them: 5000..6000
 //! ```
 //!
 //! `mutants.rs` has engines that are wrong on purpose, each of which it must find: who adds a guard adds one without it.

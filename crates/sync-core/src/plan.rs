@@ -61,11 +61,11 @@ pub struct Replica {
     /// Its resourceVersion.
     pub rv: Rv,
     /// What it looks like.
-    pub fingerprint: Fingerprint,
+    pub fingerprint: Arc<Fingerprint>,
     /// The keys that were copied to it.
     pub shape: Arc<Shape>,
     /// The incarnation of the source namespace that made it.
-    pub origin_uid: Option<Uid>,
+    pub origin_uid: Option<Arc<Uid>>,
     /// What it remembers about its end.
     pub end: End,
     /// Nobody has added anything to this version of it, as a watch has shown.
@@ -269,14 +269,14 @@ fn copy(view: &View<'_>, desired: &Arc<Desired>, there: There<'_>) -> Action {
         There::Awaited => return Action::Hold(Reason::Unknown),
         There::Ours(replica) => replica,
     };
-    let (has, wants) = (&replica.fingerprint, &desired.fingerprint);
+    let (has, wants) = (&*replica.fingerprint, &desired.fingerprint);
     if has == wants {
         return Action::Keep;
     }
     // Another management cluster may use our name: what an earlier incarnation pushed is not taken over unasked.
     // An agent's source namespace is in its own cluster, there is no second one.
     let strange = |uid: Uid| uid != desired.origin_uid && !view.take_over.contains(&uid);
-    if view.role == Role::Master && replica.origin_uid.is_some_and(strange) {
+    if view.role == Role::Master && replica.origin_uid.as_deref().copied().is_some_and(strange) {
         return Action::Hold(Reason::Stranded);
     }
     if view.mutated {
@@ -342,7 +342,7 @@ fn remove(view: &View<'_>, there: There<'_>, said: Option<OnDelete>) -> Action {
         There::Absent | There::Taken | There::Foreign(_) | There::Awaited => return Action::Keep,
     };
     let how = said.unwrap_or(if replica.end.retain { OnDelete::Retain } else { OnDelete::Delete });
-    let is_strange = replica.origin_uid.is_none() || replica.origin_uid != view.origin_uid;
+    let is_strange = replica.origin_uid.is_none() || replica.origin_uid.as_deref() != view.origin_uid.as_ref();
     if view.deletes_frozen {
         Action::Hold(Reason::SourceNamespaceLeaving)
     } else if is_strange && !mutants::has(Mutant::IncarnationIgnored) {

@@ -29,9 +29,9 @@ fn replica(desired: &Desired, origin_uid: Option<Uid>) -> Replica {
     Replica {
         uid: uid(9),
         rv: Rv(7),
-        fingerprint,
+        fingerprint: Arc::new(fingerprint),
         shape: Arc::clone(&desired.shape),
-        origin_uid,
+        origin_uid: origin_uid.map(Arc::new),
         end: End::default(),
         alone: false,
     }

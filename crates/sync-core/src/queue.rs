@@ -22,8 +22,9 @@ const RETRIES: usize = 4;
 /// One destination has at most this part of the slots, for it may be one where all that is written waits.
 const ONE_DESTINATION: usize = 8;
 /// With each write that soon succeeds there it has so many slots more, up to three quarters, until none of its writes is
-/// under way: a hundred copies in a new namespace beside a fan-out take five round trips then, of 32 slots, by eights 25.
-const MORE: usize = 8;
+/// under way: a hundred copies in a new namespace beside a fan-out take six round trips then, of 32 slots, by eighths 25. Not
+/// many more: what is written next may be of a kind that waits there.
+const MORE: usize = 3;
 /// One source leaves this part of the slots to others, if any wait: each of its writes may wait for a webhook.
 const NOT_ONE_SOURCE: usize = 4;
 

@@ -85,7 +85,8 @@ impl Reason {
             Self::SourceBusy => "find out who keeps changing the source; until then its copies follow every 10 s",
             Self::SourceVanished => {
                 "the master's copy has gone or lost its annotation without having been switched off, and what was copied \
-                 from it stays: wait for the master to restore it, or delete the copies by hand"
+                 from it stays: wait for the master to restore it (remove what stands in its place), or delete the copies \
+                 by hand"
             }
             Self::SourceNamespaceLeaving => "bring the source namespace back; until then nothing is deleted",
         }

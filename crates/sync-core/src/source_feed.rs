@@ -331,7 +331,7 @@ fn earliest(a: Option<Moment>, b: Option<Moment>) -> Option<Moment> {
 fn remarked(announcer: &mut Announcer, now: Moment, remark: Remark, grace: Duration) {
     let (source, uid, reason, note, warning) = match remark {
         Remark::Fine(source, uid) => return announcer.source(now, &source, uid, None),
-        Remark::Off(source) => return announcer.forget(now, &source),
+        Remark::Off(source) => return announcer.off(now, &source),
         Remark::Frozen(source, uid, why) => {
             let note = format!("{why}; until then its copies follow, and none is created or deleted");
             (source, Some(uid), Reason::Frozen, note, true)

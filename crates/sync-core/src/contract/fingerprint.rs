@@ -57,8 +57,8 @@ impl Shape {
 }
 
 /// All that decides whether a replica equals what its source wants. Labels and annotations that others add are
-/// not in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// not in it. Equal ones are one allocation where there are many.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fingerprint {
     /// Over `data` and `binaryData`.
     pub payload: Digest,

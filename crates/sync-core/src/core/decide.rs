@@ -102,8 +102,9 @@ impl Core {
                 let known = self.pairs.get(&pair).and_then(|state| state.replica());
                 let end = End::of(&desired.options, known.is_some_and(|known| known.end.adopted));
                 // Not in doubt whether another write of ours is done by then, or whether it is taken over.
-                let alone = known
-                    .filter(|known| known.alone && perhaps.is_none() && known.origin_uid == Some(desired.origin_uid));
+                let alone = known.filter(|known| {
+                    known.alone && perhaps.is_none() && known.origin_uid.as_deref() == Some(&desired.origin_uid)
+                });
                 let (alone, bodies) = (alone.map(Guard::from), bodies(desired));
                 let step = match alone.and_then(|guard| bodies.replace(desired, guard)) {
                     Some(body) => Step::Replace(body),

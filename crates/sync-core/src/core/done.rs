@@ -72,7 +72,8 @@ impl Core {
                 let shape = self.shapes.intern((*desired.shape).clone());
                 let present =
                     matches!(&source.want, Some(Want::On(now) | Want::Frozen(now)) if Arc::ptr_eq(now, &desired));
-                let (fingerprint, origin_uid) = (desired.fingerprint.clone(), Some(desired.origin_uid));
+                let fingerprint = self.fingerprints.intern(desired.fingerprint.clone());
+                let origin_uid = Some(self.incarnations.intern(desired.origin_uid));
                 let state = self.state(pair);
                 state.failures = 0;
                 // What admission made of it, or others have on it, its event shows.

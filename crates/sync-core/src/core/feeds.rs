@@ -259,9 +259,9 @@ impl Core {
         let replica = sighting.ours.as_mut().map(|ours| Replica {
             uid: sighting.uid,
             rv: sighting.rv,
-            fingerprint: ours.fingerprint.clone(),
+            fingerprint: self.fingerprints.intern(ours.fingerprint.clone()),
             shape: self.shapes.intern(std::mem::take(&mut ours.shape)),
-            origin_uid: ours.origin_uid,
+            origin_uid: ours.origin_uid.map(|uid| self.incarnations.intern(uid)),
             end: ours.end,
             alone: ours.alone,
         });

@@ -40,7 +40,7 @@ use std::time::Duration;
 
 use crate::contract::body;
 use crate::contract::desired::Desired;
-use crate::contract::fingerprint::Shape;
+use crate::contract::fingerprint::{Fingerprint, Shape};
 use crate::contract::marks::{End, Sighting};
 use crate::contract::object::{Kind, PerKind, Rv, SourceKey, Uid, Version};
 use crate::contract::rules::Rules;
@@ -177,6 +177,8 @@ pub struct Core {
     dests_listed: Option<BTreeSet<DestId>>,
     listings: PerKind<Listing>,
     shapes: interner::Interner<Shape>,
+    fingerprints: interner::Interner<Fingerprint>,
+    incarnations: interner::Interner<Uid>,
     /// Boxed, because the nodes of the map may be half empty.
     pairs: BTreeMap<Pair, Box<PairState>>,
     queue: Queue,
@@ -224,6 +226,8 @@ impl Core {
             dests_listed: None,
             listings: PerKind::default(),
             shapes: interner::Interner::default(),
+            fingerprints: interner::Interner::default(),
+            incarnations: interner::Interner::default(),
             pairs: BTreeMap::new(),
             queue: Queue::new(max_in_flight, many),
             leaving: leaving::Leaving::default(),

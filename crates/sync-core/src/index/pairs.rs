@@ -71,8 +71,8 @@ struct Passing {
 pub struct PairState {
     replica: Option<Replica>,
     doubt: Doubt,
-    /// The version that our last write made, until its event has come.
-    echo: Option<Rv>,
+    /// The version that our last write made; zero when its event has come.
+    echo: Rv,
     /// Apart, because there are many pairs.
     passing: Option<Box<Passing>>,
     /// A watch has shown something since the request in flight was ordered.
@@ -175,10 +175,10 @@ impl PairState {
             && new.fingerprint != known.fingerprint
         {
             // And if it is not what admission made of it any more, that is worth a try.
-            self.mutated = self.echo == Some(new.rv);
+            self.mutated = self.echo == new.rv;
         }
-        if self.echo.is_some_and(|echo| sighting.rv >= echo) {
-            self.echo = None;
+        if sighting.rv >= self.echo {
+            self.echo = Rv::default();
         }
         self.upstream = sighting.ours.as_ref().is_some_and(|ours| ours.upstream);
         if self.awaited().is_none_or(|(_, rv)| rv <= sighting.rv) {
@@ -244,7 +244,7 @@ impl PairState {
             return;
         }
         self.doubt = Doubt::None;
-        self.echo = Some(replica.rv);
+        self.echo = replica.rv;
         self.replica = Some(replica);
     }
 

@@ -38,9 +38,9 @@ fn known(n: u8, rv: u64, value: &str) -> Replica {
     Replica {
         uid: uid(n),
         rv: Rv(rv),
-        fingerprint,
+        fingerprint: Arc::new(fingerprint),
         shape,
-        origin_uid: Some(origin_uid),
+        origin_uid: Some(Arc::new(origin_uid)),
         end: End::default(),
         alone: false,
     }
@@ -379,4 +379,10 @@ fn the_table() {
         steps(&mut state);
         assert_eq!(word(&state), *wanted, "{situation}");
     }
+}
+
+/// Of the 256 bytes that a replica may cost in all, its pair has a map's entry beside this.
+#[test]
+fn a_pair_is_small() {
+    assert!(size_of::<PairState>() <= 104, "{} bytes", size_of::<PairState>());
 }

@@ -177,8 +177,9 @@ impl Sources {
         if !(entry.off && plain) {
             (entry.off, entry.how) = (matches!(reading, Reading::Off(_)), how(&reading));
         }
-        // What is no source does not say whose replica stood here: that one is lost all the same (promise 2).
-        if !plain || mutants::has(Mutant::LossForgotten) {
+        // Copies become those of another only if it is one that can be read. What else stands in the place of a master's
+        // replica does not change that this is lost (promise 2).
+        if matches!(reading, Reading::On(_)) || (from_master && !plain) || mutants::has(Mutant::LossForgotten) {
             entry.from_master = from_master;
         }
         (entry.version, entry.reading) = (Some(version), Some(reading));
@@ -263,7 +264,7 @@ impl Sources {
         if entry.told.as_ref().is_some_and(|told| same(told, &want)) {
             return false;
         }
-        let troubled = matches!(entry.told, Some(Want::Frozen(_) | Want::Never | Want::Leaving(_)));
+        let troubled = matches!(entry.told, Some(Want::Frozen(_) | Want::Never | Want::Leaving(_) | Want::Off(_)));
         match (&entry.reading, &want, uid) {
             (Some(Reading::Frozen(_, why)), _, Some(uid)) => {
                 self.remarks.push(Remark::Frozen(key.clone(), uid, why.clone()));
@@ -298,6 +299,7 @@ impl Sources {
                 }
             } else if entry.off {
                 self.entries.remove(&key);
+                self.remarks.push(Remark::Fine(key.clone(), None));
                 self.news.push(SourceNews::Forgotten(key));
             } else if entry.confirming {
                 // One of an earlier absence is still under way, and does not count for this one.

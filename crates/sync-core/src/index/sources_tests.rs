@@ -4,6 +4,8 @@
 mod busy_tests;
 #[path = "source_namespace_tests.rs"]
 mod source_namespace_tests;
+#[path = "upstream_tests.rs"]
+mod upstream_tests;
 #[path = "version_tests.rs"]
 mod version_tests;
 
@@ -246,29 +248,6 @@ fn a_confirmation_after_it_came_back_changes_nothing() {
     apply(&mut sources, at(41), plain("yes"));
     assert!(confirm(&mut sources, at(42), Some(found(uid(1), false, None))).is_empty());
     assert_eq!(sources.wake_at(), None);
-}
-
-#[test]
-fn what_a_master_lost_stays() {
-    for lost in [true, false] {
-        let mut sources = listed(&[masters("yes")]);
-        news(&mut sources);
-        let told = if lost { gone(&mut sources, at(1)) } else { apply(&mut sources, at(1), masters("")) };
-        assert_eq!(told, ["leaving SourceVanished"]);
-        assert!(!asks_at(&mut sources, at(10_000)));
-        assert_eq!(apply(&mut sources, at(10_000), masters("yes")), ["on 01"]);
-        assert_eq!(apply(&mut sources, at(10_001), masters("no")), ["off"]);
-        assert!(gone(&mut sources, at(10_002)).is_empty());
-    }
-    for gone_before in [true, false] {
-        let mut sources = listed(&[masters("yes")]);
-        news(&mut sources);
-        let mut told = if gone_before { gone(&mut sources, at(1)) } else { Vec::new() };
-        told.extend(apply(&mut sources, at(2), plain("")));
-        assert_eq!(told, ["leaving SourceVanished"], "somebody's object in its place is no doing of the master's");
-        assert!(!asks_at(&mut sources, at(10_000)));
-        assert_eq!(apply(&mut sources, at(10_000), plain("yes")), ["on 01"], "a source as any other");
-    }
 }
 
 #[test]

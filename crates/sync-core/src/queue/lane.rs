@@ -34,8 +34,8 @@ impl Lane {
         }
     }
 
-    /// All, the most urgent first, each with its share. A new namespace has nearly all: it takes what one destination
-    /// may have, and soon wants no more.
+    /// All, the most urgent first, each with its share. A new namespace, without which nothing can be deployed there, has
+    /// nearly all; where many come at once, or change their labels, all others together have a quarter.
     pub(super) const SHARES: [(Self, u32); 5] =
         [(Self::NewNamespace, 32), (Self::Changed, 4), (Self::Removed, 4), (Self::Drift, 2), (Self::Retry, 1)];
 }

@@ -164,6 +164,9 @@ impl Judge {
         if request.is_write() {
             self.may_write(cluster, request, &id, truth)?;
         } else if !self.scene.is_destination(cluster, &id.namespace) {
+            if id.plural != "namespaces" {
+                self.known.source_asked(number);
+            }
             return Ok(());
         }
         self.is_modest(cluster, &id)?;
@@ -196,7 +199,7 @@ impl Judge {
         let answers = self.answers.get(&(cluster, id.namespace.clone())).filter(|_| !is_entry(id));
         let answers = answers.filter(|(_, last)| same > 0 || last.elapsed() < PAUSE).map_or(0, |(answers, _)| *answers);
         let least = (slots / 8).max(1);
-        let most = (least + 8 * answers).min(slots * 3 / 4).max(least);
+        let most = (least + 3 * answers).min(slots * 3 / 4).max(least);
         if here.len() >= slots || (self.scene.role == Role::Agent && same >= most) {
             return Err(format!("promise 5: too much is under way at once as {id:?} is asked for"));
         }
@@ -271,8 +274,12 @@ impl Judge {
         let found = (200..300).contains(&code);
         let missing = code == 404 && body["details"]["name"] == id.name && body["details"]["kind"] == id.plural;
         if self.scene.is_destination(cluster, &id.namespace) {
-            let of = self.answers.entry((cluster, id.namespace.clone())).or_insert((0, Instant::now()));
-            *of = (if of.1.elapsed() < PAUSE { of.0 + 1 } else { 1 }, Instant::now());
+            if !is_read {
+                let of = self.answers.entry((cluster, id.namespace.clone())).or_insert((0, Instant::now()));
+                let before = if of.1.elapsed() < PAUSE { of.0 } else { 0 };
+                let done = found || (missing && request.method == Method::DELETE);
+                *of = (if done { before + 1 } else { 0 }, Instant::now());
+            }
             match request.method {
                 // No namespace, or one that is ending: what was in it is of no interest.
                 Method::POST if matches!(code, 403 | 404) => self.known.left(cluster, &id.namespace),
@@ -286,7 +293,7 @@ impl Judge {
             let there = Some(body).filter(|_| found);
             match id.plural {
                 "namespaces" => self.known.namespace_read(there),
-                _ => self.known.source_read(&id, there),
+                _ => self.known.source_read(number, &id, there),
             }
         }
     }

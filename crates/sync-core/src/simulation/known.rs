@@ -24,7 +24,8 @@ pub(super) struct Source {
     pub(super) absent_since: Instant,
     /// The last wish, but for its absence, was an explicit `no`, and whether it said that copies stay.
     pub(super) off: Option<bool>,
-    /// Whether the last object that was a source is a master's replica; `None` if there was none.
+    /// Whether copies are those of a master's replica: what last could be read as a source says it, or that it is one;
+    /// `None` if neither was there.
     pub(super) upstream: Option<bool>,
     /// A read of the source namespace and one of the source have confirmed its absence.
     pub(super) confirmed: bool,
@@ -79,8 +80,10 @@ pub(super) struct Known {
     unselected: BTreeMap<(usize, Id), Instant>,
     /// The same of one that is so no more, and when that was told: at that very moment it may not have been looked at.
     reselected: BTreeMap<(usize, Id), (Instant, Instant)>,
-    /// The last read of the source namespace that was answered has found what its watch had shown.
-    namespace_confirmed: bool,
+    /// The uids that reads of the source namespace have found, as its watch had shown it: each is good for one source.
+    confirming: Vec<String>,
+    /// The reads of sources that are under way after such a read.
+    asked: BTreeMap<u64, String>,
 }
 
 /// What an object is called that a watch shows.
@@ -107,7 +110,8 @@ impl Known {
             unwanted: BTreeMap::new(),
             unselected: BTreeMap::new(),
             reselected: BTreeMap::new(),
-            namespace_confirmed: false,
+            confirming: Vec::new(),
+            asked: BTreeMap::new(),
         };
         for (cluster, env) in labels.iter().enumerate() {
             known.labelled(cluster, env);
@@ -237,7 +241,8 @@ impl Known {
             }
         } else {
             source.off = object.filter(|_| wish == Wish::Off).map(retains);
-            source.upstream = object.map(is_from_master);
+            let upstream = object.map(is_from_master);
+            source.upstream = upstream.filter(|upstream| *upstream || wish == Wish::On).or(source.upstream);
             source.confirmed = false;
         }
         (source.object, source.wish) = (object.cloned().map(Object::new), wish);
@@ -307,18 +312,28 @@ impl Known {
         until_now.map(|(since, _)| *since).or_else(|| self.unselected.get(&key).copied())
     }
 
-    /// The answer to a read of the source namespace, the first of the two that confirm the absence of a source. One that
-    /// fails is none: it may be for another source, whose absence is being confirmed at the same time.
+    /// The answer to a read of the source namespace, the first of the two that confirm the absence of a source.
     pub(super) fn namespace_read(&mut self, found: Option<&Value>) {
         let seen = found.map(Namespace::of).filter(|namespace| !namespace.terminating).map(|namespace| namespace.uid);
         let same = |told: &Option<Namespace>| told.as_ref().is_some_and(|told| Some(&told.uid) == seen.as_ref());
-        self.namespace_confirmed = self.operator.each().any(same);
+        if self.operator.each().any(same) {
+            self.confirming.extend(seen);
+        }
+    }
+
+    /// The other one is sent.
+    pub(super) fn source_asked(&mut self, number: u64) {
+        if let Some(uid) = self.confirming.pop() {
+            self.asked.insert(number, uid);
+        }
     }
 
     /// The answer to the other one.
-    pub(super) fn source_read(&mut self, id: &Id, found: Option<&Value>) {
+    pub(super) fn source_read(&mut self, number: u64, id: &Id, found: Option<&Value>) {
         let absent = found.is_none_or(|object| wish(&self.scene, id, object) == Wish::Plain);
-        if absent && self.namespace_confirmed {
+        let uid = self.asked.remove(&number);
+        let same = |told: &Option<Namespace>| told.as_ref().is_some_and(|told| Some(&told.uid) == uid.as_ref());
+        if absent && self.operator.each().any(same) {
             let fresh = self.fresh();
             let told = self.sources.entry(id.clone()).or_insert_with(|| Told::new(fresh));
             told.tell(Source { confirmed: true, ..told.last().clone() });

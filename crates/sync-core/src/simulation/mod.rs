@@ -69,7 +69,11 @@ fn asked_for() -> Range<u64> {
         |text: &str| text.parse::<u64>().unwrap_or_else(|error| panic!("{text:?} is no number of seeds: {error}"));
     match (std::env::var("SIM_SEED"), std::env::var("SIM_SEEDS")) {
         (Ok(one), _) => number(&one)..number(&one) + 1,
-        (_, Ok(many)) => many.split_once("..").map_or_else(|| 0..number(&many), |(from, to)| number(from)..number(to)),
+        (_, Ok(many)) => {
+            let seeds = many.split_once("..").map_or_else(|| 0..number(&many), |(from, to)| number(from)..number(to));
+            assert!(!seeds.is_empty(), "{many:?} is no seed at all");
+            seeds
+        }
         _ => 0..SEEDS,
     }
 }

@@ -142,8 +142,15 @@ fn copy(rules: &Rules, sighting: Sighting) -> Option<Copy> {
     let ours = ours?;
     // Also one of an earlier incarnation of the source namespace: a person who purges it is what it waits for.
     let origin_uid = Some(ours.origin_uid.unwrap_or(uid));
-    let (fingerprint, shape, end, alone) = (ours.fingerprint, Arc::new(ours.shape), ours.end, ours.alone);
-    let replica = Replica { uid, rv, fingerprint, shape, origin_uid, end, alone };
+    let replica = Replica {
+        uid,
+        rv,
+        fingerprint: Arc::new(ours.fingerprint),
+        shape: Arc::new(ours.shape),
+        origin_uid: origin_uid.map(Arc::new),
+        end: ours.end,
+        alone: ours.alone,
+    };
     let how = plan(&View {
         role: rules.role,
         want: Some(&Want::Off(None)),
