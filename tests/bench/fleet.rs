@@ -117,8 +117,8 @@ async fn measure(options: &Options) -> Result<ExitCode> {
         master.peak_rss()? as f64 / MIB,
         master.cpu_seconds()?
     );
-    // Cluster facts are read again after about 10 min, sessions end after an hour and are renewed before that.
-    println!("AWS calls an hour, computed: {} DescribeCluster, {} AssumeRole", world.size * 6, ACCOUNTS * 2);
+    // Cluster facts are read again after 5 to 10 min, sessions end after an hour and are renewed before that.
+    println!("AWS calls an hour, computed: {} DescribeCluster, {} AssumeRole", world.size * 8, ACCOUNTS * 2);
     master.terminate();
     ensure!(master.wait_exit(Duration::from_secs(30)).await?.success(), "{}", master.log_tail(20));
     Ok(budgets.verdict(&options.strictness))

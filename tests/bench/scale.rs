@@ -108,8 +108,9 @@ async fn measure(options: &Options) -> Result<ExitCode> {
     println!("agent, {replicas} replicas:");
     println!("  peak RSS   {:.1} MiB", agent.peak_rss()? as f64 / MIB);
     let before = settled_rss(&agent).await?;
-    println!("  RSS        {:.1} MiB, {:.0} bytes a replica", before / MIB, (before - without) / f64::from(replicas));
+    let per_replica = |rss: f64| (rss - without) / f64::from(replicas);
     budgets.hold("RSS", before / MIB, RSS, " MiB");
+    budgets.hold("memory per replica", per_replica(before), PER_REPLICA, " bytes");
 
     create_secrets(&world, "tenant-00000", "unrelated", options.unrelated, false).await?;
     let after = settled_rss(&agent).await?;
@@ -123,8 +124,12 @@ async fn measure(options: &Options) -> Result<ExitCode> {
     let rss = settled_rss(&agent).await?;
     let requests = world.cluster.audit().since(mark).await?.user(AGENT);
     println!("restarted:");
-    println!("  RSS        {:.1} MiB, at its peak {:.1} MiB", rss / MIB, agent.peak_rss()? as f64 / MIB);
-    budgets.hold("memory per replica", (rss - without) / f64::from(replicas), PER_REPLICA, " bytes");
+    println!(
+        "  RSS        {:.1} MiB, {:.0} bytes a replica, at its peak {:.1} MiB",
+        rss / MIB,
+        per_replica(rss),
+        agent.peak_rss()? as f64 / MIB
+    );
     println!("  requests   {} in all", requests.count());
     budgets.hold("writes", requests.writes().count() as f64, 0.0, "");
     stop(&agent).await?;

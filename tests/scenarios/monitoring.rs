@@ -35,8 +35,14 @@ fn alerts_and_dashboard_ask_for_metrics_that_there_are() -> Result<()> {
         assert!(rule["for"].is_string() && rule["annotations"]["summary"].is_string(), "{rule:#}");
         alerts.insert(rule["alert"].as_str().context("no name")?);
     }
-    let expected =
-        ["MwSyncClusterNotReady", "MwSyncNoLeader", "MwSyncNotEverywhere", "MwSyncRefused", "MwSyncWatchStale"];
+    let expected = [
+        "MwSyncAgentSilent",
+        "MwSyncClusterNotReady",
+        "MwSyncNoLeader",
+        "MwSyncNotEverywhere",
+        "MwSyncRefused",
+        "MwSyncWatchStale",
+    ];
     assert!(alerts.iter().eq(&expected), "{alerts:?}");
 
     let dashboard: Value = serde_json::from_str(DASHBOARD)?;

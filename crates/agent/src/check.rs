@@ -8,7 +8,7 @@ use sync_core::contract::keys::{AGENT_CONFIG_MAP, IMAGE_PULL_SECRET};
 use sync_core::contract::object::Kind;
 use sync_core::contract::rules::Rules;
 use sync_core::fault::Fault;
-use sync_core::ops::preflight::{self, Home, mend};
+use sync_core::ops::preflight::{self, AGENT_MANIFEST, Home, mend};
 use sync_core::ops::report::{Notes, Report};
 use sync_core::ops::rights::{self, Whose};
 use sync_core::summary::{Lack, Whereabouts, is_silent, last_word};
@@ -29,7 +29,7 @@ const EVERY: Duration = Duration::from_secs(3);
 pub async fn check<W: Write>(config: &Config, report: &mut Report<W>) -> io::Result<bool> {
     let mut notes = Notes::of("cluster");
     report.waiting("asking the cluster");
-    let home = preflight::home(&mut notes, &config.common, rights::AGENT, "deploy/agent.yaml").await;
+    let home = preflight::home(&mut notes, &config.common, rights::AGENT, AGENT_MANIFEST).await;
     if let Some(home) = &home {
         let rules = &config.common.rules;
         pull_secrets(&mut notes, home, rules).await;
@@ -72,7 +72,7 @@ async fn reported(notes: &mut Notes, home: &Home, rules: &Rules) {
     let run = Whereabouts::Here.look(namespace);
     match settled(home, rules).await {
         Ok(Err(Unheard::Absent)) => {
-            notes.warning(NAME, "no agent has reported yet", "kubectl apply -f deploy/agent.yaml");
+            notes.warning(NAME, "no agent has reported yet", preflight::apply(AGENT_MANIFEST));
         }
         Ok(Err(Unheard::Foreign)) => {
             let todo = format!("kubectl -n {namespace} delete configmap {AGENT_CONFIG_MAP}");

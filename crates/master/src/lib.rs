@@ -45,7 +45,8 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), BeginEr
     let sources = begun.sources(&shutdown);
     let Begun { rules, seed, connection, leadership, health, metrics, status, .. } = begun;
     let clock = WallClock::system();
-    let aws = Arc::new(Counted::new(Arc::new(SdkAws::new(clock.clone(), allow_node_role))));
+    let sdk = Arc::new(SdkAws::new(clock.clone(), allow_node_role));
+    let aws = Arc::new(Counted::new(Arc::clone(&sdk) as _));
     let gauges = Arc::new(Gauges::default());
     metrics.add(Arc::clone(&aws) as _);
     metrics.add(Arc::clone(&gauges) as _);
@@ -81,7 +82,14 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), BeginEr
             discovery::run(Arc::clone(&shared), shutdown.clone()).await;
         }
     };
-    tokio::join!(fleet::run(Arc::clone(&shared), shutdown.clone()), discover);
+    let introduce = async {
+        tokio::select! {
+            biased;
+            () = shutdown.begun() => {}
+            () = sdk.introduce() => {}
+        }
+    };
+    tokio::join!(fleet::run(Arc::clone(&shared), shutdown.clone()), discover, introduce);
     sources.ended().await;
     leadership.end().await;
     tracing::info!("stopped");

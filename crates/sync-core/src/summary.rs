@@ -22,6 +22,8 @@ pub const TIME: &str = "time";
 pub const HEARTBEAT: Duration = Duration::from_secs(600);
 /// An agent of which nothing was heard for longer is silent: two of its signs of life, and the time that one may take.
 pub const SILENCE: Duration = HEARTBEAT.saturating_mul(2).saturating_add(Duration::from_secs(60));
+/// What is known of a source that was in place everywhere when an agent that is [silent](is_silent) last reported.
+pub const WAS_EVERYWHERE: &str = "all copies were in place when the agent last reported";
 
 /// Sources that it names; those that are not in place come first. One takes up to about 900 bytes, all of them less
 /// than half of the 1 MiB that a ConfigMap holds.

@@ -36,6 +36,8 @@ type Review struct {
 	Signed        string `json:"signed"`
 	SignedHeaders string `json:"signedHeaders"`
 	Host          string `json:"host"`
+	// The id of the access key that it is signed with, which is that of a session.
+	Key string `json:"key"`
 	// Of the answer. Error is empty if it was accepted.
 	Cluster string `json:"cluster"`
 	Arn     string `json:"arn"`
@@ -95,6 +97,7 @@ func (s *servers) review(server, secret string) authentication.TokenReviewStatus
 	sort.SliceStable(clusters, func(i, j int) bool { return clusters[i].Name == known && clusters[j].Name != known })
 	review.Host, review.Signed, review.SignedHeaders =
 		presigned.Host, query.Get("X-Amz-Date"), query.Get("X-Amz-SignedHeaders")
+	review.Key, _, _ = strings.Cut(key, "/")
 	user, err := review.judge(clusters, secret)
 	status := authentication.TokenReviewStatus{Authenticated: err == nil, User: user}
 	if err != nil {

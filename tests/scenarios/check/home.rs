@@ -24,7 +24,7 @@ async fn what_is_missing_in_a_cluster_is_named_with_the_command_that_mends_it() 
     mend(&cluster, &missing).await?;
     let words = ["ServiceAccount mw-sync-agent may not", "create, update, patch, delete secrets in all namespaces"];
     let missing = until(agent, ("cluster", "rights", "failed", &words)).await;
-    until(agent, ("cluster", "summary", "warning", &["kubectl apply -f deploy/agent.yaml"])).await;
+    until(agent, ("cluster", "summary", "warning", &["deploy/agent.yaml | kubectl apply -f -"])).await;
     mend(&cluster, &missing).await?;
     until(agent, ("cluster", "rights", "ok", &["ServiceAccount mw-sync-agent has them all"])).await;
     let missing = until(agent, ("cluster", "annotation policy", "warning", &["mw_sec/sync is refused"])).await;

@@ -75,7 +75,12 @@ async fn each_remote_cluster_says_what_is_wrong_with_it_and_a_black_hole_delays_
         ("good", "API server", "ok", &[][..]),
         ("good", "rights", "ok", &["the master has them all"]),
         ("good", "cluster name", "ok", &["no copies of another cluster called management"]),
-        ("good", "agent", "warning", &["none reports in namespace c-remotes", "kubectl apply -f deploy/agent.yaml"]),
+        (
+            "good",
+            "agent",
+            "warning",
+            &["none reports in namespace c-remotes", "deploy/agent.yaml | kubectl apply -f -"],
+        ),
         ("a-hole", "API server", "failed", &["cannot connect", "network"]),
         ("down", "API server", "failed", &["cannot connect", "check the server's address"]),
         ("other-ca", "API server", "failed", &["no TLS connection", "certificate-authority-data"]),

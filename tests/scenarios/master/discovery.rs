@@ -91,6 +91,55 @@ async fn each_context_of_a_merged_kubeconfig_is_served() -> Result<()> {
     end(&master).await
 }
 
+/// Promise 5: what is refused of one is no reason to leave out the others.
+#[tokio::test]
+async fn a_remote_cluster_that_may_not_be_made_keeps_no_other_away() -> Result<()> {
+    let (management, remote) = (shared("management").await?, shared("remote-a").await?);
+    let stage = Stage::new(&management, "m-refused").await?;
+    let access = stage.prepare(&remote).await?;
+    let policy = json!({ "apiVersion": "v1", "kind": "List", "items": [
+        { "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+          "metadata": { "name": "m-refused" },
+          "spec": {
+              "matchConstraints": {
+                  "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "m-refused" } },
+                  "resourceRules": [{ "apiGroups": ["mw-sync.io"], "apiVersions": ["*"], "operations": ["CREATE"],
+                                      "resources": ["remoteclusters"] }],
+              },
+              "validations": [{ "expression": "object.metadata.name != 'a-first'", "message": "not that one" }],
+          } },
+        { "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+          "metadata": { "name": "m-refused" },
+          "spec": { "policyName": "m-refused", "validationActions": ["Deny"] } },
+    ]});
+    management.kubectl_stdin(&["apply", "-f", "-"], policy.to_string()).await?;
+    let probe = json!({ "apiVersion": "mw-sync.io/v1alpha1", "kind": "RemoteCluster",
+        "metadata": { "name": "a-first", "namespace": "m-refused" },
+        "spec": { "kubeconfig": { "secretName": "all" } } });
+    eventually(super::stage::SOON, "the policy is enforced", async || {
+        let dry = ["create", "--dry-run=server", "-f", "-"];
+        let refused = management.kubectl_stdin(&dry, probe.to_string()).await.err().context("not yet")?;
+        ensure!(format!("{refused:#}").contains("not that one"), "{refused:#}");
+        Ok(())
+    })
+    .await;
+
+    let master = stage.master(&[]).await?;
+    stage.source("one", "1").await?;
+    stage.kubeconfig("all", &merged(&[("a-first", &access), ("b-second", &access)], &[])?).await?;
+    stage.discovery("fleet", &json!({ "kubeconfig": { "secretName": "all" }, "namespace": "m-refused" })).await?;
+    let message = stage.discovers("fleet", "Rejected", 2).await;
+    println!("{message}");
+    stage.is("b-second", "Connected").await;
+    stage.clusters_are(&["b-second"]).await;
+    stage.copy_is(&remote, "one", |_| true).await;
+    let kinds = "validatingadmissionpolicies,validatingadmissionpolicybindings";
+    management.kubectl(&["delete", kinds, "m-refused"]).await?;
+    // Both are the same cluster: the second one says so. It is tried again by itself.
+    stage.clusters_are(&["a-first", "b-second"]).await;
+    end(&master).await
+}
+
 /// Of a newer version, it might be: the watch passes it over, and to the server it is there.
 #[tokio::test]
 async fn a_remote_cluster_that_cannot_be_understood_is_said_to_be_in_the_way() -> Result<()> {

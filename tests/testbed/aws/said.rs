@@ -179,6 +179,8 @@ pub struct Review {
     pub signed_headers: String,
     /// The STS that the token is for.
     pub host: String,
+    /// The id of the access key that it is signed with, which is that of a session.
+    pub key: String,
     /// The EKS cluster that it is for; empty if that is not known.
     pub cluster: String,
     /// Whose it is; empty if that is not known.

@@ -56,7 +56,8 @@ impl Tour {
 pub async fn check<W: Write>(config: Config, report: &mut Report<W>) -> io::Result<bool> {
     let mut notes = Notes::of("management cluster");
     report.waiting("asking the management cluster");
-    let Some(home) = preflight::home(&mut notes, &config.common, rights::MASTER, "deploy/master.yaml").await else {
+    let Some(home) = preflight::home(&mut notes, &config.common, rights::MASTER, preflight::MASTER_MANIFEST).await
+    else {
         report.tell(notes)?;
         return Ok(false);
     };

@@ -165,7 +165,8 @@ async fn agent(notes: &mut Notes, tour: &Tour, visit: &Visit, destination: &str)
         Ok(Stored::Absent) => {
             let why =
                 format!("none reports in namespace {destination}: copies stay there, and reach no other namespace");
-            return notes.warning(NAME, why, "in that cluster: kubectl apply -f deploy/agent.yaml");
+            let todo = format!("in that cluster: {}", preflight::apply(preflight::AGENT_MANIFEST));
+            return notes.warning(NAME, why, todo);
         }
         Ok(Stored::Foreign) => {
             let why = "ConfigMap mw-sync-agent there is no agent's";

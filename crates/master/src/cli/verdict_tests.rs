@@ -159,6 +159,8 @@ fn how_old_the_last_word_is_is_told_of_an_agent_that_may_not_run() {
         (summary("6", 0, "2026-01-01T00:04:00Z"), true),
         (summary("7", 1, "2026-01-01T00:04:00Z"), false),
         (summary("7", 1, "2025-12-31T00:04:00Z"), true),
+        // It was everywhere, a day ago.
+        (summary("7", 0, "2025-12-31T00:04:00Z"), true),
     ] {
         let Verdict::Of(1, missing) = verdict(&on, &view(&[], here)) else { panic!() };
         let text = missing[0].text();

@@ -216,9 +216,14 @@ impl Keeper {
                 }
                 Err(Fault::Conflict | Fault::NotFound) => raced = true,
                 Err(fault) => {
-                    warn!(reason = fault.reason(), %fault, todo = fault.what_to_do(), "cannot write a RemoteCluster");
-                    failed = Some(fault);
-                    break;
+                    let (cluster, todo) = (action.name(), fault.what_to_do());
+                    warn!(cluster, reason = fault.reason(), %fault, todo, "cannot write a RemoteCluster");
+                    // What is refused of one need not be of the next.
+                    let of_all = fault.is_of_the_cluster();
+                    failed.get_or_insert(fault);
+                    if of_all {
+                        break;
+                    }
                 }
             }
         }

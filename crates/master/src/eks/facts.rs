@@ -5,13 +5,11 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use sync_core::cluster::access::is_authority;
 use sync_core::fault::message;
 
 use super::arn::ClusterArn;
 use super::error::EksError;
-
-/// How each certificate in PEM begins.
-const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// The answer, as far as it matters. AWS promises none of its fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,13 +84,16 @@ impl Facts {
         let lacks = |what: &str| EksError::BadDescription(format!("{what} (status {})", message(&status)));
         let endpoint = self.endpoint.filter(|endpoint| !endpoint.is_empty());
         let endpoint = endpoint.ok_or_else(|| lacks("it has no endpoint"))?;
+        if !endpoint.starts_with("https://") {
+            return Err(lacks("its endpoint is no https address"));
+        }
         let authority = self.authority.filter(|authority| !authority.is_empty());
         let authority = authority.ok_or_else(|| lacks("it has no certificate authority"))?;
         let authority = BASE64_STANDARD.decode(authority.trim());
         let authority = authority.map_err(|_| lacks("its certificate authority is no base64"))?;
         // In a broken one a certificate may be missing; to leave a place that works for it would be no gain.
-        if !authority.windows(CERTIFICATE.len()).any(|window| window == CERTIFICATE) {
-            return Err(lacks("its certificate authority holds no certificate"));
+        if !is_authority(&authority) {
+            return Err(lacks("its certificate authority is not certificates in PEM alone"));
         }
         let token_name = self.outpost_id.unwrap_or_else(|| asked.name().to_owned());
         Ok(Place { endpoint, authority, created: self.created, token_name, restricted: self.restricted })
@@ -102,6 +103,17 @@ impl Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::eks::tests_support::authority;
+
+    fn whole() -> usize {
+        BASE64_STANDARD.decode(authority("one")).unwrap().len()
+    }
+
+    /// So much of two certificates.
+    fn cut_off(bytes: usize) -> String {
+        let one = BASE64_STANDARD.decode(authority("one")).unwrap();
+        BASE64_STANDARD.encode(&[&*one, &*one].concat()[..bytes])
+    }
 
     fn arn() -> ClusterArn {
         "arn:aws:eks:eu-west-1:111122223333:cluster/prod".parse().unwrap()
@@ -112,7 +124,7 @@ mod tests {
             arn: Some(arn().to_string()),
             status: Some(status.to_owned()),
             endpoint: Some("https://A.gr7.eu-west-1.eks.amazonaws.com".to_owned()),
-            authority: Some(BASE64_STANDARD.encode(CERTIFICATE)),
+            authority: Some(authority("one")),
             created: Some(7),
             ..Facts::default()
         }
@@ -122,7 +134,7 @@ mod tests {
     fn which_ones_serve() {
         for status in ["ACTIVE", "UPDATING", "SOMETHING_NEW"] {
             let place = facts(status).place(&arn()).unwrap();
-            assert_eq!((place.authority.as_slice(), place.token_name.as_str()), (CERTIFICATE, "prod"));
+            assert_eq!((BASE64_STANDARD.encode(&place.authority), &*place.token_name), (authority("one"), "prod"));
         }
         for status in ["CREATING", "PENDING", "DELETING", "FAILED"] {
             assert_eq!(facts(status).place(&arn()), Err(EksError::ClusterNotActive(status.to_owned())));
@@ -150,7 +162,11 @@ mod tests {
             (Facts { endpoint: None, ..facts("ACTIVE") }, "no endpoint (status ACTIVE)"),
             (Facts { endpoint: Some(String::new()), ..facts("ACTIVE") }, "no endpoint"),
             (Facts { authority: None, ..facts("ACTIVE") }, "no certificate authority"),
-            (Facts { authority: Some("UEVN".to_owned()), ..facts("ACTIVE") }, "holds no certificate"),
+            (Facts { endpoint: Some("http://A".to_owned()), ..facts("ACTIVE") }, "no https address"),
+            (Facts { authority: Some("UEVN".to_owned()), ..facts("ACTIVE") }, "is not certificates in PEM"),
+            (Facts { authority: Some(cut_off(10)), ..facts("ACTIVE") }, "is not certificates in PEM"),
+            // The first of two is whole.
+            (Facts { authority: Some(cut_off(20 + whole())), ..facts("ACTIVE") }, "is not certificates in PEM"),
             (Facts { authority: Some("%%".to_owned()), ..facts("UPDATING") }, "no base64 (status UPDATING)"),
         ] {
             let error = facts.place(&arn()).unwrap_err();

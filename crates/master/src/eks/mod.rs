@@ -49,7 +49,7 @@ pub mod token;
 pub(crate) mod tests_support;
 
 use arn::ClusterArn;
-use aws::{Aws, SessionKey};
+use aws::{Aws, Grant, SessionKey};
 use clock::WallClock;
 use error::{EksError, Service};
 use facts::{Facts, Place};
@@ -108,6 +108,13 @@ impl Eks {
     /// If it says nothing.
     pub async fn facts(&self, session: &Session, arn: &ClusterArn) -> Result<Facts, EksError> {
         let grant = session.get().await?.grant;
+        match self.facts_as(&grant, arn).await {
+            Err(error @ EksError::NoCredentials(_)) => self.facts_as(&*newer(session, &grant, error).await?, arn).await,
+            answer => answer,
+        }
+    }
+
+    async fn facts_as(&self, grant: &Grant, arn: &ClusterArn) -> Result<Facts, EksError> {
         if let Some(account) = grant.account().filter(|account| *account != arn.account()) {
             // There may be one of that name in our account, which is not the one.
             return Err(EksError::ClusterNotFound { arn: arn.clone(), account: Some(account.to_owned()) });
@@ -116,7 +123,7 @@ impl Eks {
         let slots = self.slots.get_or(&key, || Semaphore::new(DESCRIBES));
         // Nobody closes it.
         let slot = slots.acquire().await;
-        let answer = timeout(DEADLINE, self.aws.describe(&grant, arn)).await;
+        let answer = timeout(DEADLINE, self.aws.describe(grant, arn)).await;
         drop(slot);
         answer.unwrap_or_else(|_| Err(late()))
     }
@@ -127,7 +134,16 @@ impl Eks {
     /// If AWS does not say, or not all of them.
     pub async fn clusters(&self, session: &Session) -> Result<(Vec<String>, Option<String>), EksError> {
         let grant = session.get().await?.grant;
-        let names = timeout(LIST_DEADLINE, self.aws.clusters(&grant, &session.key().region)).await;
+        match self.clusters_as(&grant, session).await {
+            Err(error @ EksError::NoCredentials(_)) => {
+                self.clusters_as(&*newer(session, &grant, error).await?, session).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn clusters_as(&self, grant: &Grant, session: &Session) -> Result<(Vec<String>, Option<String>), EksError> {
+        let names = timeout(LIST_DEADLINE, self.aws.clusters(grant, &session.key().region)).await;
         Ok((names.unwrap_or_else(|_| Err(late()))?, grant.caller.clone()))
     }
 
@@ -144,6 +160,13 @@ impl Eks {
     pub fn seed_of(&self, name: &str) -> u64 {
         rng::seed_of(self.seed, name)
     }
+}
+
+/// Credentials of the session that are newer than those which AWS has just refused with this error: a role that was deleted
+/// and made again has none of its old sessions accepted.
+async fn newer(session: &Session, refused: &Arc<Grant>, error: EksError) -> Result<Arc<Grant>, EksError> {
+    let newer = session.get_newer().await?.grant;
+    if Arc::ptr_eq(&newer, refused) { Err(error) } else { Ok(newer) }
 }
 
 fn late() -> EksError {

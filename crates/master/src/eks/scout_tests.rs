@@ -80,7 +80,9 @@ async fn what_aws_does_not_say_changes_no_place() {
         EksError::AwsUnreachable { service: Service::Eks, words: "refused".to_owned() },
         EksError::ClusterNotFound { arn: arn(), account: None },
         EksError::DescribeDenied { caller: None, words: "no".to_owned() },
-        EksError::BadDescription("its certificate authority holds no certificate (status ACTIVE)".to_owned()),
+        EksError::BadDescription(
+            "its certificate authority is not certificates in PEM alone (status ACTIVE)".to_owned(),
+        ),
     ] {
         aws.describe_as(match error {
             EksError::BadDescription(_) => Ok(Facts { authority: Some("UEVN".to_owned()), ..facts() }),

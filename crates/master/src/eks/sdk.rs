@@ -106,6 +106,18 @@ impl SdkAws {
         clients.entry(region.to_owned()).or_insert_with(make).clone()
     }
 
+    /// Logs who we are, if that can be known before a cluster says where it is: with a region and credentials from the
+    /// environment or a profile, as a pod with a role has them. Whoever has none needs none unless for EKS.
+    pub async fn introduce(&self) {
+        let regions = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new());
+        let Some(region) = regions.or_else(ProfileFileRegionProvider::new()).region().await else {
+            return debug!("no AWS region in the environment; who we are is asked when a cluster names one");
+        };
+        if let Err(error) = self.caller(region.as_ref()).await {
+            debug!(%error, "no AWS identity; only EKS clusters need one");
+        }
+    }
+
     /// Who we are, asked once and logged. That we may not know it is no reason to stop.
     async fn caller(&self, region: &str) -> Result<Option<String>, EksError> {
         let ask = || async {

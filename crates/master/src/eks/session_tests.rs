@@ -2,7 +2,7 @@ use futures::future::join_all;
 use tokio::time::{advance, sleep};
 
 use super::*;
-use crate::eks::tests_support::{FakeAws, key};
+use crate::eks::tests_support::{FakeAws, arn, facts, key};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -100,6 +100,27 @@ async fn only_an_old_session_is_replaced_on_demand() {
     let second = session.get_newer().await.unwrap();
     assert!(!Arc::ptr_eq(&second.grant, &first.grant));
     assert!(Arc::ptr_eq(&session.get().await.unwrap().grant, &second.grant));
+}
+
+/// A role that was deleted and made again.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_aws_refuses_is_replaced() {
+    let aws = FakeAws::new();
+    let eks = aws.eks();
+    let session = eks.session(&key());
+    eks.facts(&session, &arn()).await.unwrap();
+    advance(6 * MINUTE).await;
+    let refused = EksError::NoCredentials("EKS does not take those that we have (ExpiredToken)".into());
+    let refuses = |answers| aws.facts.lock().unwrap().extend(answers);
+    aws.facts.lock().unwrap().clear();
+    refuses(vec![Err(refused.clone()), Ok(facts())]);
+    eks.facts(&session, &arn()).await.unwrap();
+    assert_eq!((aws.asked("session").len(), aws.asked("describe").len()), (2, 3));
+    // A young one is not at fault.
+    aws.facts.lock().unwrap().clear();
+    refuses(vec![Err(refused.clone())]);
+    assert_eq!(eks.facts(&session, &arn()).await.unwrap_err(), refused);
+    assert_eq!((aws.asked("session").len(), aws.asked("describe").len()), (2, 4));
 }
 
 /// Sources in a pod give the same credentials until shortly before they end, and testbeds short ones.

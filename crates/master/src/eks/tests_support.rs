@@ -160,7 +160,8 @@ pub(crate) fn key() -> SessionKey {
 
 /// As AWS writes it.
 pub(super) fn authority(content: &str) -> String {
-    BASE64_STANDARD.encode(format!("-----BEGIN CERTIFICATE-----\n{content}"))
+    let content = BASE64_STANDARD.encode(content);
+    BASE64_STANDARD.encode(format!("-----BEGIN CERTIFICATE-----\n{content}\n-----END CERTIFICATE-----\n"))
 }
 
 pub(crate) fn facts() -> Facts {

@@ -9,6 +9,7 @@ use sync_core::ops::metrics::{Tells, families};
 use tokio::sync::watch as state;
 
 use super::crd::RemoteClusterStatus;
+use super::receipt::AgentState;
 use super::status::{self, Outcome, Report};
 use crate::eks::login::Login;
 
@@ -44,9 +45,16 @@ impl Tells for Gauges {
         // Of those that nobody reports of any more nothing is known.
         reports.retain(|_, report| report.has_changed().is_ok());
         for (name, report) in &*reports {
-            let outcome = &report.borrow().outcome;
+            let report = report.borrow();
+            let (outcome, here) = (&report.outcome, ("remote_cluster", &**name));
             let ready = f64::from(u8::from(*outcome == Outcome::Ready));
-            page.set(&families::REMOTE_READY, &[("reason", outcome.reason()), ("remote_cluster", name)], ready);
+            page.set(&families::REMOTE_READY, &[("reason", outcome.reason()), here], ready);
+            let Some(agent) = report.receipt.as_ref().map(|receipt| &receipt.agent) else { continue };
+            let reporting = f64::from(u8::from(agent.state == AgentState::Reporting));
+            page.set(&families::AGENT_REPORTING, &[here, ("state", agent.state.as_str())], reporting);
+            for (state, count) in [("pending", agent.pending), ("refused", agent.refused)] {
+                page.set(&families::AGENT_COPIES, &[here, ("state", state)], count as f64);
+            }
         }
         let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
         logins.retain(|_, login| login.strong_count() > 0);
@@ -61,6 +69,7 @@ impl Tells for Gauges {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remote::receipt::{AgentStatus, Receipt};
 
     #[test]
     fn a_remote_cluster_is_told_of_while_it_is_served() {
@@ -81,6 +90,19 @@ mod tests {
         assert_eq!(status.ready().map(|ready| ready.reason.as_str()), Some("Connected"));
         assert!(gauges.status("near").is_none());
         assert!(text(&gauges).contains(&line("Connected", 1)) && !text(&gauges).contains("Connecting"));
+        assert!(!text(&gauges).contains("mw_sync_agent"), "nothing has been heard of an agent");
+        let agent = AgentStatus { state: AgentState::Silent, pending: 2, ..AgentStatus::default() };
+        report.send_modify(|report| report.receipt = Some(Receipt { agent, copies: Vec::new() }));
+        for line in [
+            "mw_sync_agent_reporting{remote_cluster=\"far\",state=\"Silent\"} 0\n",
+            "mw_sync_agent_copies{remote_cluster=\"far\",state=\"pending\"} 2\n",
+            "mw_sync_agent_copies{remote_cluster=\"far\",state=\"refused\"} 0\n",
+        ] {
+            assert!(text(&gauges).contains(line), "{line}");
+        }
+        let agent = AgentStatus { state: AgentState::Reporting, ..AgentStatus::default() };
+        report.send_modify(|report| report.receipt = Some(Receipt { agent, copies: Vec::new() }));
+        assert!(text(&gauges).contains("mw_sync_agent_reporting{remote_cluster=\"far\",state=\"Reporting\"} 1\n"));
         drop(report);
         assert!(!text(&gauges).contains("far"));
     }

@@ -12,8 +12,9 @@ use sync_core::core::{Asks, Standing, Standings};
 use sync_core::engine::{EngineConfig, EngineState, Inquiries};
 use sync_core::fault::Fault;
 use sync_core::index::feed::Feed;
+use sync_core::ops::preflight::{AGENT_MANIFEST, apply};
 use sync_core::reason::Would;
-use sync_core::summary::{SILENCE, Summary, Whereabouts};
+use sync_core::summary::{SILENCE, Summary, WAS_EVERYWHERE, Whereabouts};
 use sync_core::watches::{Told, Troubles};
 use tokio::sync::mpsc;
 use tokio::sync::watch as state;
@@ -53,6 +54,19 @@ pub enum AgentState {
     Silent,
     /// What stands there is no summary of a version that this master reads.
     Unreadable,
+}
+
+impl AgentState {
+    /// The word in status and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "Unknown",
+            Self::Reporting => "Reporting",
+            Self::Absent => "Absent",
+            Self::Silent => "Silent",
+            Self::Unreadable => "Unreadable",
+        }
+    }
 }
 
 /// What the agent of a remote cluster says.
@@ -251,19 +265,23 @@ fn not_here(standing: &Standing) -> Option<String> {
 }
 
 /// Why the agent has not brought it to every namespace, and when it last reported if it may not run; `None` only if it says
-/// that it has, of this very copy.
+/// that it has, of this very copy, and goes on to.
 fn not_everywhere(standing: &Standing, heard: &Heard, state: AgentState) -> Option<(String, Option<Timestamp>)> {
     let (missing, last_report) = match (heard, standing.replica) {
         (Heard::Summary(summary, time), Some(replica)) => {
-            let lack = summary.lacks(&standing.source, replica, Whereabouts::There)?;
-            (lack.why, time.filter(|_| lack.unheard || state == AgentState::Silent))
+            match summary.lacks(&standing.source, replica, Whereabouts::There) {
+                Some(lack) => (lack.why, time.filter(|_| lack.unheard || state == AgentState::Silent)),
+                // A namespace that came later has no copy perhaps, and whoever took copies away was not noticed.
+                None if state == AgentState::Silent => (WAS_EVERYWHERE.to_owned(), *time),
+                None => return None,
+            }
         }
         _ => ("the agent there does not say where it is".to_owned(), None),
     };
     let reason = match state {
         AgentState::Reporting => missing,
         AgentState::Unknown => "the agent there has not been heard yet".to_owned(),
-        AgentState::Absent => "no agent reports there: kubectl apply -f deploy/agent.yaml in that cluster".to_owned(),
+        AgentState::Absent => format!("no agent reports there; in that cluster: {}", apply(AGENT_MANIFEST)),
         AgentState::Silent => format!("AgentSilent: {missing}"),
         AgentState::Unreadable => "the agent there is of a version that this master does not understand".to_owned(),
     };

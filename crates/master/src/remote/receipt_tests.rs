@@ -42,8 +42,10 @@ fn of(standing: Standing, heard: &Heard, silent: bool) -> CopyStatus {
 fn everywhere_is_said_of_the_very_version_that_both_have_acted_on() {
     let said = of(standing(7, 40, [1, 0, 0]), &heard(40, [9, 0, 0]), false);
     assert_eq!((said.everywhere, said.resource_version.as_str(), said.reason), (true, "7", None));
-    // It was true when it was said, however long ago.
-    assert!(of(standing(7, 40, [1, 0, 0]), &heard(40, [9, 0, 0]), true).everywhere);
+    // It was true when it was said; namespaces that have come since then nobody has told of.
+    let said = of(standing(7, 40, [1, 0, 0]), &heard(40, [9, 0, 0]), true);
+    assert_eq!(said.reason.as_deref(), Some("AgentSilent: all copies were in place when the agent last reported"));
+    assert!(!said.everywhere);
 }
 
 #[test]
@@ -78,7 +80,8 @@ fn when_the_agent_last_reported_is_told_where_it_may_not_run() {
     assert_eq!(time(39, [9, 0, 0], false), told);
     assert_eq!(time(40, [8, 1, 0], true), told);
     // It would be written with every sign of life.
-    assert_eq!((time(40, [8, 1, 0], false), time(40, [9, 0, 0], true)), (None, None));
+    assert_eq!((time(40, [8, 1, 0], false), time(40, [9, 0, 0], false)), (None, None));
+    assert_eq!(time(40, [9, 0, 0], true), told);
 }
 
 #[test]

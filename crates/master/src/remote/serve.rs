@@ -36,7 +36,7 @@ use crate::eks::target::Target;
 /// First pause after a failure, doubled each time.
 pub(super) const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause between two attempts to connect, or to write a status: somebody who has just mended a cluster waits for it.
-pub(super) const BACKOFF_MOST: Duration = Duration::from_secs(30);
+pub(super) const BACKOFF_MOST: Duration = Duration::from_secs(120);
 
 /// What is to be done about a remote cluster. Equal plans need no restart.
 #[derive(Clone, Debug, PartialEq)]

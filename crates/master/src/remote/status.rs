@@ -206,7 +206,9 @@ pub fn next(old: Option<&RemoteClusterStatus>, report: &Report, now: Timestamp) 
     let before = old.cloned().unwrap_or_default();
     // A master that has just been restarted knows nothing yet, and that is no news: Ready must not go and come back.
     let was_ready = before.ready().is_some_and(|ready| ready.status == "True");
-    if report.outcome == Outcome::Connecting && was_ready && before.observed_generation == report.generation {
+    // One that goes to another server knows that what is said here is of the one before.
+    let moves = report.server.is_some() && report.server != before.server;
+    if report.outcome == Outcome::Connecting && was_ready && before.observed_generation == report.generation && !moves {
         return None;
     }
     let server = report.server.clone().or_else(|| before.server.clone());
@@ -216,7 +218,7 @@ pub fn next(old: Option<&RemoteClusterStatus>, report: &Report, now: Timestamp) 
     // What was said of a version stays true of it; an engine that has just begun knows nothing newer yet.
     let (agent, copies) = match &report.receipt {
         Some(receipt) => (Some(receipt.agent.clone()), dated(&receipt.copies, &before.copies, now)),
-        None if report.sources.is_some() => (before.agent.clone(), before.copies.clone()),
+        None if report.sources.is_some() && !moves => (before.agent.clone(), before.copies.clone()),
         None => (None, Vec::new()),
     };
     let next = RemoteClusterStatus {

@@ -133,6 +133,34 @@ fn server_and_version_stay_while_unknown_and_counts_do_not() {
     assert_eq!((moved.version, moved.identity), (None, None));
 }
 
+/// Else `wait` would say yes of a cluster that nobody has seen.
+#[test]
+fn what_was_said_of_another_server_is_not_said_of_this_one() {
+    let copy = CopyStatus {
+        source: "Secret/a".to_owned(),
+        uid: "u".to_owned(),
+        resource_version: "1".to_owned(),
+        everywhere: true,
+        reason: None,
+        since: None,
+        last_report_time: None,
+    };
+    let at_server = |server: &str, outcome| Report { server: Some(server.to_owned()), ..report(outcome) };
+    let sources = Some(Sources { synced: 1, pending: 0, refused: 0 });
+    let receipt = Some(Receipt { copies: vec![copy], ..Receipt::default() });
+    let before = Report { sources, receipt, ..at_server("https://a", Outcome::Ready) };
+    let before = next(None, &before, at(0)).unwrap();
+    assert_eq!(next(Some(&before), &at_server("https://a", Outcome::Connecting), at(1)), None);
+    let moved = next(Some(&before), &at_server("https://b", Outcome::Connecting), at(1)).unwrap();
+    assert_eq!((ready(&moved).reason.as_str(), moved.copies.len()), ("Connecting", 0));
+    // Also if it is there before anything was written.
+    for (server, copies) in [("https://a", 1), ("https://b", 0)] {
+        let begun = Report { sources, ..at_server(server, Outcome::Ready) };
+        let next = next(Some(&before), &begun, at(1)).unwrap_or_else(|| before.clone());
+        assert_eq!(next.copies.len(), copies, "{server}");
+    }
+}
+
 #[test]
 fn a_restart_of_the_master_takes_ready_away_from_nobody() {
     let before = next(None, &report(Outcome::Ready), at(10)).unwrap();

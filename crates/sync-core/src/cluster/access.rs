@@ -281,6 +281,11 @@ impl Identity {
     }
 }
 
+/// Whether this is PEM of one certificate or more, all of them whole.
+pub fn is_authority(pem: &[u8]) -> bool {
+    certificates(pem).is_some()
+}
+
 fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     read.ok().filter(|certificates| !certificates.is_empty())

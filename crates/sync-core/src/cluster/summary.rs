@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::query::Query;
 use super::request::Limits;
 use super::wire::Item;
-use super::write::{APPLY, request};
+use super::write::{APPLY, DEADLINE, request};
 use super::{path, read, request};
 use crate::contract::keys::{AGENT_CONFIG_MAP, PULL_SECRETS_LISTED};
 use crate::contract::object::{Kind, Object};
@@ -83,11 +83,26 @@ pub async fn apply(
     time: &str,
     deadline: Duration,
 ) -> Result<(), Fault> {
+    apply_data(client, rules, json!({ KEY: json, TIME: time }), deadline).await
+}
+
+/// Takes it away, if there is one: nobody is to believe it any more. What others have in that ConfigMap stays.
+///
+/// # Errors
+/// Any answer but success.
+pub async fn withdraw(client: &kube::Client, rules: &Rules) -> Result<(), Fault> {
+    match get(client, rules).await? {
+        Stored::Absent | Stored::Foreign => Ok(()),
+        Stored::Summary { .. } => apply_data(client, rules, json!({}), DEADLINE).await,
+    }
+}
+
+async fn apply_data(client: &kube::Client, rules: &Rules, data: Value, deadline: Duration) -> Result<(), Fault> {
     let object = json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": { "name": AGENT_CONFIG_MAP },
-        "data": { KEY: json, TIME: time },
+        "data": data,
     });
     let path = path::of_object(Kind::ConfigMap, &rules.source_namespace, AGENT_CONFIG_MAP)?;
     let path = format!("{path}?fieldManager={MANAGER}&force=true");

@@ -15,6 +15,11 @@ use crate::contract::object::{Kind, Uid};
 use crate::contract::rules::Rules;
 use crate::fault::{Fault, message};
 
+/// What an agent is installed by.
+pub const AGENT_MANIFEST: &str = "deploy/agent.yaml";
+/// What a master is installed by.
+pub const MASTER_MANIFEST: &str = "deploy/master.yaml";
+
 /// Name of the policy in `deploy/annotation-policy.yaml`, and of its binding.
 pub const POLICY: &str = "mw-sync-annotation";
 /// The oldest server that we work with, and the oldest that has MutatingAdmissionPolicies (DESIGN section 1 and 3).
@@ -205,6 +210,15 @@ async fn own_rights(
     }
 }
 
+/// How a manifest is applied. That of a controller needs the registry of its image in it, as at first: as it is it would
+/// take the place of one that runs.
+pub fn apply(manifest: &str) -> String {
+    match manifest {
+        AGENT_MANIFEST | MASTER_MANIFEST => format!("sed \"s#image: #&$registry/#\" {manifest} | kubectl apply -f -"),
+        _ => format!("kubectl apply -f {manifest}"),
+    }
+}
+
 /// A line for each right that is missing.
 pub fn told_rights(
     notes: &mut Notes,
@@ -218,7 +232,7 @@ pub fn told_rights(
     }
     for (right, verbs) in missing {
         let why = format!("{whose} may not {}", right.words(verbs, namespace));
-        notes.failed("rights", why, format!("kubectl apply -f {manifest}"));
+        notes.failed("rights", why, apply(manifest));
     }
 }
 

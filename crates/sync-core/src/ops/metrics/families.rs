@@ -67,9 +67,21 @@ pub static TOKEN_AGE: Family = family(
 /// `reason`, `remote_cluster`
 pub static REMOTE_READY: Family =
     family("mw_sync_remote_cluster_ready", Type::Gauge, "1 if the remote cluster is Ready, else 0 and why.");
+/// `remote_cluster`, `state`
+pub static AGENT_REPORTING: Family = family(
+    "mw_sync_agent_reporting",
+    Type::Gauge,
+    "1 if the agent of the remote cluster says how it fares, else 0 and how it does not.",
+);
+/// `remote_cluster`, `state`
+pub static AGENT_COPIES: Family = family(
+    "mw_sync_agent_copies",
+    Type::Gauge,
+    "Copies that the agent of a remote cluster has not made, as it said last, by state.",
+);
 
 /// Those of both controllers, and those of the master.
-pub static ALL: [&Family; 17] = [
+pub static ALL: [&Family; 19] = [
     &WRITES,
     &LOOKS,
     &COPIES,
@@ -85,6 +97,8 @@ pub static ALL: [&Family; 17] = [
     &BUILD,
     &REMOTE_COPIES,
     &REMOTE_READY,
+    &AGENT_REPORTING,
+    &AGENT_COPIES,
     &AWS_CALLS,
     &TOKEN_AGE,
 ];
