@@ -53,7 +53,7 @@ pub async fn purge(config: &Config, args: &PurgeArgs, out: &mut impl Write) -> i
     purge::told("", &found.copies, out)?;
     if found.entries.is_empty() && found.copies.is_empty() {
         writeln!(out, "there is nothing of ours")?;
-        return withdraw(&connection, rules, args, out).await;
+        return Ok(Ending::Done);
     }
     if args.dry_run {
         writeln!(out, "nothing was changed")?;
@@ -62,8 +62,11 @@ pub async fn purge(config: &Config, args: &PurgeArgs, out: &mut impl Write) -> i
     if !purge::confirmed(args, &server, out)? {
         return Ok(Ending::NotBegun);
     }
-    // Before the first copy goes: a master must not believe it any more.
-    let withdrawn = withdraw(&connection, rules, args, out).await?;
+    // Before the first copy goes: without an agent it would be said for ever, and a master would believe it.
+    if let Err(fault) = summary::withdraw(&connection.write, rules).await {
+        let what = "the agent's summary cannot be taken away, so nothing is deleted";
+        return purge::not_begun(&format!("{what}: ConfigMap {AGENT_CONFIG_MAP}: {fault}; {}", mend(&fault)));
+    }
     let at_once = config.common.max_in_flight;
     let entries = take_out(&connection, rules, found.entries, at_once).await;
     for (account, fault) in &entries {
@@ -81,22 +84,7 @@ pub async fn purge(config: &Config, args: &PurgeArgs, out: &mut impl Write) -> i
         writeln!(out, "{} in namespace {}: {fault}; {}", copy.source, copy.namespace, mend(fault))?;
     }
     writeln!(out, "{} of {count} copies are gone", count - left.len() - named.len())?;
-    Ok(if left.is_empty() && entries.is_empty() { withdrawn } else { Ending::Left })
-}
-
-/// Takes the agent's summary away, unless only some copies go: without an agent it would be said for ever.
-async fn withdraw(
-    connection: &Connection,
-    rules: &Rules,
-    args: &PurgeArgs,
-    out: &mut impl Write,
-) -> io::Result<Ending> {
-    if args.dry_run || !args.sources.is_empty() {
-        return Ok(Ending::Done);
-    }
-    let Err(fault) = summary::withdraw(&connection.write, rules).await else { return Ok(Ending::Done) };
-    writeln!(out, "the agent's summary in ConfigMap {AGENT_CONFIG_MAP}: {fault}; {}", mend(&fault))?;
-    Ok(Ending::Left)
+    Ok(if left.is_empty() && entries.is_empty() { Ending::Done } else { Ending::Left })
 }
 
 async fn find(connection: &Connection, rules: &Rules, args: &PurgeArgs) -> Result<Found, Fault> {

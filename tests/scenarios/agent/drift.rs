@@ -49,7 +49,9 @@ async fn a_copy_that_was_edited_or_deleted_is_restored() -> Result<()> {
     let writes = shared.cluster.audit().since(mark).await?.resource("secrets").writes();
     let writes = writes.filter(|entry| entry.namespace.starts_with("drift-"));
     let by_us = |edit: &Entry| {
-        let same = |entry: &&Entry| entry.namespace == edit.namespace && entry.username == AGENT;
+        // The log does not name what is created.
+        let ours = |entry: &&Entry| entry.username == AGENT && ["", "drift"].contains(&&*entry.name);
+        let same = |entry: &&Entry| entry.namespace == edit.namespace && ours(entry);
         let times = writes.each().filter(same).filter(|entry| entry.received > edit.received);
         times.map(|entry| entry.seconds_after(edit)).min_by(f64::total_cmp)
     };

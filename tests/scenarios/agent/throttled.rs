@@ -1,6 +1,6 @@
 //! An API server that has too much to do, and says so.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use testbed::{Cluster, ClusterOptions, eventually};
 
@@ -27,7 +27,7 @@ async fn what_a_busy_server_refuses_is_written_later_and_with_fewer_requests_at_
     let address = address(&agent).await;
     let limit = async || {
         let samples = samples(&fetch(address, "/metrics").await?.1)?;
-        Ok::<_, anyhow::Error>(samples.get("mw_sync_in_flight_limit").copied().unwrap_or_default())
+        samples.get("mw_sync_in_flight_limit").copied().context("there is no such metric")
     };
     let mark = cluster.audit().mark().await?;
     let (mut low, mut names) = (IN_FLIGHT, Vec::new());

@@ -6,6 +6,7 @@ mod home;
 mod remotes;
 mod servers;
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -80,6 +81,13 @@ async fn until(
 /// Does what a finding says, as a person would paste it.
 async fn mend(cluster: &Cluster, finding: &Value) -> Result<()> {
     let command = finding["do"].as_str().and_then(|todo| todo.split(';').next()).context("nothing to do")?;
+    // As a shell would, whose `registry` is set as README.md has it.
+    if let Some(rest) = command.strip_prefix(r##"sed "s#image: #&${registry:?}/#" "##) {
+        let file = rest.strip_suffix(" | kubectl apply -f -").with_context(|| format!("no command: {command}"))?;
+        let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file))?
+            .replace("image: ", "image: registry.example.com/");
+        return cluster.kubectl_stdin(&["apply", "-f", "-"], manifest).await.map(drop);
+    }
     let command = command.strip_prefix("kubectl ").with_context(|| format!("no command: {command}"))?;
     cluster.kubectl(&command.split_whitespace().collect::<Vec<_>>()).await.map(drop)
 }

@@ -4,6 +4,7 @@
 //! name. The login itself is judged by aws-iam-authenticator's verifier and by real signatures.
 
 mod discovery;
+mod kubeconfigs;
 mod login;
 mod patient;
 mod places;

@@ -216,10 +216,17 @@ impl Keeper {
                 }
                 Err(Fault::Conflict | Fault::NotFound) => raced = true,
                 Err(fault) => {
-                    let (cluster, todo) = (action.name(), fault.what_to_do());
-                    warn!(cluster, reason = fault.reason(), %fault, todo, "cannot write a RemoteCluster");
-                    // What is refused of one need not be of the next.
-                    let of_all = fault.is_of_the_cluster();
+                    let (cluster, reason, todo) = (action.name(), fault.reason(), fault.what_to_do());
+                    match failed {
+                        None => warn!(cluster, reason, %fault, todo, "cannot write a RemoteCluster"),
+                        Some(_) => debug!(cluster, reason, %fault, "cannot write a RemoteCluster either"),
+                    }
+                    // What is refused of one need not be of the next, and a webhook may hang over one.
+                    let of_all = match &fault {
+                        Fault::NoAnswer(_) => matches!(failed, Some(Fault::NoAnswer(_))),
+                        Fault::Forbidden(_) => true,
+                        other => other.is_of_the_cluster(),
+                    };
                     failed.get_or_insert(fault);
                     if of_all {
                         break;

@@ -93,7 +93,7 @@ impl Facts {
         let authority = authority.map_err(|_| lacks("its certificate authority is no base64"))?;
         // In a broken one a certificate may be missing; to leave a place that works for it would be no gain.
         if !is_authority(&authority) {
-            return Err(lacks("its certificate authority is not certificates in PEM alone"));
+            return Err(lacks("its certificate authority holds no certificate, or one that is cut short"));
         }
         let token_name = self.outpost_id.unwrap_or_else(|| asked.name().to_owned());
         Ok(Place { endpoint, authority, created: self.created, token_name, restricted: self.restricted })
@@ -163,10 +163,10 @@ mod tests {
             (Facts { endpoint: Some(String::new()), ..facts("ACTIVE") }, "no endpoint"),
             (Facts { authority: None, ..facts("ACTIVE") }, "no certificate authority"),
             (Facts { endpoint: Some("http://A".to_owned()), ..facts("ACTIVE") }, "no https address"),
-            (Facts { authority: Some("UEVN".to_owned()), ..facts("ACTIVE") }, "is not certificates in PEM"),
-            (Facts { authority: Some(cut_off(10)), ..facts("ACTIVE") }, "is not certificates in PEM"),
+            (Facts { authority: Some("UEVN".to_owned()), ..facts("ACTIVE") }, "or one that is cut short"),
+            (Facts { authority: Some(cut_off(10)), ..facts("ACTIVE") }, "or one that is cut short"),
             // The first of two is whole.
-            (Facts { authority: Some(cut_off(20 + whole())), ..facts("ACTIVE") }, "is not certificates in PEM"),
+            (Facts { authority: Some(cut_off(20 + whole())), ..facts("ACTIVE") }, "or one that is cut short"),
             (Facts { authority: Some("%%".to_owned()), ..facts("UPDATING") }, "no base64 (status UPDATING)"),
         ] {
             let error = facts.place(&arn()).unwrap_err();

@@ -81,7 +81,7 @@ async fn what_aws_does_not_say_changes_no_place() {
         EksError::ClusterNotFound { arn: arn(), account: None },
         EksError::DescribeDenied { caller: None, words: "no".to_owned() },
         EksError::BadDescription(
-            "its certificate authority is not certificates in PEM alone (status ACTIVE)".to_owned(),
+            "its certificate authority holds no certificate, or one that is cut short (status ACTIVE)".to_owned(),
         ),
     ] {
         aws.describe_as(match error {

@@ -173,8 +173,13 @@ impl Receipts {
                 biased;
                 Some(told) = events.recv() => match told {
                     Told::Input(Feed::Init) => listed = false,
-                    Told::Input(Feed::Listed(stored) | Feed::Applied(stored)) => {
+                    Told::Input(Feed::Listed(stored)) => {
                         (heard, listed) = (Heard::of(stored), true);
+                        // It may have stood there for long, unlike what was written just now.
+                        silent_at = Instant::now() + heard.speaks_for(Timestamp::now());
+                    }
+                    Told::Input(Feed::Applied(stored)) => {
+                        heard = Heard::of(stored);
                         silent_at = Instant::now() + SILENCE;
                     }
                     Told::Input(Feed::InitDone(_)) if !listed => heard = Heard::Absent,
@@ -197,6 +202,17 @@ impl Heard {
                 Some(summary) => Self::Summary(summary, time.parse().ok().map(whole_seconds)),
                 None => Self::Unreadable,
             },
+        }
+    }
+
+    /// For how long from now on nothing is missed, if nothing more is heard.
+    fn speaks_for(&self, now: Timestamp) -> Duration {
+        match self {
+            Self::Summary(_, time) => {
+                let age = time.map_or(SILENCE, |time| now.duration_since(time).try_into().unwrap_or_default());
+                SILENCE.saturating_sub(age)
+            }
+            Self::Nothing | Self::Absent | Self::Unreadable => SILENCE,
         }
     }
 

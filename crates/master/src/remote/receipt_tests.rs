@@ -84,6 +84,22 @@ fn when_the_agent_last_reported_is_told_where_it_may_not_run() {
     assert_eq!(time(40, [9, 0, 0], true), told);
 }
 
+/// A master that has just begun does not take what has stood there for a day for news.
+#[test]
+fn a_summary_is_as_old_as_it_says() {
+    for (now, left) in [
+        ("2026-01-01T00:00:30Z", SILENCE.saturating_sub(Duration::from_secs(30))),
+        ("2026-01-02T00:00:00Z", Duration::ZERO),
+        // By another clock.
+        ("2025-12-31T23:00:00Z", SILENCE),
+    ] {
+        assert_eq!(heard(40, [9, 0, 0]).speaks_for(now.parse().unwrap()), left, "{now}");
+    }
+    let Heard::Summary(summary, _) = heard(40, [9, 0, 0]) else { panic!() };
+    assert_eq!(Heard::Summary(summary, None).speaks_for(Timestamp::now()), Duration::ZERO);
+    assert_eq!(Heard::Absent.speaks_for(Timestamp::now()), SILENCE);
+}
+
 #[test]
 fn the_agents_counts_are_told_too() {
     let standings = Standings { ready: true, destinations: 1, sources: vec![standing(7, 40, [1, 0, 0])] };

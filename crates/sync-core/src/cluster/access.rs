@@ -281,7 +281,7 @@ impl Identity {
     }
 }
 
-/// Whether this is PEM of one certificate or more, all of them whole.
+/// Whether this has a certificate in PEM, and none whose end is missing.
 pub fn is_authority(pem: &[u8]) -> bool {
     certificates(pem).is_some()
 }

@@ -24,6 +24,8 @@ pub(super) struct Entry {
     pub(super) how: Option<OnDelete>,
     /// It is, or was, a master's replica.
     pub(super) from_master: bool,
+    /// An object has said so, or that it is none; until then copies may say that it was.
+    pub(super) knows_origin: bool,
     /// When the grace or a pause is over, or the next confirmation or the forgetting is due.
     pub(super) due: Option<Moment>,
     pub(super) confirming: bool,
@@ -46,6 +48,7 @@ impl Entry {
             how: reading.as_ref().and_then(how),
             reading,
             from_master,
+            knows_origin: false,
             due: None,
             confirming: false,
             attempts: 0,

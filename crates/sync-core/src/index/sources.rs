@@ -167,8 +167,9 @@ impl Sources {
         let plain = matches!(reading, Reading::Plain);
         let Some(entry) = self.entries.get_mut(&key) else {
             if !plain {
+                let knows_origin = says_origin(&reading, from_master);
                 let entry = Entry::new(Some(version), Some(reading), from_master);
-                self.entries.insert(key.clone(), entry);
+                self.entries.insert(key.clone(), Entry { knows_origin, ..entry });
                 self.tell(now, &key);
             }
             return;
@@ -177,10 +178,8 @@ impl Sources {
         if !(entry.off && plain) {
             (entry.off, entry.how) = (matches!(reading, Reading::Off(_)), how(&reading));
         }
-        // Copies become those of another only if it is one that can be read. What else stands in the place of a master's
-        // replica does not change that this is lost (promise 2).
-        if matches!(reading, Reading::On(_)) || (from_master && !plain) || mutants::has(Mutant::LossForgotten) {
-            entry.from_master = from_master;
+        if says_origin(&reading, from_master) || mutants::has(Mutant::LossForgotten) {
+            (entry.from_master, entry.knows_origin) = (from_master, true);
         }
         (entry.version, entry.reading) = (Some(version), Some(reading));
         self.tell(now, &key);
@@ -194,17 +193,20 @@ impl Sources {
         }
     }
 
-    /// An engine has replicas of a source that was not named. `upstream`: they say that it was a master's replica.
+    /// An engine has replicas of a source that was not named, or that cannot be read. `upstream`: they say that it was a
+    /// master's replica.
     pub fn ask(&mut self, now: Moment, key: &SourceKey, upstream: bool) {
         if !self.complete {
             return;
         }
+        let is_new = !self.entries.contains_key(key);
         let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry::new(None, None, upstream));
         // Whoever asks first need not have seen all.
-        if entry.version.is_none() {
-            entry.from_master |= upstream;
+        let turns = upstream && !entry.from_master && !entry.knows_origin;
+        entry.from_master |= turns;
+        if is_new || turns {
+            self.tell(now, key);
         }
-        self.tell(now, key);
     }
 
     /// Tells what is wanted of a source, and which version of it wants that, if either is news.
@@ -380,6 +382,16 @@ impl Sources {
 /// Whether a source namespace is there and stays, so that copies may be deleted.
 fn is_open(namespace: Seen<SourceNamespace>) -> bool {
     namespace.is().is_some_and(|namespace| !namespace.terminating)
+}
+
+/// Copies become those of another only if it is one that can be read. What else stands in the place of a master's replica does
+/// not change that this is lost (promise 2).
+fn says_origin(reading: &Reading, from_master: bool) -> bool {
+    match reading {
+        Reading::On(_) => true,
+        Reading::Frozen(..) | Reading::Never(_) | Reading::Off(_) => from_master,
+        Reading::Plain => false,
+    }
 }
 
 #[cfg(test)]

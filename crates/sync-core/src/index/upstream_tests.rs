@@ -28,6 +28,22 @@ fn what_a_master_lost_stays() {
     }
 }
 
+/// After a restart: what stands in its place is all that was ever seen.
+#[test]
+fn copies_of_what_cannot_be_read_may_tell_that_it_was_a_masters() {
+    let mut sources = listed(&[plain("perhaps")]);
+    assert!(news(&mut sources).contains(&"frozen".to_owned()));
+    sources.ask(at(1), &key(), true);
+    assert!(news(&mut sources).is_empty());
+    assert_eq!(gone(&mut sources, at(2)), ["leaving SourceVanished"]);
+    assert!(!asks_at(&mut sources, at(10_000)));
+    // One that can be read knows better than copies of before.
+    let mut sources = listed(&[plain("yes")]);
+    news(&mut sources);
+    sources.ask(at(1), &key(), true);
+    assert_eq!(gone(&mut sources, at(2)), ["leaving Leaving"]);
+}
+
 #[test]
 fn whoever_asks_later_may_know_that_it_was_a_masters() {
     let mut sources = listed(&[]);

@@ -214,7 +214,9 @@ async fn own_rights(
 /// take the place of one that runs.
 pub fn apply(manifest: &str) -> String {
     match manifest {
-        AGENT_MANIFEST | MASTER_MANIFEST => format!("sed \"s#image: #&$registry/#\" {manifest} | kubectl apply -f -"),
+        AGENT_MANIFEST | MASTER_MANIFEST => {
+            format!("sed \"s#image: #&${{registry:?}}/#\" {manifest} | kubectl apply -f -")
+        }
         _ => format!("kubectl apply -f {manifest}"),
     }
 }
