@@ -77,10 +77,6 @@ fn connection(cluster: &Cluster) -> Result<Connection> {
 async fn namespaces(cluster: &Cluster, names: &[&str]) -> Result<()> {
     for name in names {
         cluster.kubectl(&["create", "namespace", name]).await?;
-        testbed::eventually(SOON, format!("{name} has its ServiceAccount"), async || {
-            cluster.kubectl(&["-n", name, "get", "serviceaccount", "default"]).await
-        })
-        .await;
     }
     Ok(())
 }
@@ -152,7 +148,10 @@ async fn cluster_client_tells_failures_apart() -> Result<()> {
     let mut other = admin.clone();
     other.token = "wrong".into();
     assert_eq!(get(&access(&other)?).await.unwrap_err(), Fault::Unauthorised);
-    let powerless = cluster.service_account("client-faults", "default").await?;
+    let powerless = testbed::eventually(SOON, "there is a ServiceAccount", async || {
+        cluster.service_account("client-faults", "default").await
+    })
+    .await;
     let Err(Fault::Forbidden(text)) = get(&access(&powerless)?).await else { panic!("forbidden") };
     assert!(text.contains("system:serviceaccount:client-faults:default"), "{text}");
     let elsewhere = Cluster::start(testbed::ClusterOptions::default().without_controller_manager()).await?;
