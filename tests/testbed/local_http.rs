@@ -11,10 +11,9 @@ pub(crate) async fn post(what: &str, port: u16, path: &str, body: &Value) -> Res
     let mut stream =
         TcpStream::connect(("127.0.0.1", port)).await.with_context(|| format!("{what} does not answer"))?;
     // HTTP/1.0: one answer, unchunked, up to the end of the connection.
-    let head =
-        format!("POST {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(body.as_bytes()).await?;
+    let head = format!("POST {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
+    // In one piece: whoever answers without the body, and closes before it comes, takes the answer away with a reset.
+    stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.with_context(|| format!("{what}'s answer broke off"))?;
     let (head, body) = answer.split_once("\r\n\r\n").with_context(|| format!("{what}'s answer is no HTTP"))?;

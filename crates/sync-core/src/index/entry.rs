@@ -24,7 +24,7 @@ pub(super) struct Entry {
     pub(super) how: Option<OnDelete>,
     /// It is, or was, a master's replica.
     pub(super) from_master: bool,
-    /// An object has said so, or that it is none; until then copies may say that it was.
+    /// An object that could be read has said so, or that it is none; until then copies may say that it was.
     pub(super) knows_origin: bool,
     /// When the grace or a pause is over, or the next confirmation or the forgetting is due.
     pub(super) due: Option<Moment>,

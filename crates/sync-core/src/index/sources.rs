@@ -167,8 +167,8 @@ impl Sources {
         let plain = matches!(reading, Reading::Plain);
         let Some(entry) = self.entries.get_mut(&key) else {
             if !plain {
-                let knows_origin = says_origin(&reading, from_master);
-                let entry = Entry::new(Some(version), Some(reading), from_master);
+                let knows_origin = matches!(reading, Reading::On(_));
+                let entry = Entry::new(Some(version), Some(reading), from_master && knows_origin);
                 self.entries.insert(key.clone(), Entry { knows_origin, ..entry });
                 self.tell(now, &key);
             }
@@ -178,7 +178,9 @@ impl Sources {
         if !(entry.off && plain) {
             (entry.off, entry.how) = (matches!(reading, Reading::Off(_)), how(&reading));
         }
-        if says_origin(&reading, from_master) || mutants::has(Mutant::LossForgotten) {
+        // Copies become those of another only if it is one that can be read. What else stands in the place of a master's
+        // replica does not change that this is lost (promise 2); after a restart copies tell whose they are.
+        if matches!(reading, Reading::On(_)) || mutants::has(Mutant::LossForgotten) {
             (entry.from_master, entry.knows_origin) = (from_master, true);
         }
         (entry.version, entry.reading) = (Some(version), Some(reading));
@@ -382,16 +384,6 @@ impl Sources {
 /// Whether a source namespace is there and stays, so that copies may be deleted.
 fn is_open(namespace: Seen<SourceNamespace>) -> bool {
     namespace.is().is_some_and(|namespace| !namespace.terminating)
-}
-
-/// Copies become those of another only if it is one that can be read. What else stands in the place of a master's replica does
-/// not change that this is lost (promise 2).
-fn says_origin(reading: &Reading, from_master: bool) -> bool {
-    match reading {
-        Reading::On(_) => true,
-        Reading::Frozen(..) | Reading::Never(_) | Reading::Off(_) => from_master,
-        Reading::Plain => false,
-    }
 }
 
 #[cfg(test)]

@@ -24,8 +24,7 @@ pub(super) struct Source {
     pub(super) absent_since: Instant,
     /// The last wish, but for its absence, was an explicit `no`, and whether it said that copies stay.
     pub(super) off: Option<bool>,
-    /// Whether copies are those of a master's replica: what last could be read as a source says it, or that it is one;
-    /// `None` if neither was there.
+    /// Whether copies are those of a master's replica, as the last object says that could be read; `None` if none could.
     pub(super) upstream: Option<bool>,
     /// A read of the source namespace and one of the source have confirmed its absence.
     pub(super) confirmed: bool,
@@ -241,8 +240,7 @@ impl Known {
             }
         } else {
             source.off = object.filter(|_| wish == Wish::Off).map(retains);
-            let upstream = object.map(is_from_master);
-            source.upstream = upstream.filter(|upstream| *upstream || wish == Wish::On).or(source.upstream);
+            source.upstream = object.filter(|_| wish == Wish::On).map(is_from_master).or(source.upstream);
             source.confirmed = false;
         }
         (source.object, source.wish) = (object.cloned().map(Object::new), wish);
