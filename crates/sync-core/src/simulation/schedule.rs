@@ -394,10 +394,7 @@ impl Dice {
             10 => Replica::OtherOrigin,
             11 => Replica::Mark,
             12 => Replica::Fix,
-            _ => {
-                let (data, of) = (self.of(&DATA), self.kind_of_secret());
-                Replica::Make { data, of, labelled: self.one_in(3) }
-            }
+            _ => Replica::Make { data: self.of(&DATA), of: self.kind_of_secret(), labelled: self.one_in(3) },
         }
     }
 }
