@@ -22,9 +22,6 @@ pub const TIME: &str = "time";
 pub const HEARTBEAT: Duration = Duration::from_secs(600);
 /// An agent of which nothing was heard for longer is silent: two of its signs of life, and the time that one may take.
 pub const SILENCE: Duration = HEARTBEAT.saturating_mul(2).saturating_add(Duration::from_secs(60));
-/// What is known of a source that was in place everywhere when an agent that is [silent](is_silent) last reported.
-pub const WAS_EVERYWHERE: &str = "all copies were in place when the agent last reported";
-
 /// Sources that it names; those that are not in place come first. One takes up to about 900 bytes, all of them less
 /// than half of the 1 MiB that a ConfigMap holds.
 const SOURCES: usize = 500;
@@ -170,6 +167,14 @@ impl SourceSummary {
 }
 
 impl Summary {
+    /// The same as [`lacks`](Self::lacks), of an agent that may be silent: then it is not known to be everywhere still. A
+    /// namespace that came later has no copy perhaps, and whoever took copies away was not noticed.
+    pub fn lacks_by_now(&self, source: &SourceKey, version: Version, at: Whereabouts, silent: bool) -> Option<Lack> {
+        let was_everywhere =
+            || Lack { why: "all copies were in place when the agent last reported".into(), unheard: false };
+        self.lacks(source, version, at).or_else(|| silent.then(was_everywhere))
+    }
+
     /// Why this version of a source is not known to be everywhere in the agent's cluster; `None` only if the agent says that
     /// it is.
     pub fn lacks(&self, source: &SourceKey, version: Version, at: Whereabouts) -> Option<Lack> {

@@ -7,7 +7,7 @@ use sync_core::cluster::summary::Stored;
 use sync_core::contract::desired::Desired;
 use sync_core::contract::object::Version;
 use sync_core::contract::source::{Reading, Source};
-use sync_core::summary::{Lack, Summary, WAS_EVERYWHERE, Whereabouts, age, is_silent, last_word};
+use sync_core::summary::{Lack, Summary, Whereabouts, age, is_silent, last_word};
 
 use crate::remote::crd::RemoteCluster;
 
@@ -133,16 +133,15 @@ fn lacks(source: &Source, cluster: &RemoteCluster, now: Timestamp) -> Option<Mis
 /// The same of an agent that runs beside the master, and copies the source itself.
 fn lacks_here(source: &Source, json: &str, time: &str, view: &View) -> Option<Missing> {
     let age = age(time, view.now);
-    let known = |why: &str| Lack { why: why.to_owned(), unheard: false };
+    let silent = is_silent(age);
     let Lack { why, unheard } = match Summary::read(json) {
-        Some(summary) => match summary.lacks(&source.key, source.version, Whereabouts::Here) {
-            Some(lack) => lack,
-            None if is_silent(age) => known(WAS_EVERYWHERE),
-            None => return None,
-        },
-        None => known("the agent here is of a version that this master does not understand"),
+        Some(summary) => summary.lacks_by_now(&source.key, source.version, Whereabouts::Here, silent)?,
+        None => {
+            let why = "the agent here is of a version that this master does not understand".to_owned();
+            Lack { why, unheard: false }
+        }
     };
-    let silence = (unheard || is_silent(age)).then(|| silence(age, Whereabouts::Here, &view.namespace));
+    let silence = (unheard || silent).then(|| silence(age, Whereabouts::Here, &view.namespace));
     Some(Missing { cluster: HERE.to_owned(), reason: why, since: None, silence })
 }
 

@@ -14,7 +14,7 @@ use sync_core::fault::Fault;
 use sync_core::index::feed::Feed;
 use sync_core::ops::preflight::{AGENT_MANIFEST, apply};
 use sync_core::reason::Would;
-use sync_core::summary::{SILENCE, Summary, WAS_EVERYWHERE, Whereabouts};
+use sync_core::summary::{SILENCE, Summary, Whereabouts};
 use sync_core::watches::{Told, Troubles};
 use tokio::sync::mpsc;
 use tokio::sync::watch as state;
@@ -285,12 +285,9 @@ fn not_here(standing: &Standing) -> Option<String> {
 fn not_everywhere(standing: &Standing, heard: &Heard, state: AgentState) -> Option<(String, Option<Timestamp>)> {
     let (missing, last_report) = match (heard, standing.replica) {
         (Heard::Summary(summary, time), Some(replica)) => {
-            match summary.lacks(&standing.source, replica, Whereabouts::There) {
-                Some(lack) => (lack.why, time.filter(|_| lack.unheard || state == AgentState::Silent)),
-                // A namespace that came later has no copy perhaps, and whoever took copies away was not noticed.
-                None if state == AgentState::Silent => (WAS_EVERYWHERE.to_owned(), *time),
-                None => return None,
-            }
+            let silent = state == AgentState::Silent;
+            let lack = summary.lacks_by_now(&standing.source, replica, Whereabouts::There, silent)?;
+            (lack.why, time.filter(|_| lack.unheard || silent))
         }
         _ => ("the agent there does not say where it is".to_owned(), None),
     };
