@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::contract::desired::Desired;
 use crate::contract::fingerprint::{Digest, Fingerprint, Shape};
+use crate::contract::keys;
 use crate::contract::marks::End;
 use crate::contract::object::{Rv, Uid};
 use crate::contract::options::{OnConflict, OnDelete};
@@ -235,6 +236,7 @@ pub fn plan(view: &View<'_>) -> Action {
             Selected::No => remove(view, there, Some(desired.options.on_delete)),
         },
         Want::Frozen(desired) => match (there, copy(view, desired, there)) {
+            (There::Ours(replica), Action::Update(..)) if disowns(desired, replica) => Action::Refuse(Reason::Frozen),
             (There::Ours(_), action @ (Action::Keep | Action::Update(..) | Action::Refuse(_))) => action,
             // Perhaps ours.
             (There::Taken, look) => look,
@@ -249,6 +251,13 @@ pub fn plan(view: &View<'_>) -> Action {
         Want::Leaving(why) => stay(there, *why),
         Want::Off(how) => remove(view, there, *how),
     }
+}
+
+/// Whether this replica of a master's replica would not tell any more that it is one. What stands in the master's place and
+/// cannot be read does not decide whose copies these are: if it goes too, they are a loss upstream (promise 2).
+fn disowns(desired: &Desired, replica: &Replica) -> bool {
+    let is_from_master = replica.shape.annotations.iter().any(|key| key == keys::UPSTREAM);
+    is_from_master && !desired.annotations.contains_key(keys::UPSTREAM)
 }
 
 /// A replica that is there stays for now.

@@ -94,6 +94,13 @@ fn the_table() {
     let (equal, older) = (replica(&want, Some(uid(1))), replica(&other, Some(uid(1))));
     let (of_type, immutable) = (replica(&typed, Some(uid(1))), replica(&fixed, Some(uid(1))));
     let (earlier, unmarked) = (replica(&want, Some(uid(2))), replica(&want, None));
+    let pushed = desired(Agent, |o| {
+        o.content.data.clear();
+        o.labels.insert(keys::MANAGED_BY.into(), "master".into());
+        o.annotations.insert(keys::ORIGIN.into(), "management/operator/a".into());
+    });
+    let of_master = replica(&pushed, Some(uid(1)));
+    let pushed_frozen = Want::Frozen(Arc::clone(&pushed));
     let leaving = Want::Leaving(Reason::Leaving);
     let vanished = Want::Leaving(Reason::SourceVanished);
     let (masters, master_other) = (plain(Master), desired(Master, |o| o.content.data.clear()));
@@ -158,6 +165,9 @@ fn the_table() {
         ("frozen, nothing there", agent(&frozen, There::Absent), "refuse Frozen"),
         ("frozen, equal", agent(&frozen, ours(&equal)), "keep"),
         ("frozen, data differ", agent(&frozen, ours(&older)), "update"),
+        ("frozen, in the place of a master's replica", agent(&frozen, ours(&of_master)), "refuse Frozen"),
+        ("frozen, a master's replica", agent(&pushed_frozen, ours(&older)), "update"),
+        ("on, in the place of a master's replica", agent(&on, ours(&of_master)), "update"),
         ("frozen, type differs", agent(&frozen, ours(&of_type)), "refuse Frozen"),
         ("frozen, in doubt", agent(&frozen, There::Taken), "look"),
         ("frozen, foreign", agent(&frozen, There::Foreign(None)), "refuse Frozen"),

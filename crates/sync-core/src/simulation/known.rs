@@ -350,7 +350,7 @@ impl Known {
         let place = self.places.get(&(cluster, id.namespace.clone())).unwrap_or(&place);
         // What may write everywhere waits if it changes all the time; what takes away or stops does not. While it waits,
         // copies are kept as an earlier version wanted them, or as one wanted that could not be understood.
-        let busy = source.last().wish == Wish::On;
+        let busy = source.each().any(|now| now.wish == Wish::On);
         let past = source.within(Duration::MAX).filter(|past| busy && matches!(past.wish, Wish::On | Wish::Frozen));
         let mut first = None;
         for source in source.each().chain(past) {

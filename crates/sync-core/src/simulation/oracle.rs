@@ -4,7 +4,7 @@
 use super::api::{Id, Object, is_terminating, meta, uid};
 use super::entries;
 use super::stage::{FIRST_UID, NAMES, OPERATOR, State};
-use super::wishes::{Wish, differs, may_adopt, needs_recreate, selects, was_adopted, wish};
+use super::wishes::{Wish, differs, disowns, may_adopt, needs_recreate, selects, was_adopted, wish};
 use crate::contract::rules::Role;
 
 /// What was found of the copies in one cluster.
@@ -113,7 +113,12 @@ fn check_pair(
             found.in_the_way += 1;
             Ok(())
         }
-        (Some((Wish::Frozen, source)), _, Some(object)) if needs_recreate(source, object) => Ok(()),
+        // It stays as it is if a copy of what cannot be read would have to be made anew, or would not tell any more whose it is.
+        (Some((Wish::Frozen, source)), _, Some(object))
+            if needs_recreate(source, object) || disowns(scene, source, object) =>
+        {
+            Ok(())
+        }
         // It would be deleted, and it was somebody's.
         (Some((Wish::On, source)), _, Some(object)) if needs_recreate(source, object) && was_adopted(object) => {
             found.in_the_way += 1;

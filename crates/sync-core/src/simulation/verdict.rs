@@ -8,7 +8,7 @@ use super::accounts;
 use super::api::{Id, Object, Request, meta, uid, version};
 use super::known::{Known, View};
 use super::stage::{FIRST_UID, GRACE, Scene};
-use super::wishes::{Wish, may_adopt, needs_recreate, retains, selects, was_adopted};
+use super::wishes::{Wish, disowns, may_adopt, needs_recreate, retains, selects, was_adopted};
 use crate::contract::rules::Role;
 
 /// What a write is for.
@@ -112,6 +112,9 @@ impl<'a> Write<'a> {
             _ => return Err("promise 4: a copy that is not wanted".to_owned()),
         }
         let (Some(source), Some(object)) = (&view.source.object, self.object) else { return Ok(()) };
+        if view.source.wish == Wish::Frozen && disowns(self.scene, source, object) {
+            return Err(format!("promise 2: it does not tell any more that it came from a master: {object}"));
+        }
         if self.deed == Deed::Update && self.is_stranded(view, object) {
             return Err(format!("promise 2: another management cluster may have made it: {object}"));
         }

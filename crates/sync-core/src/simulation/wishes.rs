@@ -141,6 +141,12 @@ pub(super) fn is_from_master(object: &Value) -> bool {
     meta(object, "labels", "mw-sync.io/managed-by") == Some("master")
 }
 
+/// Whether a replica says that it is one of a master's replica, which its source is not.
+pub(super) fn disowns(scene: &Scene, source: &Value, replica: &Value) -> bool {
+    let says = scene.role == Role::Agent && meta(replica, "annotations", "mw-sync.io/upstream").is_some();
+    says && !is_from_master(source)
+}
+
 /// Whether a replica would have to be made anew to become a copy of this source.
 pub(super) fn needs_recreate(source: &Value, replica: &Value) -> bool {
     source["type"] != replica["type"]
