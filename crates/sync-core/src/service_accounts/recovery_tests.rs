@@ -124,6 +124,21 @@ fn a_stranded_entry_is_asked_about_once() {
     assert!(stage.machine.sources.is_empty() && stage.machine.forgotten.is_empty());
 }
 
+/// Promise 2: if it goes too, nobody else knows that what it took the place of was a master's (seed 48843).
+#[test]
+fn an_entry_tells_that_it_came_from_a_master_while_its_source_cannot_be_read() {
+    for (marks, asks) in [(":upstream", vec![(key("a"), true)]), ("", vec![])] {
+        let mut stage = Stage::new(&[], true);
+        let added = format!("operator/a:{}{marks}", uid(9));
+        stage.account = stored(&["a"], &[(keys::ADDED_PULL_SECRETS, &added)]);
+        stage.want("a", Want::Frozen(Arc::new(template("a", &[]).desired(uid(9)))));
+        stage.list();
+        assert!(stage.next().is_none(), "nothing moves");
+        assert_eq!(stage.machine.take_asks(), asks);
+        assert!(stage.next().is_none() && stage.machine.take_asks().is_empty(), "once");
+    }
+}
+
 #[test]
 fn while_a_no_is_held_no_copy_is_made() {
     let mut stage = Stage::listed();

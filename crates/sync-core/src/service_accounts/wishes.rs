@@ -163,14 +163,17 @@ impl Accounts {
         }
         let (mut wishes, mut leaving, mut unknown) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         for (name, mark) in entry.record.marks() {
-            if let Some(standing) = self.sources.get(name) {
+            let standing = self.sources.get(name);
+            // Or it cannot be read and stands in the place of a master's replica: when it goes, only entries tell that.
+            if standing.is_none_or(|standing| mark.upstream && matches!(standing, Standing::Kept)) {
+                unknown.push(Arc::clone(name));
+            }
+            if let Some(standing) = standing {
                 let before = entry.leaving.get(name).copied();
                 let (wish, leaves) =
                     self.of_recorded(&entry.account.namespace, &entry.account.name, standing, mark, before);
                 wishes.insert(Arc::clone(name), wish);
                 leaving.extend(leaves.map(|leaves| (Arc::clone(name), leaves)));
-            } else {
-                unknown.push((Arc::clone(name), mark.upstream));
             }
         }
         for (name, standing) in &self.sources {
@@ -180,8 +183,10 @@ impl Accounts {
                 wishes.insert(Arc::clone(name), Wish::Listed(*mark));
             }
         }
-        for (name, upstream) in unknown {
+        for name in unknown {
             if self.asked.insert(Arc::clone(&name)) {
+                let mut marks = self.entries.values().filter_map(|entry| entry.record.get(&name));
+                let upstream = marks.any(|mark| mark.upstream);
                 self.asks.push((SourceKey { kind: Kind::Secret, name }, upstream));
             }
         }

@@ -37,6 +37,19 @@ pub(super) fn check(state: &State, look: Look<'_>) -> Result<Vec<Found>, String>
     state.scene.destinations().map(|cluster| check_cluster(state, cluster, operator, look)).collect()
 }
 
+/// Whether copies stand that a running process keeps only because it has seen a master's replica in the place of their
+/// source: it went before they followed it, so that one which begins anew takes them for an agent's own, and rightly.
+pub(super) fn kept_by_memory(state: &State) -> bool {
+    let is_plain = |id: &Id| {
+        let source = state.get(0, &Id::new(id.plural, OPERATOR, &id.name));
+        source.is_none_or(|source| wish(&state.scene, id, source) == Wish::Plain)
+    };
+    let says = |object: &Object| meta(object, "annotations", "mw-sync.io/upstream").is_some();
+    let objects = state.servers[0].store.objects.iter().filter(|(id, _)| id.name == "m0" && id.namespace != OPERATOR);
+    let mut copies = objects.filter(|(id, object)| state.scene.is_marked(id, object));
+    state.scene.role == Role::Agent && copies.any(|(id, object)| is_plain(id) && !says(object))
+}
+
 fn check_cluster(state: &State, cluster: usize, operator: &Object, look: Look<'_>) -> Result<Found, String> {
     let mut found = Found::default();
     let dests = state.servers[cluster].store.objects.iter().filter(|(id, _)| id.plural == "namespaces");
