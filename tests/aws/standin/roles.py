@@ -119,6 +119,16 @@ def may_assume_by_token(asked):
         raise Refusal("InvalidIdentityToken", "The ID Token provided is not a valid JWT.", 400)
 
 
+def log_in(arn, name):
+    """A session of a role that nobody has assumed."""
+    role = ROLES[arn]
+    made = sts_backends[role.account]["aws"].assume_role(
+        region_name="us-east-1", role_session_name=name, role_arn=role.arn,
+        policy=None, duration=role.session_seconds, external_id=None,
+    )
+    return SESSIONS[made.access_key_id]
+
+
 def pod_identity(token):
     """Credentials as the agent of Pod Identity hands them out: their sessions carry tags."""
     role = next((role for role in ROLES.values() if role.service_account == token), None)
@@ -126,14 +136,9 @@ def pod_identity(token):
         raise Refusal("AccessDeniedException", "Unauthorized: no association", 401)
     ANSWERING.tagged = True
     try:
-        backend = sts_backends[role.account]["aws"]
-        made = backend.assume_role(
-            region_name="us-east-1", role_session_name="eks-pod-identity", role_arn=role.arn,
-            policy=None, duration=role.session_seconds, external_id=None,
-        )
+        session = log_in(role.arn, "eks-pod-identity")
     finally:
         ANSWERING.tagged = False
-    session = SESSIONS[made.access_key_id]
     return {
         "AccessKeyId": session.access_key, "SecretAccessKey": session.secret_key, "Token": session.token,
         "Expiration": session.expiration().strftime("%Y-%m-%dT%H:%M:%SZ"), "AccountId": session.account,

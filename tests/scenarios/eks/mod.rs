@@ -13,3 +13,4 @@ mod removal;
 mod safety;
 pub(crate) mod stage;
 mod tokens;
+mod ways_in;

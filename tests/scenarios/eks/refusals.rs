@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use testbed::{AccessEntry, AwsFault, FaultProxy, Role, eventually};
+use testbed::{AccessEntry, Authority, AwsFault, FaultProxy, Role, eventually};
 
 use super::stage::{EksStage, OWN_ACCOUNT, Site, Target, management};
 use crate::master::stage::SOON;
@@ -15,7 +15,13 @@ async fn spoil(stage: &EksStage<'_>, what: &str, target: &mut Target) -> Result<
         "no-trust" => role.trusts.clear(),
         "no-describe" => role.allows.clear(),
         "long-token" => role.token_length = 3300,
-        "creating" => eks.status = Some("CREATING".to_owned()),
+        "creating" | "deleting" | "failed" => eks.status = Some(what.to_uppercase()),
+        "private" => {
+            eks.endpoint = Some(nobody_listens()?);
+            eks.private = Some(true);
+        }
+        "authority" => eks.authority = Some(Authority::new()?.pem().to_owned()),
+        "metadata" => eks.endpoint = Some("https://169.254.169.254".to_owned()),
         "other" => eks.wrong_arn = Some(eks.arn().replace("r-other", "r-another")),
         "powerless" => entry.groups = vec!["nobody".to_owned()],
         "unmapped" => *entry = AccessEntry { role: "arn:aws:iam::000000000000:role/x".to_owned(), ..entry.clone() },
@@ -25,6 +31,12 @@ async fn spoil(stage: &EksStage<'_>, what: &str, target: &mut Target) -> Result<
     stage.aws.cluster(&target.eks).await?;
     stage.aws.role(&target.role).await?;
     stage.let_in(target, 0).await
+}
+
+/// Where a server was that has gone.
+fn nobody_listens() -> Result<String> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    Ok(format!("https://{}", listener.local_addr()?))
 }
 
 #[tokio::test]
@@ -44,8 +56,13 @@ async fn each_refusal_says_what_to_do_and_passes() -> Result<()> {
         ("no-describe", "DescribeDenied", vec!["assumed-role/r-no-describe/", "allow eks:DescribeCluster"]),
         ("long-token", "TokenTooLong", vec!["clusters take no more than 4096"]),
         ("creating", "ClusterNotActive", vec!["the cluster is CREATING"]),
+        ("deleting", "ClusterNotActive", vec!["the cluster is DELETING", "delete this RemoteCluster"]),
+        ("failed", "ClusterNotActive", vec!["the cluster is FAILED"]),
+        ("private", "Unreachable", vec!["its endpoint is private", "security group"]),
+        ("authority", "CertificateMismatch", vec!["look for a proxy between that ends TLS"]),
+        ("metadata", "AddressNotAllowed", vec!["--allow-addresses=169.254.169.254"]),
         ("other", "WrongCluster", vec!["cluster/r-another", "nothing is sent there"]),
-        ("powerless", "Forbidden", vec!["-f deploy/remote-access.yaml"]),
+        ("powerless", "Forbidden", vec![r#"cannot get resource "configmaps""#, "-f deploy/remote-access.yaml"]),
         (
             "unmapped",
             "Unauthorised",
@@ -94,13 +111,15 @@ async fn each_refusal_says_what_to_do_and_passes() -> Result<()> {
         // As it was, but for what the stand-in keeps when nothing is said.
         target.eks.status = Some("ACTIVE".to_owned());
         target.eks.wrong_arn = Some(target.eks.arn());
+        target.eks.private = Some(false);
         stage.aws.cluster(&target.eks).await?;
         stage.aws.role(&target.role).await?;
         stage.let_in(target, 0).await?;
     }
     for ((what, ..), target) in cases.iter().zip(&targets) {
-        // Its session is good but for its length, and is got anew after five minutes at the earliest.
-        if *what != "long-token" {
+        // The session is good but for its length, and the description but for the address: either is got anew after five
+        // minutes at the earliest.
+        if !["long-token", "metadata"].contains(what) {
             stage.is(what, "Connected").await;
             stage.copy(&north, target, "one", "1").await;
         }

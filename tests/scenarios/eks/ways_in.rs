@@ -1,0 +1,88 @@
+//! Credentials of our own from wherever AWS's chain finds them, and clusters that need no other role.
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+use testbed::{FaultProxy, eventually};
+
+use super::stage::{EksStage, OWN_ACCOUNT, Site, Target, management};
+use crate::master::stage::{SOON, end};
+
+/// An EKS cluster of our own account, which lets our own role in.
+async fn own_cluster(stage: &EksStage<'_>, site: &Site) -> Result<Target> {
+    let mut target = stage.target_named(site, &format!("{}-own", stage.name)).await?;
+    let name = stage.own.arn.rsplit('/').next().unwrap_or_default();
+    target.entry.role.clone_from(&stage.own.arn);
+    target.entry.username = format!("arn:aws:sts::{OWN_ACCOUNT}:assumed-role/{name}/{{{{SessionName}}}}");
+    stage.let_in(&target, 0).await?;
+    Ok(target)
+}
+
+#[tokio::test]
+async fn keys_of_the_environment_and_of_a_profile_and_a_cluster_without_a_role() -> Result<()> {
+    let management = management().await?;
+    let north = Site::north().await?;
+    let ours = Site { account: OWN_ACCOUNT, ..Site::north().await? };
+    let stage = EksStage::new(&management, "e-ways").await?;
+    let (by_role, direct) = (stage.target(&north).await?, own_cluster(&stage, &ours).await?);
+    stage.source("one", "1").await?;
+    stage.add("by-role", &by_role).await?;
+    stage.add_eks("direct", &direct.eks.name, json!({ "arn": direct.eks.arn() })).await?;
+    let well = async |value: &str| {
+        for (name, target) in [("by-role", &by_role), ("direct", &direct)] {
+            stage.is(name, "Connected").await;
+            stage.copy(&north, target, "one", value).await;
+        }
+    };
+
+    let mark = north.server.audit().mark().await?;
+    let keys = stage.aws.keys(&stage.own).await?;
+    let master = stage.master_in_pod(&keys).await?;
+    well("1").await;
+    let writes = north.server.audit().since(mark).await?.namespace(&direct.eks.name).writes();
+    let user = format!("arn:aws:sts::{OWN_ACCOUNT}:assumed-role/e-ways/person");
+    ensure!(writes.user(&user).count() > 0, "nothing was written as {user}");
+    stage.end(&master).await?;
+
+    // The same keys in a file, under a name.
+    let is_key = |(name, _): &(String, String)| name.contains("_KEY") || name.contains("_TOKEN");
+    let (keys, other): (Vec<_>, Vec<_>) = keys.into_iter().partition(is_key);
+    let lines: String = keys.iter().map(|(name, key)| format!("{} = {key}\n", name.to_lowercase())).collect();
+    let file = north.server.dir().join("e-ways.credentials");
+    std::fs::write(&file, format!("[fleet]\n{lines}"))?;
+    let profile = [("AWS_PROFILE", "fleet".to_owned()), ("AWS_SHARED_CREDENTIALS_FILE", file.display().to_string())];
+    let env: Vec<_> = other.into_iter().chain(profile.map(|(name, value)| (name.to_owned(), value))).collect();
+    let master = stage.master_in_pod(&env).await?;
+    stage.set("one", "2").await?;
+    well("2").await;
+    stage.end(&master).await
+}
+
+/// A node's role is that of every pod on it, so that it is taken only if somebody says so.
+#[tokio::test]
+async fn the_role_of_the_node_is_asked_for_only_if_that_is_allowed() -> Result<()> {
+    let management = management().await?;
+    let north = Site::north().await?;
+    let stage = EksStage::new(&management, "e-node").await?;
+    let target = stage.target(&north).await?;
+    stage.add("north", &target).await?;
+    // The node's service has no role there, which is enough to see whether it is asked.
+    let node = FaultProxy::start(stage.aws.addr())?;
+    let env = [
+        ("AWS_ENDPOINT_URL", stage.aws.url()),
+        ("AWS_REGION", "eu-central-1".to_owned()),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", node.url().replace("https:", "http:")),
+    ];
+    let env = env.map(|(name, value)| (name.to_owned(), value));
+    let master = stage.master_in_pod(&env).await?;
+    stage.is("north", "NoCredentials").await;
+    ensure!(node.accepted() == 0, "the node was asked");
+    end(&master).await?;
+    let master = stage.stage.master_in(&["--allow-node-role"], &env).await?;
+    eventually(SOON, "the node is asked", async || {
+        ensure!(node.accepted() > 0, "not yet");
+        Ok(())
+    })
+    .await;
+    stage.is("north", "NoCredentials").await;
+    end(&master).await
+}
