@@ -6,6 +6,7 @@
 mod discovery;
 mod kubeconfigs;
 mod login;
+mod namesakes;
 mod patient;
 mod places;
 mod refusals;

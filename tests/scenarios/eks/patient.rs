@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result};
 use futures::future::LocalBoxFuture;
 
-use super::{discovery, places, refusals, removal, safety, tokens};
+use super::{discovery, namesakes, places, refusals, removal, safety, tokens};
 
 /// Runs all of them at once, and says which one has failed.
 async fn together<const N: usize>(all: [(&str, LocalBoxFuture<'_, Result<()>>); N]) -> Result<()> {
@@ -29,6 +29,7 @@ async fn clusters_are_found_and_lost() -> Result<()> {
         ("found", Box::pin(discovery::clusters_with_a_tag_are_served_and_selected_by_their_tags())),
         ("pages", Box::pin(discovery::all_pages_of_a_list_are_read_and_new_ones_wait_for_approval())),
         ("gone", Box::pin(removal::a_cluster_that_is_gone_in_aws_keeps_no_remote_cluster_waiting())),
+        ("namesakes", Box::pin(namesakes::clusters_of_one_name_in_two_accounts_are_two_and_one_found_twice_is_one())),
         ("lost", Box::pin(discovery::what_is_not_listed_goes_after_a_day_and_never_by_a_list_that_fails())),
         (
             "by hand",
