@@ -45,6 +45,7 @@ async fn clusters_move_are_made_anew_and_hang() -> Result<()> {
         ("authority", Box::pin(places::a_rotated_authority_is_found_and_one_that_is_announced_is_trusted())),
         ("moved", Box::pin(places::a_cluster_that_moves_is_followed_and_left())),
         ("made anew", Box::pin(places::a_cluster_that_is_deleted_and_made_anew_is_another_one())),
+        ("locked", Box::pin(places::a_cluster_that_lets_us_in_no_more_is_looked_up_at_once())),
         ("throttled", Box::pin(refusals::throttling_is_waited_out())),
         ("clocks", Box::pin(refusals::a_clock_that_is_off_is_corrected())),
         // It measures; the others have the machine for a part of the time only.

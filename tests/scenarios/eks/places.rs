@@ -139,6 +139,41 @@ pub(super) async fn a_cluster_that_is_deleted_and_made_anew_is_another_one() -> 
     stage.end(&master).await
 }
 
+/// Perhaps another cluster has its address now: AWS is asked at once, and not only when ten minutes are over.
+pub(super) async fn a_cluster_that_lets_us_in_no_more_is_looked_up_at_once() -> Result<()> {
+    let management = management().await?;
+    let site = Site::north().await?;
+    let stage = EksStage::new(&management, "e-locked").await?;
+    let target = stage.target(&site).await?;
+    stage.source("one", "1").await?;
+    let master = stage.master().await?;
+    stage.add("north", &target).await?;
+    stage.copy(&site, &target, "one", "1").await;
+    stage.is("north", "Connected").await;
+    let mark = stage.aws.mark().await?;
+    stage.let_nobody_in(&target).await?;
+    // The API server keeps what the webhook has said for a second.
+    let mut value = 1;
+    eventually(SOON, "it says that nobody lets it in", async || {
+        value += 1;
+        stage.set("one", &value.to_string()).await?;
+        let ready = stage.ready("north").await?;
+        ensure!(ready["reason"] == "Unauthorised", "{ready}");
+        Ok(())
+    })
+    .await;
+    eventually(SOON, "AWS is asked where it is", async || {
+        let calls = stage.calls(mark).await?;
+        ensure!(calls.iter().any(|call| call.operation == "DescribeCluster"), "{calls:?}");
+        Ok(())
+    })
+    .await;
+    stage.let_in(&target, 0).await?;
+    stage.copy(&site, &target, "one", &value.to_string()).await;
+    stage.is("north", "Connected").await;
+    stage.end(&master).await
+}
+
 /// Neither a region that hangs nor a cluster that hangs costs another one anything.
 pub(super) async fn one_dead_cluster_delays_no_other() -> Result<()> {
     let management = management().await?;
