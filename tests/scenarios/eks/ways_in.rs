@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use testbed::{FaultProxy, eventually};
+use testbed::{Authority, ConnectProxy, FaultProxy, eventually};
 
 use super::stage::{EksStage, OWN_ACCOUNT, Site, Target, management};
 use crate::master::stage::{SOON, end};
@@ -84,5 +84,40 @@ async fn the_role_of_the_node_is_asked_for_only_if_that_is_allowed() -> Result<(
     })
     .await;
     stage.is("north", "NoCredentials").await;
+    end(&master).await
+}
+
+/// What stands at the end of the tunnel is nobody that AWS's authorities vouch for, which is said too.
+#[tokio::test]
+async fn aws_is_asked_through_the_proxy_that_the_environment_names() -> Result<()> {
+    let management = management().await?;
+    let north = Site::north().await?;
+    let stage = EksStage::new(&management, "e-proxy").await?;
+    let target = stage.target(&north).await?;
+    stage.add("north", &target).await?;
+    let (cert, key) = Authority::new()?.server(&["127.0.0.1"])?;
+    let endpoint = stage.aws.nonsense((&cert, &key), 200, "{}").await?;
+    let proxy = ConnectProxy::start().await?;
+    let mut env = stage.aws.keys(&stage.own).await?;
+    env.retain(|(name, _)| name != "AWS_ENDPOINT_URL");
+    let more = [("AWS_ENDPOINT_URL", endpoint.clone()), ("HTTPS_PROXY", proxy.url())];
+    env.extend(more.map(|(name, value)| (name.to_owned(), value)));
+    let master = stage.master_in_pod(&env).await?;
+    let message = stage.is("north", "AwsUnreachable").await;
+    ensure!(message.contains("proxies (HTTPS_PROXY, NO_PROXY)"), "{message}");
+    let host = endpoint.trim_start_matches("https://").to_owned();
+    ensure!(proxy.asked().contains(&host), "{host} is not in {:?}", proxy.asked());
+    end(&master).await?;
+
+    // By NO_PROXY it goes there itself.
+    let (asked, host_only) = (proxy.asked().iter().filter(|asked| **asked == host).count(), "127.0.0.1".to_owned());
+    env.push(("NO_PROXY".to_owned(), host_only));
+    let master = stage.master_in_pod(&env).await?;
+    eventually(SOON, "it has tried again", async || {
+        ensure!(master.stderr().contains("AwsUnreachable"), "not yet");
+        Ok(())
+    })
+    .await;
+    ensure!(proxy.asked().iter().filter(|asked| **asked == host).count() == asked, "NO_PROXY is not heeded");
     end(&master).await
 }
