@@ -30,15 +30,18 @@ pub(crate) struct Build<'a> {
 impl Build<'_> {
     /// The folder with the result; `make` fills a new one, if there is none yet.
     pub(crate) fn folder(&self, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+        self.folder_in(&cache_dir()?, make)
+    }
+
+    fn folder_in(&self, cache: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         let machine = [std::env::consts::OS, std::env::consts::ARCH];
         let key = hash(self.content.iter().copied().chain(machine));
         let name = format!("{}-{key:016x}", self.name);
-        let cache = cache_dir()?;
         let done = cache.join(&name);
         if done.is_dir() {
             return Ok(done);
         }
-        fs::create_dir_all(&cache).with_context(|| format!("cannot make the cache folder {}", cache.display()))?;
+        fs::create_dir_all(cache).with_context(|| format!("cannot make the cache folder {}", cache.display()))?;
         let lock = File::create(cache.join(format!("{name}.lock"))).context("cannot write to the cache folder")?;
         self.wait_for(&lock)?;
         if done.is_dir() {
@@ -149,4 +152,48 @@ fn hash<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
 /// Past the test runner, which would keep `eprintln!` to itself until a test fails.
 pub(crate) fn say(line: std::fmt::Arguments<'_>) {
     drop(writeln!(std::io::stderr(), "testbed: {line}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::scratch::Scratch;
+
+    /// A lock is of whoever has opened the file, so that two threads here are as two processes.
+    #[test]
+    fn of_two_that_want_it_at_once_one_builds_and_what_somebody_left_unfinished_is_built_anew() -> Result<()> {
+        let scratch = Scratch::new()?;
+        let build = Build { what: "a thing", name: "thing", content: &["1"], seconds: 1 };
+        let failed = build.folder_in(scratch.path(), |dir| {
+            fs::write(dir.join("half"), "")?;
+            bail!("killed")
+        });
+        assert!(failed.is_err());
+        let (builds, together) = (AtomicU32::new(0), Barrier::new(2));
+        let want = || {
+            together.wait();
+            build.folder_in(scratch.path(), |dir| {
+                assert!(!dir.join("half").exists(), "what was left unfinished is used");
+                builds.fetch_add(1, Ordering::SeqCst);
+                // Long enough that the other one wants it too.
+                std::thread::sleep(Duration::from_millis(300));
+                Ok(fs::write(dir.join("whole"), "")?)
+            })
+        };
+        let folders = std::thread::scope(|scope| {
+            let both = [scope.spawn(want), scope.spawn(want)];
+            both.map(|one| one.join().expect("no panic"))
+        });
+        let [first, second] = folders;
+        let (first, second) = (first?, second?);
+        assert_eq!((&first, builds.load(Ordering::SeqCst)), (&second, 1));
+        assert!(first.join("whole").is_file());
+        // Other content is another build.
+        let other = Build { content: &["2"], ..build }.folder_in(scratch.path(), |_| Ok(()))?;
+        assert!(other != first && !other.join("whole").exists());
+        Ok(())
+    }
 }

@@ -124,3 +124,25 @@ fn check_go() -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Scratch;
+
+    #[test]
+    fn assets_are_taken_as_they_are_and_one_that_lacks_is_named() -> Result<()> {
+        let scratch = Scratch::new()?;
+        for program in ["etcd", "kube-apiserver", "kube-controller-manager"] {
+            std::fs::write(scratch.path().join(program), "")?;
+        }
+        let error = ControlPlane::in_assets(scratch.path()).err().map(|error| error.to_string()).unwrap_or_default();
+        let kubectl = scratch.path().join("kubectl");
+        assert!(error.contains(&format!("there is no {}", kubectl.display())) && error.contains("unset it"), "{error}");
+        std::fs::write(&kubectl, "")?;
+        let all = ControlPlane::in_assets(scratch.path())?;
+        let programs = [&all.etcd, &all.kube_apiserver, &all.kube_controller_manager, &all.kubectl];
+        assert!(programs.iter().all(|program| program.parent() == Some(scratch.path())), "{all:?}");
+        Ok(())
+    }
+}
