@@ -100,6 +100,7 @@ fn the_table() {
         o.annotations.insert(keys::ORIGIN.into(), "management/operator/a".into());
     });
     let of_master = replica(&pushed, Some(uid(1)));
+    let of_master_before = replica(&pushed, Some(uid(2)));
     let pushed_frozen = Want::Frozen(Arc::clone(&pushed));
     let leaving = Want::Leaving(Reason::Leaving);
     let vanished = Want::Leaving(Reason::SourceVanished);
@@ -167,6 +168,7 @@ fn the_table() {
         ("frozen, data differ", agent(&frozen, ours(&older)), "update"),
         ("frozen, in the place of a master's replica", agent(&frozen, ours(&of_master)), "refuse Frozen"),
         ("frozen, a master's replica", agent(&pushed_frozen, ours(&older)), "update"),
+        ("frozen, a master's replica, as before", agent(&pushed_frozen, ours(&of_master_before)), "update"),
         ("on, in the place of a master's replica", agent(&on, ours(&of_master)), "update"),
         ("frozen, type differs", agent(&frozen, ours(&of_type)), "refuse Frozen"),
         ("frozen, in doubt", agent(&frozen, There::Taken), "look"),

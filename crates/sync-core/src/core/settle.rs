@@ -84,21 +84,22 @@ impl Core {
     }
 
     /// Replicas stand here of a source that is unknown: is it one at all? Or of one that cannot be read, in the place of a
-    /// master's replica: when it goes, only they still tell that.
+    /// master's replica: when it goes, or has gone before they were listed, only they still tell that.
     fn ask_about(&mut self, pair: Pair) {
         if mutants::has(Mutant::OrphansIgnored) {
             return;
         }
         if let Some(source) = self.sources.get_mut(&pair.source)
-            && matches!(source.want, None | Some(Want::Never | Want::Frozen(_)))
+            && matches!(source.want, None | Some(Want::Never | Want::Frozen(_) | Want::Leaving(Reason::Leaving)))
             && !source.asked
             && self.sources_complete
             && self.listings.of(source.key.kind).complete
             && self.pairs.get(&pair).is_some_and(|state| state.replica().is_some())
         {
+            // Once: all of them are known.
+            source.asked = true;
             let upstream = self.pairs.range(Pair::all_of(pair.source)).any(|(_, state)| state.upstream);
             if upstream || source.want.is_none() {
-                source.asked = true;
                 self.asks.push((source.key.clone(), upstream));
             }
         }

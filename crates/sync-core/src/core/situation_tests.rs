@@ -291,20 +291,26 @@ fn a_server_that_takes_some_gets_fewer_at_once_and_is_not_left_alone() {
 
 #[test]
 fn orphans_are_asked_about_once_and_any_of_them_tells_whose_they_are() {
-    let mut core = Core::new(rules(), Scope::Namespaces, 32, 1);
-    core.on(at(0), Input::Sources(SourceNews::Namespace { uid: Some(uid(200)), deletes_frozen: false }));
-    core.on(at(0), Input::Sources(SourceNews::Complete));
     let a = desired("a", &[]);
-    shows(&mut core, Feed::Init);
-    shows(&mut core, Feed::Listed(replica(&a, "n0", 1, 5)));
-    assert!(core.take_asks().is_empty(), "not before the list is complete");
-    let mut upstream = replica(&a, "n1", 2, 6);
-    upstream.ours.as_mut().unwrap().upstream = true;
-    shows(&mut core, Feed::Listed(upstream));
-    shows(&mut core, Feed::InitDone(Rv(10)));
-    assert_eq!(core.take_asks(), [(a.key.clone(), true)]);
-    shows(&mut core, Feed::Applied(replica(&a, "n0", 1, 11)));
-    assert!(core.take_asks().is_empty());
+    let unreadable = [Want::Frozen(Arc::clone(&a)), Want::Never, Want::Leaving(crate::reason::Reason::Leaving)];
+    for want in unreadable.into_iter().map(Some).chain([None]) {
+        let mut core = Core::new(rules(), Scope::Namespaces, 32, 1);
+        core.on(at(0), Input::Sources(SourceNews::Namespace { uid: Some(uid(200)), deletes_frozen: false }));
+        core.on(at(0), Input::Sources(SourceNews::Complete));
+        if let Some(want) = &want {
+            core.on(at(0), Input::Sources(SourceNews::Want(a.key.clone(), want.clone())));
+        }
+        shows(&mut core, Feed::Init);
+        shows(&mut core, Feed::Listed(replica(&a, "n0", 1, 5)));
+        assert!(core.take_asks().is_empty(), "not before the list is complete");
+        let mut upstream = replica(&a, "n1", 2, 6);
+        upstream.ours.as_mut().unwrap().upstream = true;
+        shows(&mut core, Feed::Listed(upstream));
+        shows(&mut core, Feed::InitDone(Rv(10)));
+        assert_eq!(core.take_asks(), [(a.key.clone(), true)], "{want:?}");
+        shows(&mut core, Feed::Applied(replica(&a, "n0", 1, 11)));
+        assert!(core.take_asks().is_empty());
+    }
 }
 
 #[test]

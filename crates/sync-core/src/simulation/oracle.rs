@@ -40,14 +40,19 @@ pub(super) fn check(state: &State, look: Look<'_>) -> Result<Vec<Found>, String>
 /// Whether copies stand that a running process keeps only because it has seen a master's replica in the place of their
 /// source: it went before they followed it, so that one which begins anew takes them for an agent's own, and rightly.
 pub(super) fn kept_by_memory(state: &State) -> bool {
+    let operator = state.get(0, &Id::namespace(OPERATOR)).filter(|operator| !is_terminating(operator));
+    let Some(operator) = operator.filter(|_| state.scene.role == Role::Agent) else { return false };
     let is_plain = |id: &Id| {
         let source = state.get(0, &Id::new(id.plural, OPERATOR, &id.name));
         source.is_none_or(|source| wish(&state.scene, id, source) == Wish::Plain)
     };
-    let says = |object: &Object| meta(object, "annotations", "mw-sync.io/upstream").is_some();
-    let objects = state.servers[0].store.objects.iter().filter(|(id, _)| id.name == "m0" && id.namespace != OPERATOR);
-    let mut copies = objects.filter(|(id, object)| state.scene.is_marked(id, object));
-    state.scene.role == Role::Agent && copies.any(|(id, object)| is_plain(id) && !says(object))
+    let says = |object: &Object, key: &str| meta(object, "annotations", key).map(str::to_owned);
+    let may_go = |id: &Id, object: &Object| {
+        let present = says(object, "mw-sync.io/origin-uid").as_deref() == Some(uid(operator));
+        state.scene.is_marked(id, object) && present && says(object, "mw-sync.io/upstream").is_none()
+    };
+    let mut objects = state.servers[0].store.objects.iter().filter(|(id, _)| id.name == "m0");
+    objects.any(|(id, object)| id.namespace != OPERATOR && is_plain(id) && may_go(id, object))
 }
 
 fn check_cluster(state: &State, cluster: usize, operator: &Object, look: Look<'_>) -> Result<Found, String> {

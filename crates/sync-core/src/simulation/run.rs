@@ -235,7 +235,6 @@ impl Driver {
             return Err(format!("promise 4: requests although nothing happens: {before:?}, {after:?}"));
         }
         let before = after;
-        let forgettable = oracle::kept_by_memory(&self.stage.lock());
         // Watches begin anew, some of them with a list; a new process begins from nothing.
         for compact in [false, true] {
             self.stage.change(|state| {
@@ -247,13 +246,19 @@ impl Driver {
             });
             self.pass(Duration::from_secs(60)).await?;
         }
+        self.is_untouched(before)?;
+        let forgettable = oracle::kept_by_memory(&self.stage.lock());
         for _ in 0..self.seats.len() {
             self.act(&Act::Restart).await?;
             self.pass(Duration::from_secs(400)).await?;
         }
+        if forgettable { self.at_rest().map(drop) } else { self.is_untouched(before) }
+    }
+
+    /// Whether nothing was written since, to a world that is as it should be.
+    fn is_untouched(&self, before: Counts) -> Outcome {
         let after = self.stage.lock().counts;
-        let (at_rest, is_written) = (self.at_rest()?, after.writes != before.writes);
-        if !forgettable && (after.changes != before.changes || (at_rest && is_written)) {
+        if after.changes != before.changes || (self.at_rest()? && after.writes != before.writes) {
             return Err(format!("promise 4: a world that was as it should be was written to: {before:?}, {after:?}"));
         }
         Ok(())

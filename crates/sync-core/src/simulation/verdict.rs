@@ -73,6 +73,8 @@ pub(super) struct Write<'a> {
     pub(super) deed: Deed,
     /// What stands there, if the write's guards let it through.
     object: Option<&'a Object>,
+    /// It would leave no mark of a master's replica there.
+    takes_mark: bool,
 }
 
 impl<'a> Write<'a> {
@@ -85,7 +87,14 @@ impl<'a> Write<'a> {
         truth: Option<&'a Object>,
     ) -> Self {
         let object = truth.filter(|object| hits(request, object));
-        Self { scene, cluster, id, deed: Deed::of(request), object }
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let takes_mark = match body.as_array() {
+            Some(patch) => patch.iter().any(|operation| {
+                operation["op"] == "remove" && operation["path"] == "/metadata/annotations/mw-sync.io~1upstream"
+            }),
+            None => meta(&body, "annotations", "mw-sync.io/upstream").is_none(),
+        };
+        Self { scene, cluster, id, deed: Deed::of(request), object, takes_mark }
     }
 
     /// Promises 1, 2 and 8, and that nothing is written that is not wanted.
@@ -112,7 +121,8 @@ impl<'a> Write<'a> {
             _ => return Err("promise 4: a copy that is not wanted".to_owned()),
         }
         let (Some(source), Some(object)) = (&view.source.object, self.object) else { return Ok(()) };
-        if view.source.wish == Wish::Frozen && disowns(self.scene, source, object) {
+        // Or it is as an earlier version wanted it, which was the master's: that is told while a source is held.
+        if view.source.wish == Wish::Frozen && self.takes_mark && disowns(self.scene, source, object) {
             return Err(format!("promise 2: it does not tell any more that it came from a master: {object}"));
         }
         if self.deed == Deed::Update && self.is_stranded(view, object) {
