@@ -17,7 +17,8 @@ async fn spoil(stage: &EksStage<'_>, what: &str, target: &mut Target) -> Result<
         "long-token" => role.token_length = 3300,
         "creating" | "deleting" | "failed" => eks.status = Some(what.to_uppercase()),
         "private" => {
-            eks.endpoint = Some(nobody_listens()?);
+            // A port that needs rights to listen on, and that nothing here has.
+            eks.endpoint = Some("https://127.0.0.1:1".to_owned());
             eks.private = Some(true);
         }
         "authority" => eks.authority = Some(Authority::new()?.pem().to_owned()),
@@ -31,12 +32,6 @@ async fn spoil(stage: &EksStage<'_>, what: &str, target: &mut Target) -> Result<
     stage.aws.cluster(&target.eks).await?;
     stage.aws.role(&target.role).await?;
     stage.let_in(target, 0).await
-}
-
-/// Where a server was that has gone.
-fn nobody_listens() -> Result<String> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    Ok(format!("https://{}", listener.local_addr()?))
 }
 
 #[tokio::test]
