@@ -20,6 +20,7 @@ use super::test_stage::{
 };
 use super::*;
 use crate::order::{Looked, Metadata, Step};
+use crate::reason::Reason;
 
 #[test]
 fn the_end_of_the_old_namespace_does_not_close_the_new_one() {
@@ -292,7 +293,7 @@ fn a_server_that_takes_some_gets_fewer_at_once_and_is_not_left_alone() {
 #[test]
 fn orphans_are_asked_about_once_and_any_of_them_tells_whose_they_are() {
     let a = desired("a", &[]);
-    let unreadable = [Want::Frozen(Arc::clone(&a)), Want::Never, Want::Leaving(crate::reason::Reason::Leaving)];
+    let unreadable = [Want::Frozen(Arc::clone(&a)), Want::Never, Want::Leaving(Reason::Leaving)];
     for want in unreadable.into_iter().map(Some).chain([None]) {
         let mut core = Core::new(rules(), Scope::Namespaces, 32, 1);
         core.on(at(0), Input::Sources(SourceNews::Namespace { uid: Some(uid(200)), deletes_frozen: false }));

@@ -27,8 +27,7 @@ pub(super) enum Look<'a> {
 
 /// Compares the world with what users want; says what is wrong first, or what was found in each cluster.
 pub(super) fn check(state: &State, look: Look<'_>) -> Result<Vec<Found>, String> {
-    let operator = state.get(0, &Id::namespace(OPERATOR)).filter(|operator| !is_terminating(operator));
-    let Some(operator) = operator else { return Ok(Vec::new()) };
+    let Some(operator) = source_namespace(state) else { return Ok(Vec::new()) };
     match look {
         Look::AtRest => entries::check(state, operator)?,
         Look::But(_, closed) if state.scene.role == Role::Agent => entries::check_but(state, closed)?,
@@ -37,19 +36,26 @@ pub(super) fn check(state: &State, look: Look<'_>) -> Result<Vec<Found>, String>
     state.scene.destinations().map(|cluster| check_cluster(state, cluster, operator, look)).collect()
 }
 
+fn source_namespace(state: &State) -> Option<&Object> {
+    state.get(0, &Id::namespace(OPERATOR)).filter(|operator| !is_terminating(operator))
+}
+
+/// Whether the present incarnation of the source namespace has made a copy.
+fn is_present(object: &Object, operator: &Object) -> bool {
+    meta(object, "annotations", "mw-sync.io/origin-uid") == Some(uid(operator))
+}
+
 /// Whether copies stand that a running process keeps only because it has seen a master's replica in the place of their
 /// source: it went before they followed it, so that one which begins anew takes them for an agent's own, and rightly.
 pub(super) fn kept_by_memory(state: &State) -> bool {
-    let operator = state.get(0, &Id::namespace(OPERATOR)).filter(|operator| !is_terminating(operator));
-    let Some(operator) = operator.filter(|_| state.scene.role == Role::Agent) else { return false };
+    let Some(operator) = source_namespace(state).filter(|_| state.scene.role == Role::Agent) else { return false };
     let is_plain = |id: &Id| {
         let source = state.get(0, &Id::new(id.plural, OPERATOR, &id.name));
         source.is_none_or(|source| wish(&state.scene, id, source) == Wish::Plain)
     };
-    let says = |object: &Object, key: &str| meta(object, "annotations", key).map(str::to_owned);
     let may_go = |id: &Id, object: &Object| {
-        let present = says(object, "mw-sync.io/origin-uid").as_deref() == Some(uid(operator));
-        state.scene.is_marked(id, object) && present && says(object, "mw-sync.io/upstream").is_none()
+        let says_upstream = meta(object, "annotations", "mw-sync.io/upstream").is_some();
+        state.scene.is_marked(id, object) && is_present(object, operator) && !says_upstream
     };
     let mut objects = state.servers[0].store.objects.iter().filter(|(id, _)| id.name == "m0");
     objects.any(|(id, object)| id.namespace != OPERATOR && is_plain(id) && may_go(id, object))
@@ -88,14 +94,12 @@ fn check_pair(
     let source = state.get(0, &Id::new(id.plural, OPERATOR, &id.name));
     let there = state.get(cluster, id);
     let ours = there.filter(|object| scene.is_marked(id, object));
-    // Of the present incarnation of the source namespace.
-    let present = |object: &Object| meta(object, "annotations", "mw-sync.io/origin-uid") == Some(uid(operator));
     let stranded = |object: &Object| {
         let made_by = meta(object, "annotations", "mw-sync.io/origin-uid");
         let taken_over = scene.take_over && made_by == Some(FIRST_UID);
         made_by.is_some_and(|made_by| made_by != uid(operator)) && !taken_over
     };
-    let stays = |why: &str| match ours.filter(|object| present(object)) {
+    let stays = |why: &str| match ours.filter(|object| is_present(object, operator)) {
         Some(object) => Err(format!("still stands there although {why}: {object}")),
         None => Ok(()),
     };

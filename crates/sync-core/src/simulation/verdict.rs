@@ -73,8 +73,7 @@ pub(super) struct Write<'a> {
     pub(super) deed: Deed,
     /// What stands there, if the write's guards let it through.
     object: Option<&'a Object>,
-    /// It would leave no mark of a master's replica there.
-    takes_mark: bool,
+    request: &'a Request,
 }
 
 impl<'a> Write<'a> {
@@ -82,19 +81,12 @@ impl<'a> Write<'a> {
     pub(super) fn new(
         scene: &'a Scene,
         cluster: usize,
-        request: &Request,
+        request: &'a Request,
         id: &'a Id,
         truth: Option<&'a Object>,
     ) -> Self {
         let object = truth.filter(|object| hits(request, object));
-        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        let takes_mark = match body.as_array() {
-            Some(patch) => patch.iter().any(|operation| {
-                operation["op"] == "remove" && operation["path"] == "/metadata/annotations/mw-sync.io~1upstream"
-            }),
-            None => meta(&body, "annotations", "mw-sync.io/upstream").is_none(),
-        };
-        Self { scene, cluster, id, deed: Deed::of(request), object, takes_mark }
+        Self { scene, cluster, id, deed: Deed::of(request), object, request }
     }
 
     /// Promises 1, 2 and 8, and that nothing is written that is not wanted.
@@ -122,7 +114,7 @@ impl<'a> Write<'a> {
         }
         let (Some(source), Some(object)) = (&view.source.object, self.object) else { return Ok(()) };
         // Or it is as an earlier version wanted it, which was the master's: that is told while a source is held.
-        if view.source.wish == Wish::Frozen && self.takes_mark && disowns(self.scene, source, object) {
+        if view.source.wish == Wish::Frozen && disowns(self.scene, source, object) && self.takes_mark() {
             return Err(format!("promise 2: it does not tell any more that it came from a master: {object}"));
         }
         if self.deed == Deed::Update && self.is_stranded(view, object) {
@@ -132,6 +124,17 @@ impl<'a> Write<'a> {
             return Err(format!("promise 1: somebody's object is taken over: {object}"));
         }
         Ok(())
+    }
+
+    /// Whether it would leave no mark of a master's replica there.
+    fn takes_mark(&self) -> bool {
+        let body: Value = serde_json::from_slice(&self.request.body).unwrap_or_default();
+        match body.as_array() {
+            Some(patch) => patch.iter().any(|operation| {
+                operation["op"] == "remove" && operation["path"] == "/metadata/annotations/mw-sync.io~1upstream"
+            }),
+            None => meta(&body, "annotations", "mw-sync.io/upstream").is_none(),
+        }
     }
 
     /// Whether it is a master's replica of another incarnation of the source namespace, not to be taken over.
