@@ -219,7 +219,9 @@ impl Aws {
         Ok(self.environment().into_iter().chain(names.into_iter().zip(keys)).collect())
     }
 
-    fn environment(&self) -> Vec<(String, String)> {
+    /// The environment of whoever has no credentials: where AWS is, and a region.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(String, String)> {
         vec![("AWS_ENDPOINT_URL".to_owned(), self.url()), ("AWS_REGION".to_owned(), "eu-central-1".to_owned())]
     }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use testbed::{AccessEntry, AwsCall, AwsFault, EksCluster, Process, Role, SharedCluster, eventually};
+use testbed::{AwsCall, AwsFault, EksCluster, Process, Role, SharedCluster, eventually};
 
-use super::stage::{EksStage, Site, management};
+use super::stage::{EksStage, Site, entry, management};
 use crate::master::api;
 use crate::master::stage::{SOON, apply, value};
 
@@ -45,12 +45,7 @@ impl<'c> Account<'c> {
         }
         let mut eks = EksCluster::of(self.id, site.region, cluster, &site.server);
         eks.tags = Some(tags(of));
-        let entry = AccessEntry {
-            role: format!("arn:aws:iam::{}:role/{name}", self.id),
-            username: format!("arn:aws:sts::{{{{AccountID}}}}:assumed-role/{name}/{{{{SessionName}}}}"),
-            groups: vec![format!("mw-sync-master-{name}")],
-        };
-        self.stage.aws.let_in(site.name, &eks, &[entry], 0).await?;
+        self.stage.aws.let_in(site.name, &eks, &[entry(self.id, name, name)], 0).await?;
         self.stage.aws.cluster(&eks).await?;
         Ok(eks)
     }
@@ -65,10 +60,7 @@ impl<'c> Account<'c> {
 
     /// A ClusterDiscovery of the account, with something more in it.
     async fn discover(&self, regions: &[&str], eks: Value, more: Value) -> Result<()> {
-        let mut spec = json!({
-            "namespace": self.stage.name,
-            "eks": { "roleArn": self.role.arn, "externalId": self.role.external_id, "regions": regions },
-        });
+        let mut spec = self.stage.account_of(&self.role, regions);
         for (place, said) in [("/eks", eks), ("", more)] {
             for (key, value) in said.as_object().into_iter().flatten() {
                 spec.pointer_mut(place).context("a place")?[key] = value.clone();

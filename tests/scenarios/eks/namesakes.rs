@@ -3,29 +3,22 @@
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::stage::{EksStage, Site, Target, management};
+use super::stage::{EksStage, Site, management};
 use crate::master::api;
-
-/// `spec` of a ClusterDiscovery that finds what this target's role may see in its account.
-fn account_of(target: &Target, namespace: &str) -> serde_json::Value {
-    let Target { eks, role, .. } = target;
-    let of = json!({ "roleArn": role.arn, "externalId": role.external_id, "regions": [eks.region] });
-    json!({ "namespace": namespace, "eks": of })
-}
 
 pub(super) async fn clusters_of_one_name_in_two_accounts_are_two_and_one_found_twice_is_one() -> Result<()> {
     let management = management().await?;
-    let (north, south) = (Site::north().await?, Site::south().await?);
     // Accounts that no other scenario lists.
-    let first_site = Site { account: "222200000005", ..Site::north().await? };
-    let second_site = Site { account: "222200000006", ..Site::south().await? };
+    let north = Site { account: "222200000005", ..Site::north().await? };
+    let south = Site { account: "222200000006", ..Site::south().await? };
     let stage = EksStage::new(&management, "e-names").await?;
-    let (first, second) = (stage.target(&first_site).await?, stage.target(&second_site).await?);
+    let (first, second) = (stage.target(&north).await?, stage.target(&south).await?);
     ensure!(first.eks.name == second.eks.name);
     stage.source("one", "1").await?;
     let master = stage.master().await?;
-    stage.discovery("first", &account_of(&first, "e-names")).await?;
-    stage.discovery("second", &account_of(&second, "e-names")).await?;
+    let of_first = stage.account_of(&first.role, &[north.region]);
+    stage.discovery("first", &of_first).await?;
+    stage.discovery("second", &stage.account_of(&second.role, &[south.region])).await?;
     for name in ["first", "second"] {
         stage.discovers(name, "Listed", 1).await;
     }
@@ -39,7 +32,7 @@ pub(super) async fn clusters_of_one_name_in_two_accounts_are_two_and_one_found_t
 
     // Whoever finds a cluster that another one keeps leaves it alone, and says whose it is.
     let before = stage.all_clusters().await?;
-    stage.discovery("again", &account_of(&first, "e-names")).await?;
+    stage.discovery("again", &of_first).await?;
     let message = stage.discovers("again", "NameTaken", 1).await;
     ensure!(message.contains(&format!("RemoteCluster {one} is kept by ClusterDiscovery first")), "{message}");
     let after = stage.all_clusters().await?;

@@ -92,6 +92,16 @@ pub(crate) async fn management() -> Result<SharedCluster> {
     shared("management").await
 }
 
+/// An access entry that lets a role of this account in, by its name without a path, with the rights that
+/// `deploy/remote-access.yaml` gives in this namespace.
+pub(crate) fn entry(account: &str, role: &str, namespace: &str) -> AccessEntry {
+    AccessEntry {
+        role: format!("arn:aws:iam::{account}:role/{role}"),
+        username: format!("arn:aws:sts::{{{{AccountID}}}}:assumed-role/{role}/{{{{SessionName}}}}"),
+        groups: vec![format!("mw-sync-master-{namespace}")],
+    }
+}
+
 impl<'c> EksStage<'c> {
     /// Installs the master in namespace `name`, with a role of its own.
     pub(crate) async fn new(management: &'c SharedCluster, name: &'static str) -> Result<Self> {
@@ -117,11 +127,7 @@ impl<'c> EksStage<'c> {
         let mut role = Role::new(format!("arn:aws:iam::{}:role/team/{name}", site.account));
         role.trusts = vec![self.own.arn.clone()];
         role.external_id = Some(format!("id/of:{name}"));
-        let entry = AccessEntry {
-            role: format!("arn:aws:iam::{}:role/{name}", site.account),
-            username: format!("arn:aws:sts::{{{{AccountID}}}}:assumed-role/{name}/{{{{SessionName}}}}"),
-            groups: vec![format!("mw-sync-master-{name}")],
-        };
+        let entry = entry(site.account, name, name);
         let eks = EksCluster::of(site.account, site.region, name, &site.server);
         self.roles.lock().unwrap().push(role.arn.clone());
         let target = Target { server: site.name, eks, role, entry };
@@ -162,6 +168,12 @@ impl<'c> EksStage<'c> {
             "spec": { "namespace": namespace, "eks": eks },
         });
         api::create(self.management, &api::remote_cluster(self.name, ""), &object).await
+    }
+
+    /// `spec` of a ClusterDiscovery that finds what this role may see in its account.
+    pub(crate) fn account_of(&self, role: &Role, regions: &[&str]) -> Value {
+        let eks = json!({ "roleArn": role.arn, "externalId": role.external_id, "regions": regions });
+        json!({ "namespace": self.name, "eks": eks })
     }
 
     /// Waits until a copy is there, in the target's namespace, and has this value.

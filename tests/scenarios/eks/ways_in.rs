@@ -4,17 +4,23 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use testbed::{Authority, ConnectProxy, FaultProxy, eventually};
 
-use super::stage::{EksStage, OWN_ACCOUNT, Site, Target, management};
+use super::stage::{EksStage, OWN_ACCOUNT, Site, Target, entry, management};
 use crate::master::stage::{SOON, end};
 
 /// An EKS cluster of our own account, which lets our own role in.
 async fn own_cluster(stage: &EksStage<'_>, site: &Site) -> Result<Target> {
     let mut target = stage.target_named(site, &format!("{}-own", stage.name)).await?;
-    let name = stage.own.arn.rsplit('/').next().unwrap_or_default();
-    target.entry.role.clone_from(&stage.own.arn);
-    target.entry.username = format!("arn:aws:sts::{OWN_ACCOUNT}:assumed-role/{name}/{{{{SessionName}}}}");
+    target.entry = entry(OWN_ACCOUNT, stage.name, &target.eks.name);
     stage.let_in(&target, 0).await?;
     Ok(target)
+}
+
+/// An environment in which these stand too, or instead.
+fn with<const N: usize>(env: &[(String, String)], said: [(&str, String); N]) -> Vec<(String, String)> {
+    let is_other = |(name, _): &&(String, String)| said.iter().all(|(said, _)| said != name);
+    let mut all: Vec<_> = env.iter().filter(is_other).cloned().collect();
+    all.extend(said.map(|(name, value)| (name.to_owned(), value)));
+    all
 }
 
 #[tokio::test]
@@ -45,13 +51,12 @@ async fn keys_of_the_environment_and_of_a_profile_and_a_cluster_without_a_role()
 
     // The same keys in a file, under a name.
     let is_key = |(name, _): &(String, String)| name.contains("_KEY") || name.contains("_TOKEN");
-    let (keys, other): (Vec<_>, Vec<_>) = keys.into_iter().partition(is_key);
-    let lines: String = keys.iter().map(|(name, key)| format!("{} = {key}\n", name.to_lowercase())).collect();
+    let keys = keys.into_iter().filter(is_key);
+    let lines: String = keys.map(|(name, key)| format!("{} = {key}\n", name.to_lowercase())).collect();
     let file = north.server.dir().join("e-ways.credentials");
     std::fs::write(&file, format!("[fleet]\n{lines}"))?;
     let profile = [("AWS_PROFILE", "fleet".to_owned()), ("AWS_SHARED_CREDENTIALS_FILE", file.display().to_string())];
-    let env: Vec<_> = other.into_iter().chain(profile.map(|(name, value)| (name.to_owned(), value))).collect();
-    let master = stage.master_in_pod(&env).await?;
+    let master = stage.master_in_pod(&with(&stage.aws.environment(), profile)).await?;
     stage.set("one", "2").await?;
     well("2").await;
     stage.end(&master).await
@@ -67,12 +72,8 @@ async fn the_role_of_the_node_is_asked_for_only_if_that_is_allowed() -> Result<(
     stage.add("north", &target).await?;
     // The node's service has no role there, which is enough to see whether it is asked.
     let node = FaultProxy::start(stage.aws.addr())?;
-    let env = [
-        ("AWS_ENDPOINT_URL", stage.aws.url()),
-        ("AWS_REGION", "eu-central-1".to_owned()),
-        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", node.url().replace("https:", "http:")),
-    ];
-    let env = env.map(|(name, value)| (name.to_owned(), value));
+    let at = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", node.url().replace("https:", "http:"));
+    let env = with(&stage.aws.environment(), [at]);
     let master = stage.master_in_pod(&env).await?;
     stage.is("north", "NoCredentials").await;
     ensure!(node.accepted() == 0, "the node was asked");
@@ -97,10 +98,8 @@ async fn aws_is_asked_through_the_proxy_that_the_environment_names() -> Result<(
     let (cert, key) = Authority::new()?.server(&["127.0.0.1"])?;
     let endpoint = stage.aws.nonsense((&cert, &key), 200, "{}").await?;
     let proxy = ConnectProxy::start().await?;
-    let mut env = stage.aws.keys(&stage.own).await?;
-    env.retain(|(name, _)| name != "AWS_ENDPOINT_URL");
-    let more = [("AWS_ENDPOINT_URL", endpoint.clone()), ("HTTPS_PROXY", proxy.url())];
-    env.extend(more.map(|(name, value)| (name.to_owned(), value)));
+    let keys = stage.aws.keys(&stage.own).await?;
+    let env = with(&keys, [("AWS_ENDPOINT_URL", endpoint.clone()), ("HTTPS_PROXY", proxy.url())]);
     let master = stage.master_in_pod(&env).await?;
     let message = stage.is("north", "AwsUnreachable").await;
     ensure!(message.contains("proxies (HTTPS_PROXY, NO_PROXY)"), "{message}");
@@ -110,9 +109,7 @@ async fn aws_is_asked_through_the_proxy_that_the_environment_names() -> Result<(
 
     // By NO_PROXY it goes there itself.
     let unused = ConnectProxy::start().await?;
-    env.retain(|(name, _)| name != "HTTPS_PROXY");
-    let more = [("HTTPS_PROXY", unused.url()), ("NO_PROXY", "127.0.0.1".to_owned())];
-    env.extend(more.map(|(name, value)| (name.to_owned(), value)));
+    let env = with(&env, [("HTTPS_PROXY", unused.url()), ("NO_PROXY", "127.0.0.1".to_owned())]);
     let master = stage.master_in_pod(&env).await?;
     eventually(SOON, "it has tried again", async || {
         ensure!(master.stderr().contains("AwsUnreachable"), "not yet");

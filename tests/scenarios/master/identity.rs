@@ -1,11 +1,12 @@
 //! DESIGN section 6, "the remote cluster is the management cluster itself, or two RemoteClusters are one cluster".
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde_json::json;
-use testbed::{Cluster, Mark, eventually, shared};
+use testbed::{Cluster, Mark, shared};
 
 use super::api;
-use super::stage::{SOON, Stage, end, value};
+use super::removal::is_kept;
+use super::stage::{Stage, end, value};
 
 async fn writes(stage: &Stage<'_>, cluster: &Cluster, mark: Mark) -> Result<usize> {
     Ok(cluster.audit().since(mark).await?.user(&stage.remote_user()).writes().count())
@@ -33,12 +34,7 @@ async fn nothing_is_written_to_the_management_cluster_itself() -> Result<()> {
     }
     // What is to be taken away first is nothing there: it goes at once, and the sources stay.
     stage.change("same", json!({ "onRemove": "Delete" })).await?;
-    eventually(SOON, "our finalizer is on it", async || {
-        let object = api::get(&management, &api::remote_cluster("m-self", "same")).await?.context("it is there")?;
-        ensure!(object["metadata"]["finalizers"].as_array().is_some_and(|all| !all.is_empty()), "{object}");
-        Ok(())
-    })
-    .await;
+    is_kept(&stage, "same", true).await;
     api::delete(&management, &api::remote_cluster("m-self", "same")).await?;
     stage.clusters_are(&["other"]).await;
     assert_eq!(writes(&stage, &management, mark).await?, 0);

@@ -19,7 +19,7 @@ async fn join(stage: &Stage<'_>, name: &str, kubeconfig: &str) -> Result<()> {
     Ok(())
 }
 
-async fn is_kept(stage: &Stage<'_>, name: &str, kept: bool) {
+pub(super) async fn is_kept(stage: &Stage<'_>, name: &str, kept: bool) {
     eventually(SOON, format!("{name} has our finalizer: {kept}"), async || {
         let object = api::get(stage.management, &api::remote_cluster(stage.name, name)).await?.context("it is gone")?;
         let found = object["metadata"]["finalizers"].to_string();
