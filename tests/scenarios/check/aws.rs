@@ -6,7 +6,8 @@ use testbed::{AccessEntry, AwsFault, Role};
 use super::{Told, Who, check, no_writes};
 use crate::eks::stage::{EksStage, Site, management};
 
-async fn told(stage: &EksStage<'_>, env: &[(String, String)]) -> Result<Told> {
+/// What `master check` says of all that a scenario has.
+pub(crate) async fn told(stage: &EksStage<'_>, env: &[(String, String)]) -> Result<Told> {
     let namespace = format!("--source-namespace={}", stage.stage.name);
     let flags = [namespace.as_str(), "--allow-addresses=127.0.0.1,localhost"];
     check(Who::Master, stage.kubeconfig_file(), &flags, env).await

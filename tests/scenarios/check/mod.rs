@@ -1,7 +1,7 @@
 //! `agent check` and `master check`: each of the usual mistakes, made on purpose, has a line of its own that names it and
 //! the command that mends it.
 
-mod aws;
+pub(crate) mod aws;
 mod home;
 mod remotes;
 mod servers;
@@ -23,7 +23,7 @@ enum Who {
 }
 
 /// What a check has told.
-struct Told {
+pub(crate) struct Told {
     code: Option<i32>,
     findings: Vec<Value>,
 }
@@ -43,7 +43,7 @@ async fn check(who: Who, kubeconfig: &Path, flags: &[&str], env: &[(String, Stri
 
 impl Told {
     /// The finding of this name in this group that is in this state and says these words, as they are told or in what to do.
-    fn find(&self, group: &str, name: &str, state: &str, words: &[&str]) -> Result<&Value> {
+    pub(crate) fn find(&self, group: &str, name: &str, state: &str, words: &[&str]) -> Result<&Value> {
         let is = |finding: &&Value| {
             let text = format!("{}\n{}", finding["why"], finding["do"]);
             finding["group"] == group

@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::stage::{EksStage, Site, Target, management};
+use crate::check::aws::told;
 
 /// A file of several contexts, as `aws eks update-kubeconfig` merges them and people edit them. Whoever wrote it is not
 /// believed where a cluster is: all have an address where nobody listens, and no good certificate authority.
@@ -57,6 +58,9 @@ async fn kubeconfigs_made_for_eks_lead_to_their_clusters_by_aws() -> Result<()> 
     stage.remote_cluster_in("by-hand", "e-files").await?;
     stage.is("by-hand", "Connected").await;
     stage.copy(&north, &by_aws, "one", "1").await;
+    let told = told(&stage, &stage.aws.irsa(&stage.own)?).await?;
+    told.find("AWS", "identity", "ok", &["assumed-role/e-files/"])?;
+    told.find("remote cluster by-hand", "role", "ok", &["assumed-role/e-files/"])?;
 
     // A fleet in one file; a context that cannot be used says so, and keeps no other away.
     let gcloud = json!({ "apiVersion": "client.authentication.k8s.io/v1beta1", "command": "gcloud" });

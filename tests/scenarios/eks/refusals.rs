@@ -6,6 +6,7 @@ use serde_json::json;
 use testbed::{AccessEntry, Authority, AwsFault, FaultProxy, Role, eventually};
 
 use super::stage::{EksStage, OWN_ACCOUNT, Site, Target, management};
+use crate::master::api;
 use crate::master::stage::SOON;
 
 /// What is wrong with a target, by its name.
@@ -20,6 +21,7 @@ async fn spoil(stage: &EksStage<'_>, what: &str, target: &mut Target) -> Result<
             // A port that needs rights to listen on, and that nothing here has.
             eks.endpoint = Some("https://127.0.0.1:1".to_owned());
             eks.private = Some(true);
+            eks.version = Some("1.33".to_owned());
         }
         "authority" => eks.authority = Some(Authority::new()?.pem().to_owned()),
         "metadata" => eks.endpoint = Some("https://169.254.169.254".to_owned()),
@@ -97,6 +99,8 @@ async fn each_refusal_says_what_to_do_and_passes() -> Result<()> {
             assert!(message.contains(words), "{what}: {words} is not in {message}");
         }
     }
+    let private = api::get(stage.management, &api::remote_cluster(stage.name, "private")).await?;
+    assert_eq!(private.context("it is there")?["status"]["version"], "1.33", "AWS alone can say it");
     assert_eq!(proxy.accepted(), 0, "a token was sent to another cluster");
     let calls = stage.calls(mark).await?;
     let own = calls.iter().find(|call| call.operation == "DescribeCluster" && call.role == stage.own.arn);

@@ -8,10 +8,11 @@ mod remote;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, future, stream};
 use serde_json::Value;
 use sync_core::cluster::read;
 use sync_core::contract::object::Uid;
@@ -69,7 +70,7 @@ pub async fn check<W: Write>(config: Config, report: &mut Report<W>) -> io::Resu
     let Home { connection, namespace, .. } = home;
     let tour = Tour { visitor: Visitor::new(config, connection), home: namespace, places: Mutex::default() };
     let tour = Arc::new(tour);
-    if let Some(target) = clusters.iter().find_map(target) {
+    if let Some(target) = target(&tour.visitor, &clusters).await {
         report.waiting("asking AWS who we are");
         report.tell(aws(&tour.visitor, &target).await)?;
     }
@@ -172,9 +173,11 @@ async fn remote_clusters(notes: &mut Notes, home: &Home, namespace: &str) -> Vec
     }
 }
 
-fn target(cluster: &RemoteCluster) -> Option<Target> {
-    let eks = cluster.spec.eks.as_ref().filter(|_| !cluster.spec.suspend)?;
-    Target::parse(&eks.arn, eks.role_arn.as_deref(), eks.external_id.as_deref()).ok()
+/// One that is to be reached by AWS. Kubeconfigs are read only if no RemoteCluster names an EKS cluster itself.
+async fn target(visitor: &Visitor, clusters: &[RemoteCluster]) -> Option<Target> {
+    let (named, others): (Vec<_>, Vec<_>) = clusters.iter().partition(|cluster| cluster.spec.eks.is_some());
+    let targets = stream::iter(named).chain(stream::iter(others)).map(|cluster| visitor.target(cluster));
+    pin!(targets.buffered(AT_ONCE).filter_map(future::ready)).next().await
 }
 
 /// Who we are, before any role.

@@ -49,7 +49,7 @@ pub(super) async fn keep(shared: Arc<Shared>, mut object: state::Receiver<Object
     let name = object.borrow().metadata.name.clone().unwrap_or_default();
     let rng = Rng::new(shared.seed_of(&name));
     let mut keeper = Keeper { shared, name, uid: None, last: None, reason: None, hidden: BTreeSet::new(), rng };
-    let mut failures = 0_u8;
+    let (mut failures, mut sessions) = (0_u8, Vec::new());
     while let Some(discovery) = keeper.may_look(&mut object, &stop).await {
         let began = Instant::now();
         // As it was before: a change meanwhile counts as one.
@@ -60,7 +60,9 @@ pub(super) async fn keep(shared: Arc<Shared>, mut object: state::Receiver<Object
             () = changed(&mut object, &discovery) => None,
             listing = list(&keeper.shared, &discovery) => Some(listing),
         };
-        if let Some(listing) = listing {
+        if let Some(mut listing) = listing {
+            // Those of the look before were shared with this one.
+            drop(std::mem::replace(&mut sessions, std::mem::take(&mut listing.sessions)));
             failures = if listing.troubles.is_empty() { 0 } else { failures.saturating_add(1) };
             let pause = match failures {
                 0 => keeper.rng.jittered(EVERY),

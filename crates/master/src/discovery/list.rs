@@ -25,10 +25,18 @@ use crate::remote::secret::{SecretError, SecretRef, kubeconfig_in};
 /// What was found, and what could not be looked at.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
+    /// With which AWS was asked: whoever has them when he looks again asks with the same.
+    pub(super) sessions: Vec<Arc<Session>>,
     /// In the order of names.
     pub(super) found: Vec<Found>,
     /// With any of these, more may be there than was found.
     pub(super) troubles: Vec<Trouble>,
+}
+
+impl Listing {
+    fn failed(trouble: Trouble) -> Self {
+        Self { troubles: vec![trouble], ..Self::default() }
+    }
 }
 
 /// Why something could not be looked at.
@@ -75,7 +83,7 @@ pub(super) async fn list(shared: &Shared, discovery: &ClusterDiscovery) -> Listi
         // The CRD's rules let no such object in.
         _ => {
             let error = EksError::BadSpec("write exactly one of eks and kubeconfig".to_owned());
-            Listing { found: Vec::new(), troubles: vec![Trouble::eks("spec", error)] }
+            Listing::failed(Trouble::eks("spec", error))
         }
     };
     // Whatever the order in which answers came: of two with one name it is always the same that has it.
@@ -89,33 +97,31 @@ async fn of_account(eks: &Eks, account: &EksAccount) -> Listing {
         Ok(role) => role,
         Err(why) => {
             let error = EksError::BadSpec(format!("roleArn: {why}"));
-            return Listing { found: Vec::new(), troubles: vec![Trouble::eks("spec", error)] };
+            return Listing::failed(Trouble::eks("spec", error));
         }
     };
-    let mut regions = Vec::new();
-    for region in &account.regions {
+    let session = |region: &String| {
         let (role, external_id, region) = (role.clone(), account.external_id.clone(), region.clone());
-        regions.push(of_region(eks, account, SessionKey { role, external_id, session_name: None, region }));
-    }
+        eks.session(&SessionKey { role, external_id, session_name: None, region })
+    };
+    let sessions: Vec<_> = account.regions.iter().map(session).collect();
+    let regions: Vec<_> = sessions.iter().map(|session| of_region(eks, account, session)).collect();
     let mut listing = Listing::default();
     for region in join_all(regions).await {
         listing.found.extend(region.found);
         listing.troubles.extend(region.troubles);
     }
+    listing.sessions = sessions;
     // They come as they come, and the first is told: another one each time would be news each time.
     listing.troubles.sort_by_cached_key(ToString::to_string);
     listing
 }
 
-async fn of_region(eks: &Eks, account: &EksAccount, key: SessionKey) -> Listing {
+async fn of_region(eks: &Eks, account: &EksAccount, session: &Session) -> Listing {
     let mut listing = Listing::default();
-    let session = eks.session(&key);
-    let arns = match arns(eks, &session).await {
+    let arns = match arns(eks, session).await {
         Ok(arns) => arns,
-        Err(error) => {
-            listing.troubles.push(Trouble::eks(key.region, error));
-            return listing;
-        }
+        Err(error) => return Listing::failed(Trouble::eks(session.key().region.clone(), error)),
     };
     let needs_tags = !account.tags.is_empty() || !account.labels_from_tags.is_empty();
     if !needs_tags {
@@ -123,7 +129,7 @@ async fn of_region(eks: &Eks, account: &EksAccount, key: SessionKey) -> Listing 
         return listing;
     }
     // No more futures than can be under way.
-    let describe = |arn| described(eks, Arc::clone(&session), arn).boxed();
+    let describe = |arn| described(eks, session, arn).boxed();
     let mut described = stream::iter(arns).map(describe).buffer_unordered(DESCRIBES);
     while let Some((arn, answer)) = described.next().await {
         match answer.and_then(|facts| checked(&arn, facts)) {
@@ -143,8 +149,8 @@ async fn of_region(eks: &Eks, account: &EksAccount, key: SessionKey) -> Listing 
     listing
 }
 
-async fn described(eks: &Eks, session: Arc<Session>, arn: ClusterArn) -> (ClusterArn, Result<Facts, EksError>) {
-    let facts = eks.facts(&session, &arn).await;
+async fn described(eks: &Eks, session: &Session, arn: ClusterArn) -> (ClusterArn, Result<Facts, EksError>) {
+    let facts = eks.facts(session, &arn).await;
     (arn, facts)
 }
 
@@ -193,8 +199,8 @@ fn of_cluster(account: &EksAccount, arn: &ClusterArn, facts: &Facts) -> Found {
 fn of_kubeconfig(shared: &Shared, file: &KubeconfigFile) -> Listing {
     let secret = shared.known.secrets.borrow().by_name.get(&file.secret_name).cloned();
     match of_secret(&shared.rules.source_namespace, secret.as_deref(), file) {
-        Ok(found) => Listing { found, troubles: Vec::new() },
-        Err(trouble) => Listing { found: Vec::new(), troubles: vec![trouble] },
+        Ok(found) => Listing { found, ..Listing::default() },
+        Err(trouble) => Listing::failed(trouble),
     }
 }
 

@@ -44,6 +44,16 @@ async fn without_tags_a_list_is_all_that_is_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_next_look_has_the_sessions_of_the_one_before() {
+    let aws = FakeAws::new();
+    let (eks, spec) = (aws.eks(), account("{regions: [eu-west-1, us-east-1]}"));
+    let before = of_account(&eks, &spec).await.sessions;
+    let _now = of_account(&eks, &spec).await;
+    assert_eq!((aws.asked("list").len(), aws.asked("session").len()), (4, 2));
+    drop(before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn tags_select_and_become_labels_and_five_are_described_at_once() {
     let aws = FakeAws::new();
     let all: Vec<_> = (0..40).map(|n| format!("c{n}")).collect();

@@ -18,6 +18,8 @@ pub struct Facts {
     pub arn: Option<String>,
     /// `ACTIVE`, `UPDATING`, ...
     pub status: Option<String>,
+    /// Kubernetes version, without the patch: `1.33`.
+    pub version: Option<String>,
     /// URL of the API server; none while it is being made.
     pub endpoint: Option<String>,
     /// PEM in base64: one certificate, or two while the authority is being rotated.
@@ -45,6 +47,8 @@ pub struct Place {
     pub token_name: String,
     /// Not all the world is let in.
     pub restricted: bool,
+    /// Kubernetes version, as AWS has it: `1.33`.
+    pub version: Option<String>,
 }
 
 impl fmt::Debug for Place {
@@ -59,7 +63,7 @@ impl fmt::Debug for Place {
 impl Place {
     /// Whether a connection to the one is a connection to the other.
     pub fn is_same(&self, other: &Self) -> bool {
-        let Self { endpoint, authority, created, token_name, restricted: _ } = self;
+        let Self { endpoint, authority, created, token_name, restricted: _, version: _ } = self;
         (endpoint, authority, created, token_name)
             == (&other.endpoint, &other.authority, &other.created, &other.token_name)
     }
@@ -96,7 +100,8 @@ impl Facts {
             return Err(lacks("its certificate authority holds no certificate, or one that is cut short"));
         }
         let token_name = self.outpost_id.unwrap_or_else(|| asked.name().to_owned());
-        Ok(Place { endpoint, authority, created: self.created, token_name, restricted: self.restricted })
+        let Self { created, restricted, version, .. } = self;
+        Ok(Place { endpoint, authority, created, token_name, restricted, version })
     }
 }
 
@@ -177,7 +182,7 @@ mod tests {
     #[test]
     fn what_makes_it_another_place() {
         let place = facts("ACTIVE").place(&arn()).unwrap();
-        assert!(place.is_same(&Place { restricted: true, ..place.clone() }));
+        assert!(place.is_same(&Place { restricted: true, version: Some("1.34".to_owned()), ..place.clone() }));
         for other in [
             Place { endpoint: "https://B".to_owned(), ..place.clone() },
             Place { authority: b"PEM PEM".to_vec(), ..place.clone() },

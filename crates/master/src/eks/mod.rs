@@ -108,9 +108,10 @@ impl Eks {
     /// If it says nothing.
     pub async fn facts(&self, session: &Session, arn: &ClusterArn) -> Result<Facts, EksError> {
         let grant = session.get().await?.grant;
-        match self.facts_as(&grant, arn).await {
-            Err(error @ EksError::NoCredentials(_)) => self.facts_as(&*newer(session, &grant, error).await?, arn).await,
-            answer => answer,
+        let answer = self.facts_as(&grant, arn).await;
+        match newer(session, &grant, &answer).await? {
+            Some(newer) => self.facts_as(&newer, arn).await,
+            None => answer,
         }
     }
 
@@ -134,11 +135,10 @@ impl Eks {
     /// If AWS does not say, or not all of them.
     pub async fn clusters(&self, session: &Session) -> Result<(Vec<String>, Option<String>), EksError> {
         let grant = session.get().await?.grant;
-        match self.clusters_as(&grant, session).await {
-            Err(error @ EksError::NoCredentials(_)) => {
-                self.clusters_as(&*newer(session, &grant, error).await?, session).await
-            }
-            answer => answer,
+        let answer = self.clusters_as(&grant, session).await;
+        match newer(session, &grant, &answer).await? {
+            Some(newer) => self.clusters_as(&newer, session).await,
+            None => answer,
         }
     }
 
@@ -162,11 +162,16 @@ impl Eks {
     }
 }
 
-/// Credentials of the session that are newer than those which AWS has just refused with this error: a role that was deleted
+/// Newer credentials of the session, if there are any and AWS has just taken the old ones for none: a role that was deleted
 /// and made again has none of its old sessions accepted.
-async fn newer(session: &Session, refused: &Arc<Grant>, error: EksError) -> Result<Arc<Grant>, EksError> {
+async fn newer<T>(
+    session: &Session,
+    old: &Arc<Grant>,
+    answer: &Result<T, EksError>,
+) -> Result<Option<Arc<Grant>>, EksError> {
+    let Err(EksError::NoCredentials(_)) = answer else { return Ok(None) };
     let newer = session.get_newer().await?.grant;
-    if Arc::ptr_eq(&newer, refused) { Err(error) } else { Ok(newer) }
+    Ok((!Arc::ptr_eq(&newer, old)).then_some(newer))
 }
 
 fn late() -> EksError {

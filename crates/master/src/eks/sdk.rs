@@ -217,6 +217,7 @@ fn facts(cluster: Cluster) -> Facts {
         restricted,
         arn: cluster.arn,
         status: cluster.status.map(|status| status.as_str().to_owned()),
+        version: cluster.version,
         endpoint: cluster.endpoint,
         authority: cluster.certificate_authority.and_then(|authority| authority.data),
         created: cluster.created_at.and_then(|time| time.to_millis().ok()),

@@ -158,7 +158,7 @@ async fn nobody_is_nobody() {
 
 #[tokio::test]
 async fn what_a_description_says() {
-    let whole = r#"{"cluster": {"arn": "arn:aws:eks:eu-west-1:111122223333:cluster/prod", "name": "prod", "tags": {"team": "a"}, "status": "UPDATING",
+    let whole = r#"{"cluster": {"arn": "arn:aws:eks:eu-west-1:111122223333:cluster/prod", "name": "prod", "tags": {"team": "a"}, "status": "UPDATING", "version": "1.33",
         "createdAt": 1500000000.25, "endpoint": "https://A", "certificateAuthority": {"data": "UEVN"}, "id": "0a1b",
         "resourcesVpcConfig": {"endpointPublicAccess": true, "publicAccessCidrs": ["10.0.0.0/8"]}}}"#;
     let (aws, replies) = eks(200, whole);
@@ -168,6 +168,7 @@ async fn what_a_description_says() {
         tags: [("team".to_owned(), "a".to_owned())].into(),
         arn: Some(ARN.to_owned()),
         status: Some("UPDATING".to_owned()),
+        version: Some("1.33".to_owned()),
         endpoint: Some("https://A".to_owned()),
         authority: Some("UEVN".to_owned()),
         created: Some(1_500_000_000_250),

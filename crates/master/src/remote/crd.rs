@@ -167,7 +167,7 @@ pub struct RemoteClusterStatus {
     /// Address of the API server.
     #[serde(default)]
     pub server: Option<String>,
-    /// Kubernetes version of the API server.
+    /// Kubernetes version, as the API server says it; until it has, as EKS describes it.
     #[serde(default)]
     pub version: Option<String>,
     /// Which destination it is: uid of ConfigMap kube-root-ca.crt in the namespace there. Two RemoteClusters with the

@@ -127,6 +127,7 @@ async fn serve(work: &Work<'_>, trail: &Trail<'_>, place: &Arc<Place>, leave: &S
     };
     work.shared.gauges.logged_in(work.name, &login);
     let access = access(trail.target, place, &login, &work.shared.addresses);
+    work.report.send_modify(|report| report.described.clone_from(&place.version));
     let connection = match access.and_then(|access| work.connection(access)) {
         Ok(connection) => connection,
         Err(outcome) => return work.say_until(*outcome, leave).await,

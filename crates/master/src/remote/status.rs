@@ -146,6 +146,8 @@ pub struct Report {
     pub server: Option<String>,
     /// Its version, if it has said so.
     pub version: Option<String>,
+    /// The version that AWS says it has.
+    pub described: Option<String>,
     /// Which destination it is, if it has said so.
     pub identity: Option<String>,
     /// Counts of the engine, if one runs.
@@ -165,6 +167,7 @@ impl Report {
             outcome,
             server: None,
             version: None,
+            described: None,
             identity: None,
             sources: None,
             receipt: None,
@@ -198,7 +201,8 @@ impl RemoteClusterStatus {
 
 /// The status to write, or `None` if `old` says all that already.
 ///
-/// Server, version and identity are kept from `old` while they are not known anew, the latter two only for the same server.
+/// Server, version and identity are kept from `old` while they are not known anew, the latter two only for the same server. The
+/// server knows its version better than AWS does, which is asked about clusters that cannot be reached too.
 /// Conditions of other types are left alone. `lastTransitionTime` moves only when `Ready` changes between True and
 /// False, and stays while a cluster that was Ready is connected to anew. Counts change often: the caller decides how
 /// often it asks.
@@ -213,7 +217,7 @@ pub fn next(old: Option<&RemoteClusterStatus>, report: &Report, now: Timestamp) 
     }
     let server = report.server.clone().or_else(|| before.server.clone());
     let kept = |old: &Option<String>| old.clone().filter(|_| server == before.server);
-    let version = report.version.clone().or_else(|| kept(&before.version));
+    let version = report.version.clone().or_else(|| kept(&before.version)).or_else(|| report.described.clone());
     let identity = report.identity.clone().or_else(|| kept(&before.identity));
     // What was said of a version stays true of it; an engine that has just begun knows nothing newer yet.
     let (agent, copies) = match &report.receipt {

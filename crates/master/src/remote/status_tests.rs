@@ -133,6 +133,19 @@ fn server_and_version_stay_while_unknown_and_counts_do_not() {
     assert_eq!((moved.version, moved.identity), (None, None));
 }
 
+#[test]
+fn the_server_knows_its_version_better_than_aws() {
+    let [at, version, described] = ["https://a", "v1.33.1-eks-1", "1.33"].map(|text| Some(text.to_owned()));
+    let unreachable = Outcome::Fault(Fault::Connect(String::new()));
+    let unreachable = Report { server: at.clone(), described: described.clone(), ..report(unreachable) };
+    let first = next(None, &unreachable, self::at(0)).unwrap();
+    assert_eq!(first.version, described);
+    let ready = Report { server: at, version: version.clone(), described, ..report(Outcome::Ready) };
+    let second = next(Some(&first), &ready, self::at(1)).unwrap();
+    assert_eq!(second.version, version);
+    assert_eq!(next(Some(&second), &unreachable, self::at(2)).unwrap().version, version);
+}
+
 /// Else `wait` would say yes of a cluster that nobody has seen.
 #[test]
 fn what_was_said_of_another_server_is_not_said_of_this_one() {

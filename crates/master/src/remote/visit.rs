@@ -19,6 +19,7 @@ use super::fleet::{remote_clusters, what};
 use super::follow;
 use super::identity::{self, Identity, Unknown};
 use super::reach::{EksReach, Reach};
+use super::secret::SecretRef;
 use super::serve::{self, What};
 use super::status::Outcome;
 use super::way::Way;
@@ -30,6 +31,9 @@ use crate::eks::roles::Bounded;
 use crate::eks::scout::Seen;
 use crate::eks::sdk::SdkAws;
 use crate::eks::target::Target;
+
+/// Name of a step.
+const KUBECONFIG: &str = "kubeconfig";
 
 /// Who comes, and from where.
 #[derive(Debug)]
@@ -68,6 +72,14 @@ impl Visit {
     }
 }
 
+/// Where a RemoteCluster leads.
+enum Leads {
+    /// To this EKS cluster, wherever AWS says that it is.
+    Eks(Box<Target>),
+    /// To where the kubeconfig in this Secret says.
+    Straight(Box<Access>, SecretRef),
+}
+
 /// How far somebody came.
 pub(crate) struct Stopped {
     /// Name of the step that failed.
@@ -104,23 +116,37 @@ impl Visitor {
         cluster: &RemoteCluster,
         done: &mut (dyn FnMut(&'static str, String) + Send),
     ) -> Result<Visit, Stopped> {
-        let stop = |at: &'static str| move |outcome: Outcome| Stopped { at, outcome };
+        match self.leads(cluster).await? {
+            Leads::Eks(target) => self.by_aws(cluster, &target, done).await,
+            Leads::Straight(access, place) => {
+                done(KUBECONFIG, access.server().to_string());
+                let connection = self.connection(*access, cluster);
+                let connection = connection.map_err(|outcome| Stopped { at: KUBECONFIG, outcome: *outcome })?;
+                arrive(connection, Reach::Kubeconfig(place), done).await
+            }
+        }
+    }
+
+    /// The EKS cluster that a RemoteCluster leads to, if it leads to one.
+    pub(crate) async fn target(&self, cluster: &RemoteCluster) -> Option<Target> {
+        match self.leads(cluster).await {
+            Ok(Leads::Eks(target)) => Some(*target),
+            Ok(Leads::Straight(..)) | Err(_) => None,
+        }
+    }
+
+    async fn leads(&self, cluster: &RemoteCluster) -> Result<Leads, Stopped> {
+        let stop = |at: &'static str, outcome: Outcome| Stopped { at, outcome };
         match self.what(cluster).await? {
-            What::Only(outcome @ Outcome::Suspended) => Err(stop("RemoteCluster")(outcome)),
-            What::Only(outcome @ Outcome::Eks(_)) => Err(stop("spec.eks")(outcome)),
-            What::Only(outcome) => Err(stop("kubeconfig")(outcome)),
-            What::Eks(target) => self.by_aws(cluster, &target, done).await,
+            What::Only(outcome @ Outcome::Suspended) => Err(stop("RemoteCluster", outcome)),
+            What::Only(outcome @ Outcome::Eks(_)) => Err(stop("spec.eks", outcome)),
+            What::Only(outcome) => Err(stop(KUBECONFIG, outcome)),
+            What::Eks(target) => Ok(Leads::Eks(Box::new(target))),
             What::Connect { kubeconfig, context, place } => {
-                let way = Way::read(&kubeconfig, context.as_deref(), &self.addresses);
-                match way.map_err(Outcome::KubeconfigInvalid).map_err(stop("kubeconfig"))? {
-                    Way::Eks(target) => self.by_aws(cluster, &target, done).await,
-                    Way::Straight(access) => {
-                        let server = access.server().to_string();
-                        done("kubeconfig", server);
-                        let connection = self.connection(*access, cluster);
-                        let connection = connection.map_err(|outcome| stop("kubeconfig")(*outcome))?;
-                        arrive(connection, Reach::Kubeconfig(place), done).await
-                    }
+                match Way::read(&kubeconfig, context.as_deref(), &self.addresses) {
+                    Ok(Way::Eks(target)) => Ok(Leads::Eks(target)),
+                    Ok(Way::Straight(access)) => Ok(Leads::Straight(access, place)),
+                    Err(words) => Err(stop(KUBECONFIG, Outcome::KubeconfigInvalid(words))),
                 }
             }
         }
@@ -139,7 +165,7 @@ impl Visitor {
                 match read.await {
                     Ok(secret) => Some(secret),
                     Err(Fault::NotFound) => None,
-                    Err(fault) => return Err(Stopped { at: "kubeconfig", outcome: Outcome::Fault(fault) }),
+                    Err(fault) => return Err(Stopped { at: KUBECONFIG, outcome: Outcome::Fault(fault) }),
                 }
             }
             None => None,
