@@ -56,7 +56,7 @@ pub async fn run(config: args::Config, shutdown: Shutdown) -> Result<(), BeginEr
     let sources_of_all = sources.clone();
     let (listed, seen) = watch::channel(false);
     health.needs("RemoteClusters", move || *seen.borrow());
-    let looker = Looker::of(Arc::clone(&rules), connection.clone(), Arc::clone(&gauges), leading.is_dry());
+    let looker = Looker::of(Arc::clone(&rules), connection.clone(), Arc::clone(&gauges), &leading);
     status.show(&rules, leading.clone(), &health, Arc::new(looker));
     let shared = Shared {
         rules,

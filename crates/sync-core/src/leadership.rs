@@ -81,6 +81,11 @@ impl Leading {
         *self.lead.borrow() == Lead::Dry
     }
 
+    /// Whether there is a Lease.
+    pub fn is_shared(&self) -> bool {
+        !matches!(*self.lead.borrow(), Lead::Always | Lead::Dry)
+    }
+
     /// Whether and how long, by this clock.
     pub fn lead(&self, clock: &Clock) -> Lead {
         match *self.lead.borrow() {

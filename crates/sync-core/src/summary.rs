@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::object::{Rv, SourceKey, Uid, Version};
+use crate::contract::rules::Role;
 use crate::core::{Asks, Standing, Standings, Tally};
 use crate::fault::message;
 
@@ -89,7 +90,7 @@ impl Whereabouts {
     /// The command that shows whether an agent runs there; `namespace` is its own.
     pub fn look(self, namespace: &str) -> String {
         let place = if self == Self::There { "in that cluster: " } else { "" };
-        format!("{place}kubectl -n {namespace} get deployment,pods -l app.kubernetes.io/name=mw-sync-agent")
+        format!("{place}{}", Role::Agent.look(namespace))
     }
 }
 
@@ -104,9 +105,13 @@ pub struct Lack {
 
 /// How long ago a summary was written, by its [`TIME`]; `None` if nobody can tell.
 pub fn age(time: &str, now: Timestamp) -> Option<Duration> {
-    let then = time.parse::<Timestamp>().ok()?;
+    Some(since(time.parse().ok()?, now))
+}
+
+/// How long ago that was.
+pub fn since(then: Timestamp, now: Timestamp) -> Duration {
     // Clocks differ: it may be yet to come.
-    Some(Duration::try_from(now.duration_since(then)).unwrap_or_default())
+    Duration::try_from(now.duration_since(then)).unwrap_or_default()
 }
 
 /// Whether that is [`SILENCE`].

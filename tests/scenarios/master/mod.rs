@@ -17,6 +17,7 @@ mod in_the_way;
 mod isolation;
 mod options;
 mod receipt;
+mod receipt_proof;
 mod removal;
 mod restarts;
 mod selection;

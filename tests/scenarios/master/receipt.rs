@@ -28,7 +28,7 @@ async fn wait_says_yes_when_the_version_is_everywhere_and_not_before() -> Result
     for place in places {
         remote.kubectl(&["create", "namespace", place]).await?;
     }
-    let master = stage.master(&["--cluster-name=receipt"]).await?;
+    let master = stage.master(&["--cluster-name=receipt", "--leader-elect"]).await?;
     stage.join("a", &access).await?;
     stage.asking("regcred", "one", json!({"mw-sync.io/namespaces": "m-receipt-*"})).await?;
     stage.copy_is(&remote, "regcred", |copy| value(copy) == "one").await;
@@ -95,6 +95,61 @@ async fn wait_says_yes_when_the_version_is_everywhere_and_not_before() -> Result
         let (code, told) = stage.ask(&["wait", source, "--timeout=5s"]).await?;
         ensure!(code == Some(2) && told.contains(words), "{code:?} {told}");
     }
-    drop(agent);
+
+    // No master, no word; and the agent's copies are taken away by who does not need them any more.
+    end(&master).await?;
+    let (code, told) = stage.ask(&["wait", "secret/regcred", "--timeout=2s"]).await?;
+    ensure!(
+        code == Some(1) && told.contains("a: all was in place while a master ran, and none does"),
+        "{code:?} {told}"
+    );
+    let (code, _) = stage.ask(&["status"]).await?;
+    assert_eq!(code, Some(1));
+    end(&agent).await?;
+    let master = stage.master(&["--cluster-name=receipt", "--leader-elect"]).await?;
+    let (code, told) = stage.ask(&["wait", "secret/regcred", "--timeout=60s"]).await?;
+    ensure!(code == Some(0), "the agent's last word is young: {code:?} {told}");
+    stage.purge_agent(&remote).await?;
+    eventually(SOON, "the master hears that the agent's word is withdrawn", async || {
+        let (code, told) = stage.ask(&["wait", "secret/regcred", "--timeout=2s"]).await?;
+        ensure!(code == Some(1) && told.contains("\n  a: no agent reports there"), "{code:?} {told}");
+        anyhow::Ok(())
+    })
+    .await;
+    end(&master).await
+}
+
+/// Else an old credential would be revoked by the word of another cluster.
+#[tokio::test]
+async fn what_was_said_of_one_cluster_is_not_said_of_the_next_behind_the_same_secret() -> Result<()> {
+    let (management, one, other) = (shared("management").await?, shared("remote-a").await?, shared("remote-b").await?);
+    let stage = Stage::new(&management, "m-repoint").await?;
+    let (to_one, to_other) = (stage.prepare(&one).await?, stage.prepare(&other).await?);
+    let master = stage.master(&["--cluster-name=repoint"]).await?;
+    let agent = stage.agent(&one, &["--delete-grace=2s"]).await?;
+    stage.join("a", &to_one).await?;
+    stage.asking("regcred", "one", json!({"mw-sync.io/namespaces": "m-repoint-*"})).await?;
+    let (code, told) = stage.ask(&["wait", "secret/regcred", "--timeout=60s"]).await?;
+    ensure!(code == Some(0), "{code:?} {told}");
+
+    stage.kubeconfig("a", &to_other.to_yaml()).await?;
+    let path = api::remote_cluster("m-repoint", "a");
+    eventually(SOON, "the master goes to the other cluster", async || {
+        let cluster = api::get(&management, &path).await?.unwrap_or_default();
+        ensure!(
+            cluster["status"]["server"].as_str().is_some_and(|at| at.starts_with(&other.server_url())),
+            "{cluster}"
+        );
+        anyhow::Ok(())
+    })
+    .await;
+    let (code, told) = stage.ask(&["wait", "secret/regcred", "--timeout=4s"]).await?;
+    ensure!(code == Some(1) && told.contains("\n  a: no agent reports there"), "{code:?} {told}");
+    let agent_there = stage.agent(&other, &["--delete-grace=2s"]).await?;
+    let (code, told) = stage.ask(&["wait", "secret/regcred", "--timeout=60s"]).await?;
+    ensure!(code == Some(0), "{code:?} {told}");
+    stage.copy_is(&other, "regcred", |copy| value(copy) == "one").await;
+    end(&agent).await?;
+    end(&agent_there).await?;
     end(&master).await
 }

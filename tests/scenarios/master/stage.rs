@@ -115,12 +115,29 @@ impl<'c> Stage<'c> {
 
     /// Installs and starts an agent in a remote cluster, whose source namespace is the master's destination.
     pub(crate) async fn agent(&self, remote: &Cluster, args: &[&str]) -> Result<Process> {
+        let access = self.prepare_agent(remote).await?;
+        self.agent_by(&remote.write_kubeconfig(&access)?, args).await
+    }
+
+    /// What an agent in a remote cluster needs; returns its access.
+    pub(crate) async fn prepare_agent(&self, remote: &Cluster) -> Result<Kubeconfig> {
         apply(remote, "agent.yaml", self.name).await?;
-        let account = format!("mw-sync-agent-{}", self.name);
-        let kubeconfig = remote.kubeconfig_for_service_account(self.name, &account).await?;
+        remote.service_account(self.name, &format!("mw-sync-agent-{}", self.name)).await
+    }
+
+    /// Starts an agent that has this kubeconfig file.
+    pub(crate) async fn agent_by(&self, kubeconfig: &Path, args: &[&str]) -> Result<Process> {
         let namespace = format!("--source-namespace={}", self.name);
         let program = Binaries::build().await?.agent();
         Process::spawn(program, [namespace.as_str()].iter().chain(args), [("KUBECONFIG", kubeconfig)])
+    }
+
+    /// Takes away what an agent in a remote cluster has made, by its own command.
+    pub(crate) async fn purge_agent(&self, remote: &Cluster) -> Result<()> {
+        let purge = self.agent_by(&remote.admin_kubeconfig(), &["purge", "--yes"]).await?;
+        let status = purge.wait_exit(SOON).await?;
+        ensure!(status.success(), "{status}: {}", purge.stderr());
+        Ok(())
     }
 
     /// The user that such an agent is.

@@ -8,12 +8,14 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use sync_core::cluster::access::AccessError;
 use sync_core::cluster::connection::{Connection, Patience};
+use sync_core::cluster::lease::{Leader, leader};
 use sync_core::cluster::read;
 use sync_core::cluster::summary;
 use sync_core::contract::object::SourceKey;
 use sync_core::contract::rules::Rules;
 use sync_core::contract::source::Source;
 use sync_core::fault::Fault;
+use sync_core::leadership::Leading;
 use sync_core::ops::flags::Common;
 use sync_core::ops::preflight;
 use sync_core::ops::status::Shows;
@@ -31,6 +33,8 @@ pub struct Looker {
     connection: Connection,
     /// What a dry run knows of remote clusters: it writes no status.
     dry: Option<Arc<Gauges>>,
+    /// Whether a master that runs shows by its Lease.
+    by_lease: bool,
 }
 
 impl Looker {
@@ -42,7 +46,7 @@ impl Looker {
         let Common { rules, context, .. } = common;
         let way = Connection::local(context.as_deref(), rules.role.user_agent(), Patience::PERSON);
         let (_, connection) = way.await?;
-        Ok(Self { rules: Arc::new(rules), connection, dry: None })
+        Ok(Self { rules: Arc::new(rules), connection, dry: None, by_lease: true })
     }
 
     /// For whoever looks once.
@@ -51,12 +55,12 @@ impl Looker {
     /// If the cluster does not answer.
     pub async fn once(common: Common) -> Result<Self, String> {
         let (_, connection) = preflight::reach(&common).await?;
-        Ok(Self { rules: Arc::new(common.rules), connection, dry: None })
+        Ok(Self { rules: Arc::new(common.rules), connection, dry: None, by_lease: true })
     }
 
     /// Of a controller that runs; in a dry run remote clusters are as it knows them, not as their status says.
-    pub fn of(rules: Arc<Rules>, connection: Connection, gauges: Arc<Gauges>, dry: bool) -> Self {
-        Self { rules, connection, dry: dry.then_some(gauges) }
+    pub fn of(rules: Arc<Rules>, connection: Connection, gauges: Arc<Gauges>, leading: &Leading) -> Self {
+        Self { rules, connection, dry: leading.is_dry().then_some(gauges), by_lease: leading.is_shared() }
     }
 
     /// `--source-namespace`
@@ -94,7 +98,8 @@ impl Looker {
     async fn view(&self) -> Result<View, Fault> {
         let (clusters, namespace) = (self.clusters().await?, self.namespace().to_owned());
         let here = summary::get(&self.connection.write, &self.rules).await?;
-        Ok(View { clusters, here, namespace, now: Timestamp::now() })
+        let master = if self.by_lease { leader(&self.connection.write, &self.rules).await? } else { Leader::NoLease };
+        Ok(View { clusters, here, master, namespace, now: Timestamp::now() })
     }
 
     async fn clusters(&self) -> Result<Vec<RemoteCluster>, Fault> {

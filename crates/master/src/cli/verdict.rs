@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sync_core::cluster::lease::Leader;
 use sync_core::cluster::summary::Stored;
 use sync_core::contract::desired::Desired;
 use sync_core::contract::object::Version;
+use sync_core::contract::rules::Role;
 use sync_core::contract::source::{Reading, Source};
-use sync_core::summary::{Lack, Summary, Whereabouts, age, is_silent, last_word};
+use sync_core::summary::{Lack, Summary, Whereabouts, age, is_silent, last_word, since};
 
 use crate::remote::crd::RemoteCluster;
 
@@ -21,6 +23,8 @@ pub struct View {
     pub clusters: Vec<RemoteCluster>,
     /// What an agent of this cluster says.
     pub here: Stored,
+    /// Which master has said what stands in the statuses.
+    pub master: Leader,
     /// Its namespace, the source namespace.
     pub namespace: String,
     /// When it was looked.
@@ -47,7 +51,8 @@ pub struct Missing {
     pub reason: String,
     /// Since when, if that is known.
     pub since: Option<Timestamp>,
-    /// If the agent there may not run: how old its last word is, and how to see whether it runs. It changes with the time.
+    /// If the agent there may not run, or the master: how old its last word is, and how to see whether it runs. It changes
+    /// with the time.
     pub silence: Option<String>,
 }
 
@@ -83,7 +88,7 @@ pub fn verdict(source: &Source, view: &View) -> Verdict {
     let mut missing = Vec::new();
     for cluster in view.clusters.iter().filter(|cluster| selects(&desired, cluster)) {
         of += 1;
-        missing.extend(lacks(source, cluster, view.now));
+        missing.extend(lacks(source, cluster, view.now).or_else(|| unwatched(cluster, view)));
     }
     if let Stored::Summary { json, time } = &view.here {
         of += 1;
@@ -128,6 +133,27 @@ fn lacks(source: &Source, cluster: &RemoteCluster, now: Timestamp) -> Option<Mis
         }),
         None => trouble.or_else(|| lack("the master has not brought this version there yet")),
     }
+}
+
+/// Where all was in place: a master that has gone does not see what has happened since.
+fn unwatched(cluster: &RemoteCluster, view: &View) -> Option<Missing> {
+    let last = match &view.master {
+        Leader::NoLease => return None,
+        master if master.clone().alive(view.now).is_some() => return None,
+        Leader::Nobody => "it gave up its Lease".to_owned(),
+        Leader::Holder(holder) => last_word(Some(since(holder.renewed, view.now))),
+    };
+    let look = Role::Master.look(&view.namespace);
+    Some(Missing {
+        cluster: cluster.metadata.name.clone().unwrap_or_default(),
+        reason: "all was in place while a master ran, and none does".to_owned(),
+        since: None,
+        // One without --leader-elect has no Lease.
+        silence: Some(format!(
+            "{last}; does one run? {look} (without --leader-elect: kubectl -n {} delete lease mw-sync-master)",
+            view.namespace
+        )),
+    })
 }
 
 /// The same of an agent that runs beside the master, and copies the source itself.

@@ -1,4 +1,5 @@
 use serde_json::json;
+use sync_core::cluster::lease::Holder;
 use sync_core::contract::object::{Kind, Object, Rv, Uid};
 use sync_core::contract::rules::{Role, Rules};
 use sync_core::contract::strip::StripList;
@@ -56,7 +57,8 @@ fn merge(into: &mut serde_json::Value, change: serde_json::Value) {
 /// At five past midnight.
 fn view(clusters: &[RemoteCluster], here: Stored) -> View {
     let now = "2026-01-01T00:05:00Z".parse().unwrap();
-    View { clusters: clusters.to_vec(), here, namespace: "operator".to_owned(), now }
+    let master = Leader::Holder(Holder { identity: "pod_1".to_owned(), renewed: now });
+    View { clusters: clusters.to_vec(), here, master, namespace: "operator".to_owned(), now }
 }
 
 /// As an agent of this cluster says.
@@ -107,6 +109,34 @@ fn a_cluster_that_cannot_be_reached_says_why() {
          "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
     let reasons = missing(&source(&[("mw-sync", "yes")]), &[cluster("a", down)]);
     assert_eq!(reasons, ["Unreachable: check the network"]);
+}
+
+/// Whoever took copies away meanwhile, or made a namespace that an agent which died too has not seen, was not noticed.
+#[test]
+fn a_master_that_has_gone_is_not_taken_at_its_word() {
+    let (on, clusters) = (source(&[("mw-sync", "yes")]), [cluster("a", json!({}))]);
+    let held = |time: &str| Leader::Holder(Holder { identity: "pod_1".to_owned(), renewed: time.parse().unwrap() });
+    for (master, words) in [
+        (Leader::NoLease, None),
+        (held("2026-01-01T00:04:45Z"), None),
+        (
+            held("2026-01-01T00:02:00Z"),
+            Some("its last word is 3 min ago; does one run? kubectl -n operator get deploy"),
+        ),
+        (Leader::Nobody, Some("it gave up its Lease; does one run? kubectl -n operator get deployment,pods")),
+    ] {
+        let view = View { master, ..view(&clusters, Stored::Absent) };
+        let Verdict::Of(1, missing) = verdict(&on, &view) else { panic!() };
+        match words {
+            Some(words) => assert!(missing[0].text().contains(words), "{missing:?}"),
+            None => assert_eq!(missing, []),
+        }
+    }
+    // What is the matter there is told all the same.
+    let view = View { master: Leader::Nobody, ..view(&[cluster("a", json!({"status": null}))], Stored::Absent) };
+    assert!(
+        matches!(verdict(&on, &view), Verdict::Of(1, missing) if missing[0].reason.contains("no master has looked"))
+    );
 }
 
 #[test]

@@ -105,6 +105,27 @@ impl Candidate {
     }
 }
 
+/// Who leads the processes of a controller, as its Lease says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leader {
+    /// There is no Lease: one process alone has none.
+    NoLease,
+    /// It was given up.
+    Nobody,
+    /// A process holds it, or has held it and gone without a word.
+    Holder(Holder),
+}
+
+impl Leader {
+    /// The process that has renewed the Lease lately.
+    pub fn alive(self, now: Timestamp) -> Option<Holder> {
+        match self {
+            Self::Holder(holder) if holder.is_alive(now) => Some(holder),
+            Self::Holder(_) | Self::Nobody | Self::NoLease => None,
+        }
+    }
+}
+
 /// Who is written as holding the Lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
@@ -115,27 +136,28 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Whether it has renewed the Lease lately; clocks may differ by some seconds.
-    pub fn is_alive(&self, now: Timestamp) -> bool {
+    /// Clocks may differ by some seconds.
+    fn is_alive(&self, now: Timestamp) -> bool {
         Duration::try_from(now.duration_since(self.renewed)).unwrap_or_default() < 2 * LEASE
     }
 }
 
-/// Who leads the processes of this controller in its source namespace, for people who ask; nobody if the Lease was given
-/// up, or there is none.
+/// Who leads the processes of this controller in its source namespace, for people who ask.
 ///
 /// # Errors
-/// Any other answer.
-pub async fn holder(client: &kube::Client, rules: &Rules) -> Result<Option<Holder>, Fault> {
+/// Any answer but the Lease or that there is none.
+pub async fn leader(client: &kube::Client, rules: &Rules) -> Result<Leader, Fault> {
     let candidate = Candidate::new(rules, String::new());
     let path = format!("{}/{}", candidate.collection()?, candidate.name);
     match read::get_json::<Lease>(client, &path).await {
         Ok(Lease { spec: Spec { holder_identity, renew_time, .. }, .. }) => {
             let identity = holder_identity.filter(|holder| !holder.is_empty());
             let renewed = renew_time.and_then(|time| time.parse().ok());
-            Ok(identity.zip(renewed).map(|(identity, renewed)| Holder { identity: message(&identity), renewed }))
+            Ok(identity.zip(renewed).map_or(Leader::Nobody, |(identity, renewed)| {
+                Leader::Holder(Holder { identity: message(&identity), renewed })
+            }))
         }
-        Err(Fault::NotFound) => Ok(None),
+        Err(Fault::NotFound) => Ok(Leader::NoLease),
         Err(fault) => Err(fault),
     }
 }
@@ -263,13 +285,15 @@ mod tests {
         let rules = Rules::new(Role::Agent, "operator", None, StripList::with::<&str>(&[]).unwrap());
         let of = async |spec: Value| {
             let lease = json!({ "metadata": { "resourceVersion": "7" }, "spec": spec });
-            holder(&client(move |_| std::future::ready(json_response(200, &lease))), &rules).await.unwrap()
+            leader(&client(move |_| std::future::ready(json_response(200, &lease))), &rules).await.unwrap()
         };
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        let held = of(json!({ "holderIdentity": "pod_1", "renewTime": "2026-01-01T00:00:00.000000Z" })).await.unwrap();
-        assert_eq!(held.identity, "pod_1");
-        assert!(held.is_alive(at("2026-01-01T00:00:20Z")) && held.is_alive(at("2025-12-31T23:59:00Z")));
-        assert!(!held.is_alive(at("2026-01-01T00:01:00Z")));
-        assert_eq!(of(json!({ "holderIdentity": "", "renewTime": "2026-01-01T00:00:00.000000Z" })).await, None);
+        let held = of(json!({ "holderIdentity": "pod_1", "renewTime": "2026-01-01T00:00:00.000000Z" })).await;
+        for now in ["2026-01-01T00:00:20Z", "2025-12-31T23:59:00Z"] {
+            assert_eq!(held.clone().alive(at(now)).unwrap().identity, "pod_1");
+        }
+        assert_eq!(held.alive(at("2026-01-01T00:01:00Z")), None);
+        let given_up = of(json!({ "holderIdentity": "", "renewTime": "2026-01-01T00:00:00.000000Z" })).await;
+        assert_eq!(given_up, Leader::Nobody);
     }
 }

@@ -44,6 +44,11 @@ impl Role {
             Self::Agent => concat!("mw-sync-agent/", env!("CARGO_PKG_VERSION")),
         }
     }
+
+    /// The command that shows whether one runs in this namespace, its own.
+    pub fn look(self, namespace: &str) -> String {
+        format!("kubectl -n {namespace} get deployment,pods -l app.kubernetes.io/name={}", self.field_manager())
+    }
 }
 
 /// Settings that the contract depends on; fixed for the life of the process.

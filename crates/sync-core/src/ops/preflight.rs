@@ -8,7 +8,7 @@ use super::flags::Common;
 use super::report::Notes;
 use super::rights::{self, Name, Place, Right, Whose};
 use crate::cluster::connection::{Connection, Patience};
-use crate::cluster::lease::holder;
+use crate::cluster::lease::leader;
 use crate::cluster::{path, read};
 use crate::contract::keys;
 use crate::contract::object::{Kind, Uid};
@@ -99,7 +99,7 @@ pub async fn home(notes: &mut Notes, common: &Common, rights: &[Right], manifest
     if namespace.is_some() {
         policy(notes, &connection.write, &rules.source_namespace, number).await;
     }
-    leader(notes, &connection.write, rules).await;
+    controller(notes, &connection.write, rules).await;
     Some(Home { connection, user, namespace })
 }
 
@@ -292,20 +292,14 @@ async fn policy_is_there(client: &kube::Client, namespace: &str) -> Result<bool,
 }
 
 /// Who leads.
-async fn leader(notes: &mut Notes, client: &kube::Client, rules: &Rules) {
+async fn controller(notes: &mut Notes, client: &kube::Client, rules: &Rules) {
     const NAME: &str = "controller";
     let deployment = rules.role.field_manager();
-    match holder(client, rules).await {
-        Ok(Some(holder)) if holder.is_alive(jiff::Timestamp::now()) => {
-            notes.ok(NAME, format!("{} leads", holder.identity));
-        }
-        Ok(_) => {
-            let todo = format!(
-                "kubectl -n {} get deployment,pods -l app.kubernetes.io/name={deployment}",
-                rules.source_namespace
-            );
+    match leader(client, rules).await.map(|leader| leader.alive(jiff::Timestamp::now())) {
+        Ok(Some(holder)) => notes.ok(NAME, format!("{} leads", holder.identity)),
+        Ok(None) => {
             let why = format!("no process leads by Lease {deployment} (one without --leader-elect does not show here)");
-            notes.warning(NAME, why, todo);
+            notes.warning(NAME, why, rules.role.look(&rules.source_namespace));
         }
         Err(fault) => notes.warning(NAME, format!("cannot be told: {fault}"), mend(&fault)),
     }

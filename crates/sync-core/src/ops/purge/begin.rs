@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde_json::Value;
 
 use super::{Ending, PurgeArgs};
-use crate::cluster::lease::holder;
+use crate::cluster::lease::leader;
 use crate::cluster::{path, read};
 use crate::contract::rules::{Role, Rules};
 use crate::fault::Fault;
@@ -68,7 +68,7 @@ enum Deployment {
 /// What would undo it: a controller that runs in its source namespace, as far as can be known.
 async fn running(client: &kube::Client, rules: &Rules) -> Result<Option<Running>, Fault> {
     let (namespace, name) = (&rules.source_namespace, rules.role.field_manager());
-    let holder = holder(client, rules).await?.filter(|holder| holder.is_alive(jiff::Timestamp::now()));
+    let holder = leader(client, rules).await?.alive(jiff::Timestamp::now());
     let path = format!("/apis/apps/v1/namespaces/{}/deployments/{name}", path::segment(namespace)?);
     let deployment = match read::get_json::<Value>(client, &path).await {
         Ok(found) => Deployment::Wants(found.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1)),
