@@ -11,7 +11,7 @@ use crate::support::Deployed;
 
 const SOON: Duration = Duration::from_secs(60);
 /// In the order in which a person applies them. All on one cluster, so that no two want one name.
-const FILES: [&str; 13] = [
+const FILES: [&str; 15] = [
     "deploy/namespace.yaml",
     "deploy/crds.yaml",
     "deploy/annotation-policy.yaml",
@@ -25,7 +25,29 @@ const FILES: [&str; 13] = [
     "deploy/examples/cluster-discovery.yaml",
     "deploy/examples/remote-cluster-eks.yaml",
     "deploy/examples/remote-cluster-kubeconfig.yaml",
+    "deploy/monitoring/pod-monitors.yaml",
+    "deploy/monitoring/rules.yaml",
 ];
+
+/// Definitions of what the Prometheus Operator has, as far as `apply` minds them: they take everything.
+fn prometheus_operator() -> String {
+    let definition = |kind: &str| {
+        let plural = format!("{}s", kind.to_ascii_lowercase());
+        let any = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": { "name": format!("{plural}.monitoring.coreos.com") },
+            "spec": {
+                "group": "monitoring.coreos.com", "scope": "Namespaced", "names": { "kind": kind, "plural": plural },
+                "versions": [
+                    { "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": any } },
+                ],
+            },
+        })
+    };
+    let items = ["PodMonitor", "PrometheusRule"].map(definition);
+    json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
+}
 
 /// A cluster of these tests on which every file has been applied, one after the other.
 pub(crate) async fn installed() -> Result<SharedCluster> {
@@ -35,6 +57,7 @@ pub(crate) async fn installed() -> Result<SharedCluster> {
         for file in FILES {
             cluster.kubectl(&["apply", "-f", file]).await?;
             if file == "deploy/crds.yaml" {
+                cluster.kubectl_stdin(&["apply", "-f", "-"], prometheus_operator()).await?;
                 cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await?;
             }
         }

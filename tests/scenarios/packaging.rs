@@ -51,6 +51,25 @@ fn links_of_the_readme_lead_somewhere() {
     }
 }
 
+/// The tables at the head of the scenarios.
+#[test]
+fn each_situation_has_the_tests_that_are_named() {
+    let rows =
+        include_str!("main.rs").lines().filter(|line| line.starts_with("//! | ") && !line.ends_with("| tests |"));
+    let rows: Vec<_> = rows.collect();
+    assert!(rows.len() >= 30, "this test reads them wrongly: {rows:#?}");
+    for row in rows {
+        let tests = row.trim_end_matches(" |").rsplit("| ").next().unwrap_or_default();
+        assert!(!tests.is_empty(), "{row}");
+        for test in tests.split(", ").map(|test| test.trim_matches('`')) {
+            let (module, name) = test.rsplit_once("::").expect("a module and a name");
+            let file = format!("{}/scenarios/{}.rs", env!("CARGO_MANIFEST_DIR"), module.replace("::", "/"));
+            let code = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{test}: {file}: {error}"));
+            assert!(code.contains(&format!("fn {name}(")), "there is no {test}");
+        }
+    }
+}
+
 #[test]
 fn the_readme_has_every_reason_and_what_to_do() {
     for (code, some) in REASONS {

@@ -2,12 +2,13 @@
 //! clusters that mean harm.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use testbed::{Attack, Browser, HostileServer, Process, eventually, shared};
+use testbed::{Attack, Browser, FaultProxy, HostileServer, Mode, Process, eventually, shared};
 
 use crate::master::stage::{SOON, Stage, value};
 
@@ -72,6 +73,31 @@ const CONTRAST: &str = "(() => {
     return least;
 })()";
 
+/// Who hears the page is told the same as who sees it: what there is has a name, and what can be worked says what it is.
+async fn told_to_all(browser: &mut Browser) -> Result<()> {
+    let tree = browser.accessible().await?;
+    let told = |role: &str, name: &str| tree.iter().any(|(is, called)| is == role && called.contains(name));
+    for (role, name) in [
+        ("heading", "master of page, namespace m-page"),
+        ("heading", "Sources"),
+        ("heading", "Remote clusters"),
+        ("table", "Sources"),
+        ("columnheader", "Why, and what to do"),
+        ("rowheader", "Secret/blocked"),
+        ("button", "Secret/blocked"),
+        ("searchbox", "find"),
+        ("checkbox", "only what is not in place"),
+        ("progressbar", "of 2 in place"),
+    ] {
+        ensure!(told(role, name), "no {role} {name:?}: {tree:#?}");
+    }
+    ensure!(tree.iter().any(|(role, _)| role == "status"), "changes are not told: {tree:#?}");
+    let works = ["button", "searchbox", "checkbox", "progressbar", "table", "link", "textbox"];
+    let nameless = tree.iter().find(|(role, name)| works.contains(&role.as_str()) && name.is_empty());
+    ensure!(nameless.is_none(), "{nameless:?} has no name");
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_page_says_whether_it_is_everywhere_and_if_not_where_and_why() -> Result<()> {
     let (management, remote) = (shared("management").await?, shared("remote-a").await?);
@@ -81,7 +107,9 @@ async fn the_page_says_whether_it_is_everywhere_and_if_not_where_and_why() -> Re
         remote.kubectl(&["create", "namespace", place]).await?;
     }
     let master = stage.master(&["--cluster-name=page"]).await?;
-    let agent = stage.agent(&remote, &[]).await?;
+    let inside = FaultProxy::start(remote.server_addr())?;
+    let access_of_agent = stage.prepare_agent(&remote).await?.by_server(inside.url());
+    let agent = stage.agent_by(&remote.write_kubeconfig(&access_of_agent)?, &["--max-in-flight=1"]).await?;
     let mut browser = Browser::start().await?;
     browser.window([1280, 800], false).await?;
     browser.open(&address(&master).await).await?;
@@ -118,6 +146,7 @@ async fn the_page_says_whether_it_is_everywhere_and_if_not_where_and_why() -> Re
     stage.copy_is(&remote, "regcred", |copy| value(copy) == "two").await;
     assert_eq!(browser.eval("document.activeElement.getAttribute('aria-expanded')").await?, "true");
     says(&mut browser, "document.activeElement.textContent", "Secret/blocked").await;
+    told_to_all(&mut browser).await?;
     picture(&mut browser, "master-light").await?;
     let light = browser.eval(CONTRAST).await?;
     browser.window([1280, 800], true).await?;
@@ -155,6 +184,19 @@ async fn the_page_says_whether_it_is_everywhere_and_if_not_where_and_why() -> Re
     says(&mut browser, &row("Secret/blocked"), "delete or rename the object that stands there").await;
     says(&mut browser, &row("Secret/regcred"), "2 of 2").await;
     picture(&mut browser, "agent-light").await?;
+
+    // A fan-out that takes some seconds, one copy after the other, is seen on its way.
+    for n in 0..12 {
+        remote.kubectl(&["create", "namespace", &format!("m-slow-{n}")]).await?;
+    }
+    inside.set(Mode::Delay(Duration::from_millis(150))).await;
+    stage.asking("slow", "one", json!({"mw-sync.io/namespaces": "m-slow-*"})).await?;
+    let on_its_way = "(() => { const row = [...document.querySelectorAll('#sources tr')].find((row) => \
+                      row.textContent.includes('Secret/slow')), bar = row && row.querySelector('progress'); \
+                      return bar && bar.value > 0 && bar.value < bar.max ? row.innerText : ''; })()";
+    says(&mut browser, on_its_way, "under way").await;
+    inside.set(Mode::Pass).await;
+    says(&mut browser, &row("Secret/slow"), "12 of 12").await;
 
     // A controller that has gone is no news of an hour ago.
     agent.kill9();

@@ -122,6 +122,18 @@ impl Browser {
         self.call("Emulation.setEmulatedMedia", media).await.map(drop)
     }
 
+    /// Role and name of all that a screen reader is told of, in its order.
+    ///
+    /// # Errors
+    /// If the browser has gone.
+    pub async fn accessible(&mut self) -> Result<Vec<(String, String)>> {
+        let answer = self.call("Accessibility.getFullAXTree", json!({})).await?;
+        let nodes = answer["nodes"].as_array().context("no tree")?;
+        let text = |value: &Value| value["value"].as_str().unwrap_or_default().trim().to_owned();
+        let told = nodes.iter().filter(|node| node["ignored"] != true);
+        Ok(told.map(|node| (text(&node["role"]), text(&node["name"]))).collect())
+    }
+
     /// What is to be seen, as a PNG in base64.
     ///
     /// # Errors

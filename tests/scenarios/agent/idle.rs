@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use testbed::{Cluster, ClusterOptions, eventually};
+use testbed::{Cluster, ClusterOptions, Entry, eventually};
 
 use crate::support::{AGENT, Kind, SOON, World, annotated, start};
 
@@ -73,6 +73,31 @@ async fn an_idle_minute_brings_no_request() -> Result<()> {
     let requests = cluster.audit().since(mark).await?.user(AGENT).namespace("idle-a");
     assert_eq!(requests.count(), 1, "one create, no look: {:#?}", requests.counts());
     println!("an idle minute: no request, {cpu:.2} s of processor time, {} KiB resident", agent.rss()? / 1024);
+
+    // As it is deployed, two that share a Lease: one holds it, and that is all.
+    agent.terminate();
+    agent.wait_exit(SOON).await?;
+    let leader = start(&cluster, &["--leader-elect"]).await?;
+    let standby = start(&cluster, &["--leader-elect"]).await?;
+    world.annotate(Kind::Secret, "one", &json!({"mw-sync": "no"})).await?;
+    world.until_gone(Kind::Secret, "idle-b", "one").await;
+    let in_time = async |seconds| {
+        let mark = cluster.audit().mark().await?;
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        anyhow::Ok(cluster.audit().since(mark).await?.user(AGENT))
+    };
+    let is_renewal = |entry: &Entry| entry.resource == "leases" && entry.verb == "patch";
+    eventually(SOON, "one leads, one stands by, and both have told what there is", async || {
+        ensure!(leader.stderr().contains("standing by") != standby.stderr().contains("standing by"), "both lead");
+        let requests = in_time(12).await?;
+        ensure!(requests.each().all(&is_renewal), "{:#?}", requests.counts());
+        anyhow::Ok(())
+    })
+    .await;
+    let requests = in_time(60).await?;
+    // One every 5 s.
+    let renewals = requests.each().all(is_renewal) && (10..=13).contains(&requests.count());
+    assert!(renewals, "{:#?}", requests.counts());
     cluster.stop().await;
     Ok(())
 }
