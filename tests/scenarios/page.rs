@@ -189,7 +189,7 @@ async fn the_page_says_whether_it_is_everywhere_and_if_not_where_and_why() -> Re
     for n in 0..12 {
         remote.kubectl(&["create", "namespace", &format!("m-slow-{n}")]).await?;
     }
-    inside.set(Mode::Delay(Duration::from_millis(150))).await;
+    inside.set(Mode::Delay(Duration::from_millis(400))).await;
     stage.asking("slow", "one", json!({"mw-sync.io/namespaces": "m-slow-*"})).await?;
     let on_its_way = "(() => { const row = [...document.querySelectorAll('#sources tr')].find((row) => \
                       row.textContent.includes('Secret/slow')), bar = row && row.querySelector('progress'); \

@@ -67,6 +67,8 @@ impl Trouble {
 /// An Event to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
+    /// The same only if this one is tried again: it may have been written though nobody heard so.
+    pub serial: u64,
     /// The source that it is about.
     pub source: SourceKey,
     /// `metadata.uid` of the source.
@@ -91,11 +93,21 @@ struct Subject {
     /// When that was tried last, whether or not it was written.
     said_at: Option<Moment>,
     /// An Event is under way.
-    under_way: bool,
+    under_way: Option<Attempt>,
+    /// The one before it, if nobody knows whether it was written.
+    lost: Option<Attempt>,
     /// What had been said before it.
     before: Option<State>,
     /// Events in a row that got lost.
     failures: u32,
+}
+
+/// One Event.
+#[derive(Debug)]
+struct Attempt {
+    serial: u64,
+    reason: &'static str,
+    note: String,
 }
 
 /// What is wrong, by the name of each cluster.
@@ -108,6 +120,8 @@ pub struct Announcer {
     due: BTreeMap<SourceKey, Moment>,
     /// Sources that are switched off: what troubles the end of their copies is said, and not that it troubles no more.
     off: BTreeSet<SourceKey>,
+    /// How many Events there have been.
+    count: u64,
 }
 
 impl Announcer {
@@ -146,7 +160,7 @@ impl Announcer {
         match subject.said_at {
             None => drop(self.subjects.remove(key)),
             Some(said_at) => {
-                let Subject { uid, under_way, failures, .. } = *subject;
+                let Subject { uid, under_way, failures, .. } = std::mem::take(subject);
                 *subject = Subject { uid, said_at: Some(said_at), under_way, failures, ..Subject::default() };
                 self.due.insert(key.clone(), subject.next_at(now));
             }
@@ -166,7 +180,7 @@ impl Announcer {
             }
             return;
         }
-        if !subject.under_way {
+        if subject.under_way.is_none() {
             let at = subject.next_at(now);
             self.due.entry(key.clone()).or_insert(at);
         }
@@ -176,7 +190,8 @@ impl Announcer {
     /// there is no other.
     pub fn done(&mut self, now: Moment, key: &SourceKey, again: bool) {
         let Some(subject) = self.subjects.get_mut(key) else { return };
-        subject.under_way = false;
+        let attempt = subject.under_way.take();
+        subject.lost = attempt.filter(|_| again);
         if again {
             (subject.said, subject.failures) = (subject.before.take(), subject.failures.saturating_add(1));
         } else {
@@ -197,16 +212,20 @@ impl Announcer {
                 self.subjects.remove(&key);
                 continue;
             }
-            if subject.under_way {
+            if subject.under_way.is_some() {
                 continue;
             }
             let state = subject.state();
             // An Event needs the object that it is about.
             let Some(uid) = subject.uid else { continue };
             let (reason, note, warning) = subject.text();
-            (subject.under_way, subject.before) = (true, subject.said.take());
+            let lost = subject.lost.take().filter(|lost| (lost.reason, &lost.note) == (reason, &note));
+            let serial = lost.map_or(self.count, |lost| lost.serial);
+            self.count += u64::from(serial == self.count);
+            subject.before = subject.said.take();
+            subject.under_way = Some(Attempt { serial, reason, note: note.clone() });
             (subject.said, subject.said_at) = ((!state.is_empty()).then_some(state), Some(now));
-            return Some(Announcement { source: key, uid, reason, note, warning });
+            return Some(Announcement { serial, source: key, uid, reason, note, warning });
         }
     }
 

@@ -28,10 +28,11 @@ fn say(announcer: &mut Announcer, now: Moment) -> Option<Announcement> {
 fn what_got_lost_has_not_been_said() {
     let mut announcer = Announcer::default();
     announcer.place(at(0), &key(), uid(), "", trouble("Rejected", "a"));
-    let mut tries = Vec::new();
+    let (mut tries, mut serials) = (Vec::new(), Vec::new());
     for second in 0..1000 {
         if let Some(event) = announcer.next(at(second)) {
             assert_eq!(event.reason, "Rejected");
+            serials.push(event.serial);
             announcer.place(at(second), &key(), uid(), "", trouble("Rejected", "b"));
             assert_eq!((announcer.next(at(second)), announcer.wake_at()), (None, None), "one at a time");
             announcer.done(at(second), &key(), true);
@@ -39,6 +40,7 @@ fn what_got_lost_has_not_been_said() {
         }
     }
     assert_eq!(tries, [0, 20, 60, 140, 300, 620, 940], "again and again, but less and less often");
+    assert_eq!(serials, [0, 1, 1, 1, 1, 1, 1], "what says the same is the same");
     assert_eq!(say(&mut announcer, at(1260)).unwrap().note, "b");
     assert_eq!((say(&mut announcer, at(9999)), announcer.wake_at()), (None, None));
     // That it is well again is said all the same, if it was said that it is not.

@@ -357,12 +357,14 @@ fn remarked(announcer: &mut Announcer, now: Moment, remark: Remark, grace: Durat
 
 /// Writes an Event, and says whether to try it again: not what the server has refused, which nobody waits for.
 async fn announce(config: &SourceFeedConfig, connection: &Connection, announcement: Announcement) -> (SourceKey, bool) {
-    let Announcement { source, uid, reason, note, warning } = &announcement;
+    let Announcement { serial, source, uid, reason, note, warning } = &announcement;
+    // The seed tells this process from all others.
+    let id = &format!("{:x}.{serial:x}", config.seed);
     let (kind, name, uid) = (source.kind.as_str(), &*source.name, uid.to_string());
     let (action, warning) = ("Replicate", *warning);
     // `kubectl events` does not show who reports, and beside a master an agent may say the same of the same source.
     let note = &format!("{}: {note}", config.rules.role.as_str());
-    let event = events::Event { api_version: "v1", kind, name, uid: &uid, action, reason, note, warning };
+    let event = events::Event { id, api_version: "v1", kind, name, uid: &uid, action, reason, note, warning };
     let time = (config.wall_clock)();
     let written = events::write(&connection.write, &config.rules, event, time, &config.instance).await;
     let again = written.as_ref().is_err_and(Fault::is_passing);

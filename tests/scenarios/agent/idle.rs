@@ -88,7 +88,10 @@ async fn an_idle_minute_brings_no_request() -> Result<()> {
     };
     let is_renewal = |entry: &Entry| entry.resource == "leases" && entry.verb == "patch";
     eventually(SOON, "one leads, one stands by, and both have told what there is", async || {
-        ensure!(leader.stderr().contains("standing by") != standby.stderr().contains("standing by"), "both lead");
+        ensure!(
+            leader.stderr().contains("standing by") != standby.stderr().contains("standing by"),
+            "they do not know yet"
+        );
         let requests = in_time(12).await?;
         ensure!(requests.each().all(&is_renewal), "{:#?}", requests.counts());
         anyhow::Ok(())

@@ -36,11 +36,13 @@ enum Mishap {
     /// Right after the first copy has come.
     SecondChange,
     CopyTaken,
+    /// From the next change on it counts too.
     NewNamespace,
 }
 
 const MISHAPS: [Mishap; 11] = [
     Mishap::Nothing,
+    Mishap::NewNamespace,
     Mishap::MasterKilled,
     Mishap::AgentKilled,
     Mishap::BothKilled,
@@ -50,7 +52,6 @@ const MISHAPS: [Mishap; 11] = [
     Mishap::AgentStandsStill,
     Mishap::SecondChange,
     Mishap::CopyTaken,
-    Mishap::NewNamespace,
 ];
 
 struct World<'c> {
@@ -158,7 +159,7 @@ impl World<'_> {
 async fn a_yes_is_never_too_early_whatever_fails() -> Result<()> {
     let (management, remote) = (shared("management").await?, shared("remote-a").await?);
     let stage = Stage::new(&management, NAME).await?;
-    let namespaces: Vec<_> = (0..12).map(|n| format!("{NAME}-x{n}")).collect();
+    let mut namespaces: Vec<_> = (0..12).map(|n| format!("{NAME}-x{n}")).collect();
     for namespace in &namespaces {
         remote.kubectl(&["create", "namespace", namespace]).await?;
     }
@@ -192,6 +193,9 @@ async fn a_yes_is_never_too_early_whatever_fails() -> Result<()> {
         let of = *versions.get(version).with_context(|| format!("{mishap:?}: {version} is none of {versions:?}"))?;
         ensure!(!before.contains_key(version), "{mishap:?}: yes to a version of before");
         ensure!(copies.iter().all(|copy| *copy >= of), "{mishap:?}: yes to {of}, and the copies are {copies:?}");
+        if mishap == Mishap::NewNamespace {
+            namespaces.push(format!("{NAME}-{number}"));
+        }
         progress += usize::from(told.contains(" pending and 0 refused there"));
     }
     ensure!(progress > 0, "nothing was told while the copies were made");

@@ -70,8 +70,8 @@ pub async fn check<W: Write>(config: Config, report: &mut Report<W>) -> io::Resu
     let Home { connection, namespace, .. } = home;
     let tour = Tour { visitor: Visitor::new(config, connection), home: namespace, places: Mutex::default() };
     let tour = Arc::new(tour);
-    if let Some(target) = target(&tour.visitor, &clusters).await {
-        report.waiting("asking AWS who we are");
+    report.waiting("asking AWS who we are");
+    if let Ok(Some(target)) = timeout(DEADLINE, target(&tour.visitor, &clusters)).await {
         report.tell(aws(&tour.visitor, &target).await)?;
     }
     let mut waiting: Vec<_> = clusters.iter().filter_map(|cluster| cluster.metadata.name.clone()).collect();
@@ -173,7 +173,8 @@ async fn remote_clusters(notes: &mut Notes, home: &Home, namespace: &str) -> Vec
     }
 }
 
-/// One that is to be reached by AWS. Kubeconfigs are read only if no RemoteCluster names an EKS cluster itself.
+/// One that is to be reached by AWS. Those that name an EKS cluster themselves come first: of the others the kubeconfigs are
+/// read.
 async fn target(visitor: &Visitor, clusters: &[RemoteCluster]) -> Option<Target> {
     let (named, others): (Vec<_>, Vec<_>) = clusters.iter().partition(|cluster| cluster.spec.eks.is_some());
     let targets = stream::iter(named).chain(stream::iter(others)).map(|cluster| visitor.target(cluster));

@@ -1,6 +1,7 @@
 //! What the management cluster knows at this moment, in a few reads.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -8,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use sync_core::cluster::access::AccessError;
 use sync_core::cluster::connection::{Connection, Patience};
-use sync_core::cluster::lease::{Leader, leader};
+use sync_core::cluster::lease::{Holder, Leader, leader};
 use sync_core::cluster::read;
 use sync_core::cluster::summary;
 use sync_core::contract::object::SourceKey;
@@ -16,15 +17,20 @@ use sync_core::contract::rules::Rules;
 use sync_core::contract::source::Source;
 use sync_core::fault::Fault;
 use sync_core::leadership::Leading;
+use sync_core::lease::LEASE;
 use sync_core::ops::flags::Common;
 use sync_core::ops::preflight;
 use sync_core::ops::status::Shows;
+use tokio::time::Instant;
 
 use super::status;
 use super::verdict::{Verdict, View, verdict};
 use crate::remote::crd::RemoteCluster;
 use crate::remote::gauges::Gauges;
 use crate::remote::visit;
+
+/// A master has reached and heard a thousand clusters within twenty seconds of its start.
+const FIRST_LOOK: Duration = Duration::from_secs(30);
 
 /// The management cluster, to be looked at.
 #[derive(Debug)]
@@ -35,6 +41,8 @@ pub struct Looker {
     dry: Option<Arc<Gauges>>,
     /// Whether a master that runs shows by its Lease.
     by_lease: bool,
+    /// The last renewal, and when it was seen to follow another one.
+    renewal: Mutex<Option<(Timestamp, Option<Instant>)>>,
 }
 
 impl Looker {
@@ -46,7 +54,7 @@ impl Looker {
         let Common { rules, context, .. } = common;
         let way = Connection::local(context.as_deref(), rules.role.user_agent(), Patience::PERSON);
         let (_, connection) = way.await?;
-        Ok(Self { rules: Arc::new(rules), connection, dry: None, by_lease: true })
+        Ok(Self { rules: Arc::new(rules), connection, dry: None, by_lease: true, renewal: Mutex::default() })
     }
 
     /// For whoever looks once.
@@ -55,12 +63,18 @@ impl Looker {
     /// If the cluster does not answer.
     pub async fn once(common: Common) -> Result<Self, String> {
         let (_, connection) = preflight::reach(&common).await?;
-        Ok(Self { rules: Arc::new(common.rules), connection, dry: None, by_lease: true })
+        Ok(Self { rules: Arc::new(common.rules), connection, dry: None, by_lease: true, renewal: Mutex::default() })
     }
 
     /// Of a controller that runs; in a dry run remote clusters are as it knows them, not as their status says.
     pub fn of(rules: Arc<Rules>, connection: Connection, gauges: Arc<Gauges>, leading: &Leading) -> Self {
-        Self { rules, connection, dry: leading.is_dry().then_some(gauges), by_lease: leading.is_shared() }
+        Self {
+            rules,
+            connection,
+            dry: leading.is_dry().then_some(gauges),
+            by_lease: leading.is_shared(),
+            renewal: Mutex::default(),
+        }
     }
 
     /// `--source-namespace`
@@ -68,7 +82,7 @@ impl Looker {
         &self.rules.source_namespace
     }
 
-    /// One source and where it is; `None` if there is no such object.
+    /// One source and where it is for certain; `None` if there is no such object.
     ///
     /// # Errors
     /// If one of the reads fails.
@@ -77,7 +91,8 @@ impl Looker {
         let Some(object) = object else { return Ok(None) };
         let source = Source::read(&self.rules, object);
         // After the source: what is said of this version is not older than it.
-        let verdict = verdict(&source, &self.view().await?);
+        let view = View { first_look: FIRST_LOOK, ..self.view().await? };
+        let verdict = verdict(&source, &view);
         Ok(Some((source, verdict)))
     }
 
@@ -99,7 +114,21 @@ impl Looker {
         let (clusters, namespace) = (self.clusters().await?, self.namespace().to_owned());
         let here = summary::get(&self.connection.write, &self.rules).await?;
         let master = if self.by_lease { leader(&self.connection.write, &self.rules).await? } else { Leader::NoLease };
-        Ok(View { clusters, here, master, namespace, now: Timestamp::now() })
+        let renewing = self.is_renewing(&master);
+        let first_look = Duration::ZERO;
+        Ok(View { clusters, here, master, renewing, first_look, namespace, now: Timestamp::now() })
+    }
+
+    /// Whether the Lease is renewed before our eyes, whatever the clocks say.
+    fn is_renewing(&self, master: &Leader) -> bool {
+        let Leader::Holder(Holder { renewed, .. }) = master else { return false };
+        let mut known = self.renewal.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = match *known {
+            Some((before, seen)) if before == *renewed => seen,
+            before => before.map(|_| Instant::now()),
+        };
+        *known = Some((*renewed, seen));
+        seen.is_some_and(|seen| seen.elapsed() < 2 * LEASE)
     }
 
     async fn clusters(&self) -> Result<Vec<RemoteCluster>, Fault> {

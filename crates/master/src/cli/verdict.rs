@@ -13,6 +13,9 @@ use sync_core::summary::{Lack, Summary, Whereabouts, age, is_silent, last_word, 
 
 use crate::remote::crd::RemoteCluster;
 
+/// Why nothing is everywhere any more.
+const GONE: &str = "all was in place while a master ran, and none does";
+
 /// Name that the management cluster itself has among the others.
 pub const HERE: &str = "(this cluster)";
 
@@ -23,8 +26,12 @@ pub struct View {
     pub clusters: Vec<RemoteCluster>,
     /// What an agent of this cluster says.
     pub here: Stored,
-    /// Which master has said what stands in the statuses.
+    /// Who leads the masters, which write the statuses.
     pub master: Leader,
+    /// It was seen to renew its Lease.
+    pub renewing: bool,
+    /// For so long a master that begins to lead is not taken at the word of the one before.
+    pub first_look: Duration,
     /// Its namespace, the source namespace.
     pub namespace: String,
     /// When it was looked.
@@ -86,9 +93,15 @@ pub fn verdict(source: &Source, view: &View) -> Verdict {
     };
     let mut of = 0;
     let mut missing = Vec::new();
+    // Of many clusters the first says what to do.
+    let mut hint = true;
     for cluster in view.clusters.iter().filter(|cluster| selects(&desired, cluster)) {
         of += 1;
-        missing.extend(lacks(source, cluster, view.now).or_else(|| unwatched(cluster, view)));
+        missing.extend(lacks(source, cluster, view.now).or_else(|| {
+            let lack = unwatched(cluster, view, hint);
+            hint &= lack.is_none();
+            lack
+        }));
     }
     if let Stored::Summary { json, time } = &view.here {
         of += 1;
@@ -135,25 +148,28 @@ fn lacks(source: &Source, cluster: &RemoteCluster, now: Timestamp) -> Option<Mis
     }
 }
 
-/// Where all was in place: a master that has gone does not see what has happened since.
-fn unwatched(cluster: &RemoteCluster, view: &View) -> Option<Missing> {
-    let last = match &view.master {
+/// Where all was in place when a master last looked: one that has gone does not see what has happened since, and one that has
+/// just begun to lead has not looked everywhere yet.
+fn unwatched(cluster: &RemoteCluster, view: &View, hint: bool) -> Option<Missing> {
+    let (reason, last) = match &view.master {
         Leader::NoLease => return None,
-        master if master.clone().alive(view.now).is_some() => return None,
-        Leader::Nobody => "it gave up its Lease".to_owned(),
-        Leader::Holder(holder) => last_word(Some(since(holder.renewed, view.now))),
+        Leader::Holder(holder) if view.renewing || holder.is_alive(view.now) => {
+            if since(holder.acquired, view.now) >= view.first_look {
+                return None;
+            }
+            ("all was in place, and a master that has just begun to lead looks again", None)
+        }
+        Leader::Holder(holder) => (GONE, Some(last_word(Some(since(holder.renewed, view.now))))),
+        Leader::Nobody => (GONE, Some("it gave up its Lease".to_owned())),
     };
-    let look = Role::Master.look(&view.namespace);
-    Some(Missing {
-        cluster: cluster.metadata.name.clone().unwrap_or_default(),
-        reason: "all was in place while a master ran, and none does".to_owned(),
-        since: None,
-        // One without --leader-elect has no Lease.
-        silence: Some(format!(
-            "{last}; does one run? {look} (without --leader-elect: kubectl -n {} delete lease mw-sync-master)",
-            view.namespace
-        )),
-    })
+    let silence = last.filter(|_| hint).map(|last| {
+        let (name, namespace) = (Role::Master.field_manager(), &view.namespace);
+        let look = Role::Master.look(namespace);
+        let leftover = format!("if one runs without --leader-elect: kubectl -n {namespace} delete lease {name}");
+        format!("{last}; does one run? {look} ({leftover})")
+    });
+    let cluster = cluster.metadata.name.clone().unwrap_or_default();
+    Some(Missing { cluster, reason: reason.to_owned(), since: None, silence })
 }
 
 /// The same of an agent that runs beside the master, and copies the source itself.

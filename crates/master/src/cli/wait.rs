@@ -21,7 +21,7 @@ pub enum Ending {
     Everywhere,
     /// Time is over: status 1.
     TimedOut,
-    /// There is nothing to wait for: status 2.
+    /// There is nothing to wait for, or nobody may look: status 2.
     Nothing,
 }
 
@@ -48,6 +48,10 @@ pub async fn wait(looker: &Looker, name: &SourceName, limit: Duration, out: &mut
     loop {
         match timeout_at(end, looker.at(key)).await {
             Err(_) => {}
+            Ok(Err(fault @ Fault::Forbidden(_))) => {
+                writeln!(out, "{}", failed(&fault))?;
+                return Ok(Ending::Nothing);
+            }
             Ok(Err(fault)) => {
                 last = failed(&fault);
                 words.clone_from(&last);

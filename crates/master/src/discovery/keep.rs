@@ -61,8 +61,12 @@ pub(super) async fn keep(shared: Arc<Shared>, mut object: state::Receiver<Object
             listing = list(&keeper.shared, &discovery) => Some(listing),
         };
         if let Some(mut listing) = listing {
-            // Those of the look before were shared with this one.
+            // Those of the look before were shared with this one. One that could not be had is asked for anew by whoever
+            // has mended that and has it looked again.
             drop(std::mem::replace(&mut sessions, std::mem::take(&mut listing.sessions)));
+            if !listing.troubles.is_empty() {
+                sessions.clear();
+            }
             failures = if listing.troubles.is_empty() { 0 } else { failures.saturating_add(1) };
             let pause = match failures {
                 0 => keeper.rng.jittered(EVERY),
@@ -330,8 +334,9 @@ impl Keeper {
     async fn say(&self, kind: &str, name: &str, uid: Option<&str>, (reason, note, warning): (&str, &str, bool)) {
         let Some(uid) = uid else { return };
         let rules = &self.shared.rules;
-        let event = Event { api_version: API_VERSION, kind, name, uid, action: "Discover", reason, note, warning };
         let (time, instance) = (Timestamp::now(), ops::instance(rules.role));
+        let id = &events::id_at(time);
+        let event = Event { id, api_version: API_VERSION, kind, name, uid, action: "Discover", reason, note, warning };
         let written = events::write(&self.shared.connection.write, rules, event, time, &instance).await;
         if let Err(fault) = written {
             warn!(reason = fault.reason(), %fault, "cannot write an Event");

@@ -15,7 +15,7 @@ use tracing::info;
 
 use super::reach::{EksReach, Reach};
 use super::removal::Freed;
-use super::serve::{self, Work};
+use super::serve::{self, Work, set};
 use super::status::{Outcome, Report};
 use crate::eks::error::EksError;
 use crate::eks::facts::Place;
@@ -49,6 +49,7 @@ pub(super) async fn follow(work: &Work<'_>, target: &Target, stop: &Shutdown) {
         () = along(work, &trail, stop) => {}
         () = scout(eks, &session, &target.arn, &sender, trail.lost.subscribe(), rng) => {}
         () = gone(work, &trail) => {}
+        () = described(work, trail.seen.clone()) => {}
     }
 }
 
@@ -63,6 +64,20 @@ async fn gone(work: &Work<'_>, trail: &Trail<'_>) {
         }
     }
     std::future::pending::<()>().await;
+}
+
+/// Tells the version that AWS says the cluster has: one that cannot be reached does not say it, and one that is upgraded is
+/// not asked again.
+async fn described(work: &Work<'_>, mut seen: state::Receiver<Seen>) {
+    loop {
+        let version = seen.borrow_and_update().place.as_ref().and_then(|place| place.version.clone());
+        if version.is_some() {
+            work.report.send_if_modified(|report| set(&mut report.described, version));
+        }
+        if seen.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// From place to place. One engine ends before the next one begins: both would write the same copies.
@@ -127,7 +142,6 @@ async fn serve(work: &Work<'_>, trail: &Trail<'_>, place: &Arc<Place>, leave: &S
     };
     work.shared.gauges.logged_in(work.name, &login);
     let access = access(trail.target, place, &login, &work.shared.addresses);
-    work.report.send_modify(|report| report.described.clone_from(&place.version));
     let connection = match access.and_then(|access| work.connection(access)) {
         Ok(connection) => connection,
         Err(outcome) => return work.say_until(*outcome, leave).await,

@@ -154,7 +154,7 @@ impl Work<'_> {
 
     /// The clients, by the proxy that `spec.proxyURL` names or else the way itself. Nothing is sent.
     pub(super) fn connection(&self, access: Access) -> Result<Connection, Box<Outcome>> {
-        self.report.send_modify(|report| report.server = Some(access.server().to_string()));
+        self.report.send_modify(|report| report.goes_to(access.server().to_string()));
         connection(access, self.proxy.as_deref(), self.shared.rules.role, Patience::CONTROLLER)
     }
 }

@@ -174,6 +174,13 @@ impl Report {
         }
     }
 
+    /// It goes to this server: what another one has said of itself is not this one's.
+    pub(super) fn goes_to(&mut self, server: String) {
+        if self.server.as_ref() != Some(&server) {
+            (self.server, self.version, self.identity) = (Some(server), None, None);
+        }
+    }
+
     /// The engine has ended: what it counted is not known any more.
     pub(super) fn forget_engine(&mut self) {
         (self.sources, self.receipt) = (None, None);
@@ -201,8 +208,7 @@ impl RemoteClusterStatus {
 
 /// The status to write, or `None` if `old` says all that already.
 ///
-/// Server, version and identity are kept from `old` while they are not known anew, the latter two only for the same server. The
-/// server knows its version better than AWS does, which is asked about clusters that cannot be reached too.
+/// Server, version and identity are kept from `old` while they are not known anew, the latter two only for the same server.
 /// Conditions of other types are left alone. `lastTransitionTime` moves only when `Ready` changes between True and
 /// False, and stays while a cluster that was Ready is connected to anew. Counts change often: the caller decides how
 /// often it asks.
@@ -217,7 +223,7 @@ pub fn next(old: Option<&RemoteClusterStatus>, report: &Report, now: Timestamp) 
     }
     let server = report.server.clone().or_else(|| before.server.clone());
     let kept = |old: &Option<String>| old.clone().filter(|_| server == before.server);
-    let version = report.version.clone().or_else(|| kept(&before.version)).or_else(|| report.described.clone());
+    let version = newest(report.version.clone().or_else(|| kept(&before.version)), report.described.clone());
     let identity = report.identity.clone().or_else(|| kept(&before.identity));
     // What was said of a version stays true of it; an engine that has just begun knows nothing newer yet.
     let (agent, copies) = match &report.receipt {
@@ -242,6 +248,14 @@ pub fn next(old: Option<&RemoteClusterStatus>, report: &Report, now: Timestamp) 
         observed_generation: report.generation,
     };
     (old != Some(&next)).then_some(next)
+}
+
+/// What the server has said, which says more, unless it has been upgraded since, as AWS describes it.
+fn newest(said: Option<String>, described: Option<String>) -> Option<String> {
+    match (said, described) {
+        (Some(said), Some(described)) if !said.starts_with(&format!("v{described}.")) => Some(described),
+        (said, described) => said.or(described),
+    }
 }
 
 /// Since when each is not everywhere: what was so before was so since then.

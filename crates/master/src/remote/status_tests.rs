@@ -144,6 +144,11 @@ fn the_server_knows_its_version_better_than_aws() {
     let second = next(Some(&first), &ready, self::at(1)).unwrap();
     assert_eq!(second.version, version);
     assert_eq!(next(Some(&second), &unreachable, self::at(2)).unwrap().version, version);
+    let upgraded = Report { described: Some("1.34".to_owned()), ..ready };
+    assert_eq!(next(Some(&second), &upgraded, self::at(3)).unwrap().version.as_deref(), Some("1.34"));
+    let mut moved = Report { identity: Some("0a1b".to_owned()), ..upgraded };
+    moved.goes_to("https://b".to_owned());
+    assert_eq!((moved.version, moved.identity), (None, None));
 }
 
 /// Else `wait` would say yes of a cluster that nobody has seen.

@@ -146,8 +146,9 @@ impl Teller {
         let rules = &self.shared.rules;
         let (reason, note, warning) = (report.outcome.reason(), &report.message(), report.outcome.is_warning());
         let (api_version, kind, name) = ("mw-sync.io/v1alpha1", "RemoteCluster", self.name.as_str());
-        let event = Event { api_version, kind, name, uid, action: "Connect", reason, note, warning };
         let (time, instance) = (jiff::Timestamp::now(), ops::instance(rules.role));
+        let id = &events::id_at(time);
+        let event = Event { id, api_version, kind, name, uid, action: "Connect", reason, note, warning };
         let written = events::write(&self.shared.connection.write, rules, event, time, &instance).await;
         if let Err(fault) = written {
             warn!(reason = fault.reason(), %fault, "cannot write an Event");

@@ -13,7 +13,7 @@ use crate::contract::rules::Rules;
 use crate::fault::Fault;
 use crate::lease;
 
-/// Characters of an object's name that an Event's name begins with: with the server's five it stays below 253.
+/// Characters of an object's name that an Event's name begins with: with what tells it from others it stays below 253.
 const NAME: usize = 200;
 /// Longest note in bytes; an API server takes 1,024.
 const NOTE: usize = 1000;
@@ -23,6 +23,8 @@ const LIMITS: Limits = Limits { deadline: lease::DEADLINE, ..Limits::METADATA };
 /// What is said of an object.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
+    /// Tells it from all others of the same object. Whoever does not know whether it was written tries the same again.
+    pub id: &'a str,
     /// Of the object: `v1`.
     pub api_version: &'a str,
     /// Of the object: `Secret`.
@@ -52,13 +54,13 @@ pub async fn write(
     time: Timestamp,
     instance: &str,
 ) -> Result<(), Fault> {
-    let Event { api_version, kind, name, uid, action, reason, note, warning } = event;
+    let Event { id, api_version, kind, name, uid, action, reason, note, warning } = event;
     let namespace = &rules.source_namespace;
     let start: String = name.chars().take(NAME).collect();
     let event = json!({
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": { "generateName": format!("{}-", start.trim_end_matches(['-', '.'])), "namespace": namespace },
+        "metadata": { "name": format!("{}.{id}", start.trim_end_matches(['-', '.'])), "namespace": namespace },
         "eventTime": micro_time(time),
         "reportingController": rules.role.field_manager(),
         "reportingInstance": instance,
@@ -71,7 +73,16 @@ pub async fn write(
     let manager = path::encode(rules.role.field_manager());
     let uri = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events?fieldManager={manager}");
     let request = with_accept(Method::POST, &uri, JSON, JSON, &Bytes::from(event.to_string()))?;
-    request::send(client, request, LIMITS).await.map(drop)
+    match request::send(client, request, LIMITS).await {
+        // It was written, and the answer was lost.
+        Ok(_) | Err(Fault::AlreadyExists) => Ok(()),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// The [id](Event::id) of what is not tried again, said at this time.
+pub fn id_at(time: Timestamp) -> String {
+    format!("{:x}", time.as_nanosecond())
 }
 
 fn cut(note: &str) -> String {
@@ -84,6 +95,23 @@ fn cut(note: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::tests_support::{client, json_response};
+    use crate::contract::rules::Role;
+    use crate::contract::strip::StripList;
+
+    /// Its answer had been lost.
+    #[tokio::test]
+    async fn an_event_that_is_there_already_is_written() {
+        let rules = Rules::new(Role::Agent, "operator", None, StripList::with::<&str>(&[]).unwrap());
+        let (api_version, kind, action, reason, note) = ("v1", "Secret", "Replicate", "Rejected", "no");
+        let (uid, name, warning) = ("u", "a".repeat(253), true);
+        let event = Event { id: "1f.0", api_version, kind, name: &name, uid, action, reason, note, warning };
+        for (reason, written) in [("AlreadyExists", Ok(())), ("Conflict", Err(Fault::Conflict))] {
+            let status = json!({ "kind": "Status", "code": 409, "reason": reason });
+            let there = client(move |_| std::future::ready(json_response(409, &status)));
+            assert_eq!(write(&there, &rules, event, Timestamp::UNIX_EPOCH, "pod").await, written);
+        }
+    }
 
     #[test]
     fn a_long_note_is_cut_between_characters() {

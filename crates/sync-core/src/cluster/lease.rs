@@ -110,14 +110,14 @@ impl Candidate {
 pub enum Leader {
     /// There is no Lease: one process alone has none.
     NoLease,
-    /// It was given up.
+    /// It was given up, or does not say who holds it.
     Nobody,
     /// A process holds it, or has held it and gone without a word.
     Holder(Holder),
 }
 
 impl Leader {
-    /// The process that has renewed the Lease lately.
+    /// The process that has renewed the Lease lately, by this clock.
     pub fn alive(self, now: Timestamp) -> Option<Holder> {
         match self {
             Self::Holder(holder) if holder.is_alive(now) => Some(holder),
@@ -131,14 +131,16 @@ impl Leader {
 pub struct Holder {
     /// Name of the process; cut and escaped.
     pub identity: String,
-    /// When it last renewed the Lease, by its own clock.
+    /// When it began to lead, by its own clock.
+    pub acquired: Timestamp,
+    /// When it last renewed the Lease, likewise.
     pub renewed: Timestamp,
 }
 
 impl Holder {
-    /// Clocks may differ by some seconds.
-    fn is_alive(&self, now: Timestamp) -> bool {
-        Duration::try_from(now.duration_since(self.renewed)).unwrap_or_default() < 2 * LEASE
+    /// Whether it has renewed the Lease lately; clocks may differ by some seconds.
+    pub fn is_alive(&self, now: Timestamp) -> bool {
+        now.duration_since(self.renewed).unsigned_abs() < 2 * LEASE
     }
 }
 
@@ -150,11 +152,12 @@ pub async fn leader(client: &kube::Client, rules: &Rules) -> Result<Leader, Faul
     let candidate = Candidate::new(rules, String::new());
     let path = format!("{}/{}", candidate.collection()?, candidate.name);
     match read::get_json::<Lease>(client, &path).await {
-        Ok(Lease { spec: Spec { holder_identity, renew_time, .. }, .. }) => {
+        Ok(Lease { spec: Spec { holder_identity, acquire_time, renew_time, .. }, .. }) => {
             let identity = holder_identity.filter(|holder| !holder.is_empty());
-            let renewed = renew_time.and_then(|time| time.parse().ok());
-            Ok(identity.zip(renewed).map_or(Leader::Nobody, |(identity, renewed)| {
-                Leader::Holder(Holder { identity: message(&identity), renewed })
+            let time = |text: Option<String>| text.and_then(|time| time.parse().ok());
+            Ok(identity.zip(time(renew_time)).map_or(Leader::Nobody, |(identity, renewed)| {
+                let acquired = time(acquire_time).unwrap_or(renewed);
+                Leader::Holder(Holder { identity: message(&identity), acquired, renewed })
             }))
         }
         Err(Fault::NotFound) => Ok(Leader::NoLease),
@@ -194,6 +197,7 @@ struct Spec {
     holder_identity: Option<String>,
     lease_duration_seconds: Option<u32>,
     lease_transitions: Option<u32>,
+    acquire_time: Option<String>,
     renew_time: Option<String>,
 }
 
@@ -289,10 +293,12 @@ mod tests {
         };
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let held = of(json!({ "holderIdentity": "pod_1", "renewTime": "2026-01-01T00:00:00.000000Z" })).await;
-        for now in ["2026-01-01T00:00:20Z", "2025-12-31T23:59:00Z"] {
+        for now in ["2026-01-01T00:00:20Z", "2025-12-31T23:59:40Z"] {
             assert_eq!(held.clone().alive(at(now)).unwrap().identity, "pod_1");
         }
-        assert_eq!(held.alive(at("2026-01-01T00:01:00Z")), None);
+        for now in ["2026-01-01T00:01:00Z", "2025-12-31T23:59:00Z"] {
+            assert_eq!(held.clone().alive(at(now)), None);
+        }
         let given_up = of(json!({ "holderIdentity": "", "renewTime": "2026-01-01T00:00:00.000000Z" })).await;
         assert_eq!(given_up, Leader::Nobody);
     }

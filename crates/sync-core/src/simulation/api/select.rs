@@ -103,7 +103,8 @@ impl Request {
 
     /// The object that it is about: named in the path, or in the body of a create.
     pub(in super::super) fn id(&self) -> Option<Id> {
-        let target = self.target.as_ref()?;
+        // Events are no part of the world.
+        let target = self.target.as_ref().filter(|target| target.plural != "events")?;
         if let Some(id) = target.id() {
             return Some(id);
         }

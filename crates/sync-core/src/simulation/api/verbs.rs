@@ -111,8 +111,12 @@ impl Server {
     fn post_event(&mut self, request: &Request) -> Result<(u16, Value), Refusal> {
         let event: Value = serde_json::from_slice(&request.body).map_err(|_| status::bad_request("no JSON"))?;
         let namespace = request.target.as_ref().and_then(|target| target.namespace.as_deref()).unwrap_or_default();
-        let name = event["metadata"]["generateName"].as_str().unwrap_or_default();
-        self.open(&Id::new("events", namespace, name))?;
+        let name = event["metadata"]["name"].as_str().unwrap_or_default();
+        let id = Id::new("events", namespace, name);
+        self.open(&id)?;
+        if !name.is_empty() && self.events.iter().any(|known| known["metadata"]["name"] == name) {
+            return Err(status::already_exists(&id));
+        }
         self.events.push(event.clone());
         Ok((201, event))
     }
