@@ -85,6 +85,12 @@ pub fn version() -> &'static str {
     line.expect("go.mod names k8s.io/kubernetes").trim()
 }
 
+/// The same without the patch, as EKS describes clusters, e.g. `1.36`.
+#[must_use]
+pub fn minor() -> Option<&'static str> {
+    Some(version().trim_start_matches('v').rsplit_once('.')?.0)
+}
+
 /// What `/version` says: set by the linker, as Kubernetes' own build does; clients refuse to parse the default.
 fn linker_flags() -> String {
     let mut parts = version().trim_start_matches('v').split('.');

@@ -1,10 +1,11 @@
 //! Kubeconfigs made for EKS: their login commands are answered here, and AWS says where the clusters are.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::stage::{EksStage, Site, Target, management};
 use crate::check::aws::told;
+use crate::master::api;
 
 /// A file of several contexts, as `aws eks update-kubeconfig` merges them and people edit them. Whoever wrote it is not
 /// believed where a cluster is: all have an address where nobody listens, and no good certificate authority.
@@ -58,6 +59,9 @@ async fn kubeconfigs_made_for_eks_lead_to_their_clusters_by_aws() -> Result<()> 
     stage.remote_cluster_in("by-hand", "e-files").await?;
     stage.is("by-hand", "Connected").await;
     stage.copy(&north, &by_aws, "one", "1").await;
+    let cluster = api::get(stage.management, &api::remote_cluster(stage.name, "by-hand")).await?;
+    let version = cluster.context("it is there")?["status"]["version"].take();
+    assert_eq!(version, testbed::control_plane::version(), "the server says more of it than AWS");
     let told = told(&stage, &stage.aws.irsa(&stage.own)?).await?;
     told.find("AWS", "identity", "ok", &["assumed-role/e-files/"])?;
     told.find("remote cluster by-hand", "role", "ok", &["assumed-role/e-files/"])?;

@@ -6,6 +6,7 @@ use k8s_openapi::ByteString;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::Cluster;
+use crate::control_plane;
 
 /// A role. There are none but those that a test defines.
 #[derive(Clone, Debug, Serialize)]
@@ -87,6 +88,7 @@ impl EksCluster {
             name: name.to_owned(),
             endpoint: Some(server.server_url()),
             authority: Some(server.ca_pem().to_owned()),
+            version: control_plane::minor().map(str::to_owned),
             ..Self::default()
         }
     }

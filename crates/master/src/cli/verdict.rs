@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sync_core::cluster::lease::Leader;
+use sync_core::cluster::lease::{Holder, Leader};
 use sync_core::cluster::summary::Stored;
 use sync_core::contract::desired::Desired;
 use sync_core::contract::object::Version;
 use sync_core::contract::rules::Role;
 use sync_core::contract::source::{Reading, Source};
+use sync_core::lease::LEASE;
 use sync_core::summary::{Lack, Summary, Whereabouts, age, is_silent, last_word, since};
 
 use crate::remote::crd::RemoteCluster;
@@ -153,7 +154,7 @@ fn lacks(source: &Source, cluster: &RemoteCluster, now: Timestamp) -> Option<Mis
 fn unwatched(cluster: &RemoteCluster, view: &View, hint: bool) -> Option<Missing> {
     let (reason, last) = match &view.master {
         Leader::NoLease => return None,
-        Leader::Holder(holder) if view.renewing || holder.is_alive(view.now) => {
+        Leader::Holder(holder) if view.renewing || is_alive(holder, view.now) => {
             if since(holder.acquired, view.now) >= view.first_look {
                 return None;
             }
@@ -170,6 +171,11 @@ fn unwatched(cluster: &RemoteCluster, view: &View, hint: bool) -> Option<Missing
     });
     let cluster = cluster.metadata.name.clone().unwrap_or_default();
     Some(Missing { cluster, reason: reason.to_owned(), since: None, silence })
+}
+
+/// What was renewed in the future was so by another clock than ours, and perhaps long ago.
+fn is_alive(holder: &Holder, now: Timestamp) -> bool {
+    holder.is_alive(now) && since(now, holder.renewed) < 2 * LEASE
 }
 
 /// The same of an agent that runs beside the master, and copies the source itself.

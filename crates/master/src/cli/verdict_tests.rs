@@ -1,5 +1,4 @@
 use serde_json::json;
-use sync_core::cluster::lease::Holder;
 use sync_core::contract::object::{Kind, Object, Rv, Uid};
 use sync_core::contract::rules::{Role, Rules};
 use sync_core::contract::strip::StripList;
@@ -136,6 +135,7 @@ fn a_master_that_has_gone_is_not_taken_at_its_word() {
             held("2026-01-01T00:02:00Z"),
             Some("its last word is 3 min ago; does one run? kubectl -n operator get deploy"),
         ),
+        (held("2026-01-01T00:06:00Z"), Some("its last word is 0 s ago; does one run?")),
         (led("2026-01-01T00:04:40Z", "2026-01-01T00:04:58Z"), Some("a master that has just begun to lead looks again")),
         (Leader::Nobody, Some("it gave up its Lease; does one run? kubectl -n operator get deployment,pods")),
     ] {
