@@ -125,3 +125,21 @@ fn versions_agree() {
         assert!(image.contains(&format!("ARG RUST=rust:{rust}.")), "Dockerfile.{name} does not build with {rust}");
     }
 }
+
+/// By digest, and both images on the same ones.
+#[test]
+fn bases_are_pinned() {
+    let bases = |image: &'static str| image.lines().filter(|line| line.starts_with("ARG R")).collect::<Vec<_>>();
+    let [(_, master), (_, agent)] = IMAGES;
+    assert_eq!(bases(master), bases(agent));
+    let is_pinned = |base: &&str| {
+        base.split_once("@sha256:").is_some_and(|(_, digest)| {
+            digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+        })
+    };
+    assert_eq!(bases(master).iter().filter(|base| is_pinned(base)).count(), 2, "{:?}", bases(master));
+    for (name, image) in IMAGES {
+        let stages = image.lines().filter(|line| line.starts_with("FROM "));
+        assert!(stages.clone().all(|line| line.starts_with("FROM ${R")) && stages.count() == 2, "Dockerfile.{name}");
+    }
+}
