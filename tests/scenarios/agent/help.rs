@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use testbed::{FaultProxy, Mode, Process, SharedCluster, eventually, shared};
+use testbed::{FaultProxy, Mode, Process, SharedCluster, shared};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::support::{Kind, SOON, World, annotated, install, outliving, spawn};
+use crate::support::{Kind, SOON, World, annotated, install, outliving, spawn, until_may_not, until_said};
 
 /// Promise 10: what no waiting can mend ends it with status 2 and one clear text.
 #[tokio::test]
@@ -48,16 +48,6 @@ async fn alone() -> Result<(MutexGuard<'static, ()>, SharedCluster, World)> {
     let cluster = shared("mending").await?;
     let world = World::of(&cluster);
     Ok((guard, cluster, world))
-}
-
-async fn until_said(agent: &Process, words: &[&str]) {
-    eventually(SOON, format!("the agent says {words:?} in one line"), async || {
-        let log = agent.stderr();
-        let said = log.lines().any(|line| words.iter().all(|word| line.contains(word)));
-        ensure!(said && agent.is_running(), "{}", agent.log_tail(30));
-        Ok(())
-    })
-    .await;
 }
 
 /// Ends the agent and takes the source and its copies away.
@@ -116,17 +106,8 @@ async fn missing_rights_are_named_and_waited_for() -> Result<()> {
     let binding = ["clusterrolebinding", "mw-sync-agent"];
     cluster.kubectl(&[&["delete"], &binding[..]].concat()).await?;
     world.create(&annotated(Kind::Secret, "rights", &json!({}))).await?;
-    let may = async |verb: &str, expected: &str| {
-        eventually(SOON, format!("may it {verb} secrets: {expected}"), async || {
-            let ask = ["auth", "can-i", verb, "secrets", "-A", "--as=system:serviceaccount:operator:mw-sync-agent"];
-            // The command fails where the answer is no.
-            let answer = cluster.kubectl(&ask).await.unwrap_or_else(|error| error.to_string());
-            ensure!(answer.trim_end().ends_with(expected), "{answer}");
-            Ok(())
-        })
-        .await;
-    };
-    may("list", "no").await;
+    let as_agent = "--as=system:serviceaccount:operator:mw-sync-agent";
+    until_may_not(&cluster, &["list", "secrets", "-A", as_agent]).await;
     let agent = spawn(&kubeconfig, &[]).await?;
     until_said(&agent, &["WARN", "Forbidden", "cannot watch resource \"secrets\"", "deploy/"]).await;
     until_said(&agent, &["WARN", "Forbidden", "namespaces", "deploy/"]).await;
@@ -137,7 +118,7 @@ async fn missing_rights_are_named_and_waited_for() -> Result<()> {
     // Only the right to change copies is missing.
     let read_only = json!([{"op": "replace", "path": "/rules/2/verbs", "value": ["get", "list", "watch"]}]).to_string();
     cluster.kubectl(&["patch", "clusterrole", "mw-sync-agent", "--type=json", "-p", &read_only]).await?;
-    may("update", "no").await;
+    until_may_not(&cluster, &["update", "secrets", "-A", as_agent]).await;
     world.merge(Kind::Secret, "operator", "rights", &json!({"data": {"a": "MQ=="}})).await?;
     until_said(&agent, &["WARN", "not everywhere", "Forbidden", "cannot update resource"]).await;
     cluster.kubectl(&["apply", "-f", "deploy/agent.yaml"]).await?;

@@ -4,6 +4,7 @@ mod deployed;
 mod events;
 mod installed;
 mod thousand;
+mod waits;
 mod world;
 
 pub(crate) use deployed::Deployed;
@@ -11,6 +12,7 @@ pub(crate) use installed::{
     AGENT, Shared, adopting_agent, annotated, asking, install, outliving, shared_agent, spawn, start,
 };
 pub(crate) use thousand::{Thousand, thousand};
+pub(crate) use waits::{until_may_not, until_said};
 pub(crate) use world::{Kind, World, code, uid, version};
 
 use std::time::Duration;

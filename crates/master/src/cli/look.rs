@@ -54,7 +54,7 @@ impl Looker {
         let Common { rules, context, .. } = common;
         let way = Connection::local(context.as_deref(), rules.role.user_agent(), Patience::PERSON);
         let (_, connection) = way.await?;
-        Ok(Self { rules: Arc::new(rules), connection, dry: None, by_lease: true, renewal: Mutex::default() })
+        Ok(Self::from_outside(rules, connection))
     }
 
     /// For whoever looks once.
@@ -63,7 +63,11 @@ impl Looker {
     /// If the cluster does not answer.
     pub async fn once(common: Common) -> Result<Self, String> {
         let (_, connection) = preflight::reach(&common).await?;
-        Ok(Self { rules: Arc::new(common.rules), connection, dry: None, by_lease: true, renewal: Mutex::default() })
+        Ok(Self::from_outside(common.rules, connection))
+    }
+
+    fn from_outside(rules: Rules, connection: Connection) -> Self {
+        Self { rules: Arc::new(rules), connection, dry: None, by_lease: true, renewal: Mutex::default() }
     }
 
     /// Of a controller that runs; in a dry run remote clusters are as it knows them, not as their status says.
