@@ -3,6 +3,7 @@
 mod access;
 mod components;
 
+use access::Clients;
 use components::Failure;
 
 use std::fs;
@@ -85,6 +86,7 @@ pub struct Cluster {
     etcd_port: u16,
     port: u16,
     parts: Mutex<Parts>,
+    clients: Clients,
     /// Last, so that it goes after the processes that use it.
     scratch: Scratch,
 }
@@ -122,8 +124,9 @@ impl Cluster {
         );
         fs::write(dir.join("users.csv"), tokens)?;
         fs::write(dir.join("audit.yaml"), options.audit_policy)?;
-        let parts = Mutex::default();
-        let mut cluster = Self { options, programs, authority, admin_token, etcd_port: 0, port: 0, parts, scratch };
+        let (parts, clients) = Default::default();
+        let (etcd_port, port) = (0, 0);
+        let mut cluster = Self { options, programs, authority, admin_token, etcd_port, port, parts, clients, scratch };
         cluster.first_start_etcd().await?;
         cluster.first_start_api_server().await?;
         fs::write(cluster.admin_kubeconfig(), cluster.admin().to_yaml())?;

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// Pause between two looks: short against what a scenario waits for, long against what a look costs.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Least and most pause between two looks, and the part of the time waited until then that it has: short against what a
+/// scenario waits for, long against what a look costs.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(500));
+const PART: u32 = 10;
 
 /// Calls `look` until it returns `Ok`, and returns that value.
 ///
@@ -38,7 +40,8 @@ pub fn eventually<T, E: Display>(
                 let last = last.as_deref().unwrap_or("the first look did not even return");
                 panic!("{caller}: not within {deadline:?}: {what}\nlast: {last}");
             }
-            sleep(PAUSE.min(end.saturating_duration_since(Instant::now()))).await;
+            let pause = (start.elapsed() / PART).clamp(PAUSE.0, PAUSE.1);
+            sleep(pause.min(end.saturating_duration_since(Instant::now()))).await;
         }
     }
 }

@@ -49,7 +49,7 @@ async fn a_dry_run_writes_nothing_and_tells_what_a_real_one_then_does() -> Resul
     let cluster = Cluster::start(ClusterOptions::default()).await?;
     let world = World::of(&cluster);
     let kubeconfig = install(&cluster).await?;
-    cluster.kubectl(&["apply", "-f", "deploy/agent-service-accounts.yaml"]).await?;
+    cluster.apply_files(&["deploy/agent-service-accounts.yaml"]).await?;
     for namespace in ["d-app", "d-full"] {
         world.namespace(namespace).await?;
         world.until_there(Kind::ServiceAccount, namespace, "default").await;

@@ -45,7 +45,7 @@ async fn until_entries(world: &World, namespace: &str, name: &str, expected: &[&
 async fn cluster() -> Result<(Cluster, World, std::path::PathBuf)> {
     let cluster = Cluster::start(ClusterOptions::default()).await?;
     let kubeconfig = install(&cluster).await?;
-    cluster.kubectl(&["apply", "-f", "deploy/agent-service-accounts.yaml"]).await?;
+    cluster.apply_files(&["deploy/agent-service-accounts.yaml"]).await?;
     let world = World::of(&cluster);
     Ok((cluster, world, kubeconfig))
 }

@@ -68,7 +68,7 @@ async fn an_agent_in_chaos_ends_where_it_should() -> Result<()> {
 async fn a_master_and_an_agent_in_chaos_end_where_they_should() -> Result<()> {
     let management = Cluster::start(ClusterOptions::default().with_bodies_in_audit()).await?;
     let remote = Cluster::start(ClusterOptions::default().with_bodies_in_audit()).await?;
-    management.kubectl(&["apply", "-f", "deploy/crds.yaml"]).await?;
+    management.apply_files(&["deploy/crds.yaml"]).await?;
     let wait = ["wait", "--for=condition=Established", "crd/remoteclusters.mw-sync.io", "--timeout=60s"];
     management.kubectl(&wait).await?;
     let stage = Stage::without_crd(&management, "operator").await?;

@@ -41,7 +41,7 @@ async fn all_copies_and_entries_go_once_the_agent_has_been_stopped_and_nothing_e
     let cluster = Cluster::start(ClusterOptions::default()).await?;
     let (world, admin) = (World::of(&cluster), cluster.admin_kubeconfig());
     let kubeconfig = install(&cluster).await?;
-    cluster.kubectl(&["apply", "-f", "deploy/agent-service-accounts.yaml"]).await?;
+    cluster.apply_files(&["deploy/agent-service-accounts.yaml"]).await?;
     world.namespace("app").await?;
     let running = spawn(&kubeconfig, &["--leader-elect"]).await?;
     let pulled = json!({"mw-sync.io/image-pull-secret": "default"});

@@ -201,7 +201,7 @@ async fn entries_in_service_accounts_are_planned_where_there_is_the_right() -> R
     };
     let missing = ["create Secret/pull s-app", "refuse Secret/pull * Forbidden"].map(str::to_owned);
     assert_eq!(planned().await?, (Some(2), missing.into()));
-    cluster.kubectl(&["apply", "-f", "deploy/agent-service-accounts.yaml"]).await?;
+    cluster.apply_files(&["deploy/agent-service-accounts.yaml"]).await?;
     let both = ["create Secret/pull s-app", "list Secret/pull s-app"].map(str::to_owned);
     assert_eq!(planned().await?, (Some(1), both.into()));
     let (_, told) = agent(&kubeconfig, &["plan"]).await?;

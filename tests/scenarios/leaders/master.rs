@@ -16,7 +16,7 @@ async fn a_standby_master_goes_on_with_copies_and_status() -> Result<()> {
     let management = Cluster::start(ClusterOptions::default()).await?;
     let remote = Cluster::start(ClusterOptions::default()).await?;
     let world = World::of(&management);
-    management.kubectl(&["apply", "-f", "deploy/crds.yaml"]).await?;
+    management.apply_files(&["deploy/crds.yaml"]).await?;
     management.kubectl(&["wait", "--for=condition=Established", "crd/remoteclusters.mw-sync.io"]).await?;
     let stage = Stage::without_crd(&management, "operator").await?;
     let access = stage.prepare(&remote).await?;

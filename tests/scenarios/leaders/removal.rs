@@ -29,7 +29,7 @@ async fn secrets(cluster: &Cluster, namespace: &str) -> Result<BTreeMap<String, 
 async fn the_next_leader_finishes_the_removal_of_a_remote_cluster() -> Result<()> {
     let management = Cluster::start(ClusterOptions::default()).await?;
     let remote = Cluster::start(ClusterOptions::default()).await?;
-    management.kubectl(&["apply", "-f", "deploy/crds.yaml"]).await?;
+    management.apply_files(&["deploy/crds.yaml"]).await?;
     management.kubectl(&["wait", "--for=condition=Established", "crd/remoteclusters.mw-sync.io"]).await?;
     let stage = Stage::without_crd(&management, "operator").await?;
     let access = stage.prepare(&remote).await?;

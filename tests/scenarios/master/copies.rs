@@ -110,7 +110,7 @@ async fn with_an_agent_copies_reach_every_namespace_and_leave_every_namespace() 
     let remote = Cluster::start(ClusterOptions::default()).await?;
     let stage = Stage::new(&management, "operator").await?;
     let access = stage.prepare(&remote).await?;
-    remote.kubectl(&["apply", "-f", "deploy/agent.yaml"]).await?;
+    remote.apply_files(&["deploy/agent.yaml"]).await?;
     let kubeconfig = remote.kubeconfig_for_service_account("operator", "mw-sync-agent").await?;
     let agent = Process::spawn(Binaries::build().await?.agent(), ["--log=trace"], [("KUBECONFIG", &kubeconfig)])?;
     let master = stage.master(&["--log=trace"]).await?;

@@ -144,7 +144,7 @@ async fn a_remote_cluster_that_may_not_be_made_keeps_no_other_away() -> Result<(
 #[tokio::test]
 async fn a_remote_cluster_that_cannot_be_understood_is_said_to_be_in_the_way() -> Result<()> {
     let management = Cluster::start(ClusterOptions::default()).await?;
-    management.kubectl(&["apply", "-f", "deploy/crds.yaml"]).await?;
+    management.apply_files(&["deploy/crds.yaml"]).await?;
     let definition = "crd/remoteclusters.mw-sync.io";
     let one_more = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/onRemove/enum/-";
     let patch = json!([{ "op": "add", "path": one_more, "value": "Archive" }]).to_string();

@@ -224,7 +224,7 @@ async fn in_a_namespace_that_goes_the_finalizer_is_dropped_once_and_does_not_com
 #[tokio::test]
 async fn whoever_deletes_the_definition_has_not_meant_the_copies() -> Result<()> {
     let (management, remote) = (Cluster::start(ClusterOptions::default()).await?, shared("remote-a").await?);
-    management.kubectl(&["apply", "-f", "deploy/crds.yaml"]).await?;
+    management.apply_files(&["deploy/crds.yaml"]).await?;
     let definition = "crd/remoteclusters.mw-sync.io";
     management.kubectl(&["wait", "--for=condition=Established", definition]).await?;
     let stage = Stage::without_crd(&management, "m-undefined").await?;

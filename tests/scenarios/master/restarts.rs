@@ -28,7 +28,7 @@ async fn watches(cluster: &Cluster, user: &str, mark: Mark, at_least: usize) {
 async fn api_servers_that_restart_without_their_history_are_survived() -> Result<()> {
     let management = Cluster::start(ClusterOptions::default()).await?;
     let remote = Cluster::start(ClusterOptions::default()).await?;
-    management.kubectl(&["apply", "-f", "deploy/crds.yaml"]).await?;
+    management.apply_files(&["deploy/crds.yaml"]).await?;
     management.kubectl(&["wait", "--for=condition=Established", "crd/remoteclusters.mw-sync.io"]).await?;
     let stage = Stage::without_crd(&management, "operator").await?;
     let access = stage.prepare(&remote).await?;

@@ -42,7 +42,7 @@ fn manifest(file: &str, name: &str) -> Result<String> {
 
 /// Applies a file of `deploy/`, for a source namespace of this name.
 pub(crate) async fn apply(cluster: &Cluster, file: &str, name: &str) -> Result<()> {
-    cluster.kubectl_stdin(&["apply", "-f", "-"], manifest(file, name)?).await.map(drop)
+    cluster.apply(&manifest(file, name)?).await
 }
 
 impl<'c> Stage<'c> {
@@ -147,22 +147,33 @@ impl<'c> Stage<'c> {
 
     /// The namespace and the rights in a remote cluster, as the head of `remote-access.yaml` says; returns the access.
     pub(crate) async fn prepare(&self, remote: &Cluster) -> Result<Kubeconfig> {
-        let (name, role) = (self.name, "--role=mw-sync-remote");
+        let name = self.name;
         apply(remote, "namespace.yaml", name).await?;
         apply(remote, "remote-access.yaml", name).await?;
-        let account = format!("--serviceaccount={name}:mw-sync-remote");
-        let binding = ["-n", name, "create", "rolebinding", "mw-sync-remote-token", role, &account];
-        remote.kubectl(&["-n", name, "create", "serviceaccount", "mw-sync-remote"]).await?;
-        remote.kubectl(&binding).await?;
+        let account = json!({
+            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "mw-sync-remote", "namespace": name },
+        });
+        remote.apply(&account.to_string()).await?;
+        self.bind(remote, name, "mw-sync-remote-token", ("Role", "mw-sync-remote")).await?;
         remote.service_account(name, "mw-sync-remote").await
     }
 
     /// A further destination in a prepared cluster, for the same access.
     pub(crate) async fn prepare_also(&self, remote: &Cluster, namespace: &str) -> Result<()> {
-        let account = format!("--serviceaccount={}:mw-sync-remote", self.name);
-        let rights = ["-n", namespace, "create", "rolebinding", "also", "--clusterrole=admin", &account];
-        remote.kubectl(&["create", "namespace", namespace]).await?;
-        remote.kubectl(&rights).await.map(drop)
+        let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
+        remote.apply(&object.to_string()).await?;
+        self.bind(remote, namespace, "also", ("ClusterRole", "admin")).await
+    }
+
+    /// Gives the account of [`Stage::prepare`] the rights of a role in a namespace.
+    async fn bind(&self, remote: &Cluster, namespace: &str, name: &str, (kind, role): (&str, &str)) -> Result<()> {
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": { "name": name, "namespace": namespace },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role },
+            "subjects": [{ "kind": "ServiceAccount", "name": "mw-sync-remote", "namespace": self.name }],
+        });
+        remote.apply(&binding.to_string()).await
     }
 
     /// Puts a kubeconfig into a Secret, a new one or the one that is there.

@@ -17,7 +17,7 @@ async fn a_missing_definition_is_said_and_waited_for() -> Result<()> {
     until_said(&master, &["kubectl apply -f deploy/crds.yaml"]).await;
     // Sources can be known before there is a cluster to copy them to.
     stage.source("early", "1").await?;
-    management.kubectl(&["apply", "-f", "deploy/crds.yaml"]).await?;
+    management.apply_files(&["deploy/crds.yaml"]).await?;
     management.kubectl(&["wait", "--for=condition=Established", "crd/remoteclusters.mw-sync.io"]).await?;
     stage.join("a", &access).await?;
     stage.copy_is(&remote, "early", |_| true).await;

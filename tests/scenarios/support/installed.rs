@@ -74,15 +74,14 @@ pub(crate) async fn adopting_agent() -> Result<Shared> {
 
 /// Applies what a person applies, and returns the kubeconfig of the agent's ServiceAccount.
 pub(crate) async fn install(cluster: &Cluster) -> Result<PathBuf> {
-    cluster.kubectl(&["apply", "-f", "deploy/namespace.yaml"]).await?;
-    cluster.kubectl(&["apply", "-f", "deploy/agent.yaml"]).await?;
+    cluster.apply_files(&["deploy/namespace.yaml", "deploy/agent.yaml"]).await?;
     cluster.kubeconfig_for_service_account("operator", "mw-sync-agent").await
 }
 
 /// The kubeconfig of an account that is bound to what `deploy/` gives the agent cluster-wide, and outlives the source
 /// namespace; the agent's own does not.
 pub(crate) async fn outliving(cluster: &Cluster) -> Result<PathBuf> {
-    cluster.kubectl(&["apply", "-f", "deploy/namespace.yaml", "-f", "deploy/agent.yaml"]).await?;
+    cluster.apply_files(&["deploy/namespace.yaml", "deploy/agent.yaml"]).await?;
     cluster.kubectl(&["-n", "default", "create", "serviceaccount", "outliving"]).await?;
     let binding = ["create", "clusterrolebinding", "outliving", "--clusterrole=mw-sync-agent"];
     cluster.kubectl(&[&binding[..], &["--serviceaccount=default:outliving"]].concat()).await?;

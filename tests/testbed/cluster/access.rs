@@ -1,16 +1,22 @@
 //! Ways into a cluster: clients, kubeconfigs, tokens, kubectl.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use http::{HeaderValue, header};
+use http::{HeaderValue, Request, header};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use kube::api::{Api, PostParams};
 use kube::{Client, Config};
+use serde::Deserialize as _;
+use serde_json::Value;
+use tokio::runtime::{self, Handle};
 
 use super::Cluster;
 use crate::certificates::{self, Authority};
@@ -23,6 +29,32 @@ const KUBECTL_DEADLINE: Duration = Duration::from_secs(180);
 const USER_AGENT: &str = "testbed";
 /// A working day: no test is longer.
 const TOKEN_SECONDS: i64 = 8 * 3600;
+
+/// One client for each runtime, for connections belong to one.
+#[derive(Default)]
+pub(super) struct Clients(Mutex<HashMap<runtime::Id, Client>>);
+
+impl Clients {
+    fn of_this_runtime(&self, make: impl FnOnce() -> Client) -> Client {
+        let Ok(runtime) = Handle::try_current() else { return make() };
+        self.lock().entry(runtime.id()).or_insert_with(make).clone()
+    }
+
+    /// Their connections lead to what has ended.
+    pub(super) fn forget(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<runtime::Id, Client>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Clients").field(&self.lock().len()).finish()
+    }
+}
 
 impl Cluster {
     /// `https://127.0.0.1:port`; the port stays when the API server restarts.
@@ -126,12 +158,13 @@ impl Cluster {
         Ok(path)
     }
 
-    /// A client with all rights, over HTTP/1.1, with user agent `testbed`. It belongs to the runtime that calls this.
+    /// A client with all rights, over HTTP/1.1, with user agent `testbed`. It belongs to the runtime that calls this, which
+    /// gets the same one until the API server is started again: connections are used again.
     ///
     /// It opens a connection per concurrent request: limit what runs at once.
     #[must_use]
     pub fn client(&self) -> Client {
-        self.client_of(&self.admin(), USER_AGENT)
+        self.clients.of_this_runtime(|| self.client_of(&self.admin(), USER_AGENT))
     }
 
     /// A client of whoever has this access; else as [`Cluster::client`].
@@ -170,6 +203,39 @@ impl Cluster {
         self.run_kubectl(&self.admin_kubeconfig(), args, Some(input.into())).await
     }
 
+    /// Applies the objects of a manifest on the server's side, as admin: what a test only needs to be there. kubectl takes a
+    /// process and a description of the whole API for each call.
+    ///
+    /// # Errors
+    /// If one of them is refused, or is no object.
+    pub async fn apply(&self, manifest: &str) -> Result<()> {
+        for document in serde_yaml::Deserializer::from_str(manifest) {
+            let object = Value::deserialize(document).context("no YAML")?;
+            if object.is_null() {
+                continue;
+            }
+            let path = path_of(&object).with_context(|| format!("no object: {object}"))?;
+            let request = Request::patch(format!("{path}?fieldManager={USER_AGENT}&force=true"));
+            let request = request.header(header::CONTENT_TYPE, "application/apply-patch+yaml");
+            let applied = self.client().request::<Value>(request.body(object.to_string().into_bytes())?).await;
+            applied.with_context(|| format!("cannot apply {path}"))?;
+        }
+        Ok(())
+    }
+
+    /// [`Cluster::apply`] for files of the workspace, by their paths in it.
+    ///
+    /// # Errors
+    /// If one cannot be read, or as [`Cluster::apply`].
+    pub async fn apply_files(&self, paths: &[&str]) -> Result<()> {
+        for path in paths {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+            let manifest = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            self.apply(&manifest).await?;
+        }
+        Ok(())
+    }
+
     /// Runs kubectl with another kubeconfig file.
     ///
     /// # Errors
@@ -201,6 +267,20 @@ impl Cluster {
         Api::<ConfigMap>::namespaced(self.client(), namespace).get("kube-root-ca.crt").await?;
         Ok(())
     }
+}
+
+/// Where an object is in the API, by the rules that names of resources follow in English.
+fn path_of(object: &Value) -> Option<String> {
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str);
+    let (version, kind, name) = (text("/apiVersion")?, text("/kind")?.to_lowercase(), text("/metadata/name")?);
+    let plural = match kind.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None if kind.ends_with('s') => format!("{kind}es"),
+        None => format!("{kind}s"),
+    };
+    let api = if version.contains('/') { "apis" } else { "api" };
+    let namespace = text("/metadata/namespace").map(|name| format!("/namespaces/{name}"));
+    Some(format!("/{api}/{version}{}/{plural}/{name}", namespace.unwrap_or_default()))
 }
 
 /// Numbers for file names.

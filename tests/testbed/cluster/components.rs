@@ -101,6 +101,7 @@ impl Cluster {
             .args([format!("--cert-dir={}", file("unused"))])
             .args(&self.options.api_server_args);
         let process = Arc::new(start.spawn().map_err(Failure::Other)?);
+        self.clients.forget();
         let client = self.client();
         ready(&process, async || {
             let ready = http::Request::get("/readyz").body(Vec::new())?;
