@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::contract::object::{Kind, Rv, Uid};
+use crate::contract::object::{Keys, Kind, Rv, Uid};
 use crate::plan::Inside;
 
 /// One request on one replica.
@@ -108,8 +108,8 @@ pub struct Looked {
     pub inside: Option<Inside>,
 }
 
-/// An object's metadata, as far as it tells whose it is.
-#[derive(Clone, Debug)]
+/// An object's metadata, as far as it tells whose it is. `Debug` shows no payload.
+#[derive(Clone)]
 pub struct Metadata {
     /// `metadata.uid`
     pub uid: Uid,
@@ -119,4 +119,16 @@ pub struct Metadata {
     pub labels: BTreeMap<String, String>,
     /// `metadata.annotations`
     pub annotations: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { uid, rv, labels, annotations } = self;
+        f.debug_struct("Metadata")
+            .field("uid", uid)
+            .field("rv", rv)
+            .field("labels", labels)
+            .field("annotations", &Keys(annotations))
+            .finish()
+    }
 }

@@ -168,8 +168,17 @@ impl fmt::Debug for Content {
     }
 }
 
-/// A Secret or ConfigMap as a list or watch showed it.
-#[derive(Clone, Debug)]
+/// Annotations for a `Debug`: their keys alone, for kubectl keeps whole objects in one of them, with the payload.
+pub(crate) struct Keys<'a>(pub(crate) &'a BTreeMap<String, String>);
+
+impl fmt::Debug for Keys<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// A Secret or ConfigMap as a list or watch showed it. `Debug` shows no payload.
+#[derive(Clone)]
 pub struct Object {
     /// Which of the two.
     pub kind: Kind,
@@ -191,9 +200,27 @@ pub struct Object {
     pub more: bool,
 }
 
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, namespace, name, uid, rv, labels, annotations, content, more } = self;
+        f.debug_struct("Object")
+            .field("kind", kind)
+            .field("namespace", namespace)
+            .field("name", name)
+            .field("uid", uid)
+            .field("rv", rv)
+            .field("labels", labels)
+            .field("annotations", &Keys(annotations))
+            .field("content", content)
+            .field("more", more)
+            .finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::order::Metadata;
 
     #[test]
     fn a_uid_reads_its_own_form_and_nothing_else() {
@@ -207,7 +234,12 @@ mod tests {
     #[test]
     fn debug_shows_no_payload() {
         let content = Content { data: [("password".into(), "aHVudGVyMg==".into())].into(), ..Content::default() };
-        let shown = format!("{content:?} {content:#?}");
+        let applied = [("kubectl.kubernetes.io/last-applied-configuration", r#"{"data":{"password":"aHVudGVyMg=="}}"#)];
+        let object = Object { content, ..tests_support::object(Kind::Secret, "operator", "regcred", &[], &applied) };
+        let Object { uid, rv, labels, annotations, content, .. } = object.clone();
+        let looked = Metadata { uid, rv, labels, annotations };
+        let shown = format!("{content:?} {content:#?} {object:?} {object:#?} {looked:?} {looked:#?}");
+        assert!(shown.contains("last-applied-configuration"), "{shown}");
         assert!(!shown.contains("aHVudGVyMg") && !shown.contains("password"), "{shown}");
     }
 }
