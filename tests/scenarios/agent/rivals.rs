@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
 use testbed::{Cluster, Mark, eventually};
 
-use crate::support::{AGENT, Kind, SOON, annotated, shared_agent};
+use crate::support::{AGENT, Kind, SOON, World, annotated, shared_agent};
 
 /// How often the agent has updated this object since then.
 async fn updates(cluster: &Cluster, mark: Mark, namespace: &str, name: &str) -> Result<usize> {
@@ -74,31 +74,49 @@ async fn a_copy_that_is_deleted_in_a_loop_is_contested() -> Result<()> {
     Ok(())
 }
 
-/// Changes copies of `rivals-policy` as they are written, in the namespace of that name.
-fn policy() -> Value {
-    let changes = r#"[JSONPatch{op: "add", path: "/data/theirs", value: "eA=="}]"#;
+/// Changes copies of this name as they are written, in the namespace of the same name.
+fn policy(name: &str, changes: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "List", "items": [
         {
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy",
-            "metadata": {"name": "rivals-policy"},
+            "metadata": {"name": name},
             "spec": {
                 "failurePolicy": "Fail", "reinvocationPolicy": "Never",
                 "matchConstraints": {
-                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "rivals-policy"}},
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}},
                     "resourceRules": [{
                         "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
                         "resources": ["secrets"]
                     }]
                 },
-                "matchConditions": [{"name": "name", "expression": "object.metadata.name == 'rivals-policy'"}],
+                "matchConditions": [{"name": "name", "expression": format!("object.metadata.name == '{name}'")}],
                 "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": changes}}]
             }
         },
         {
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicyBinding",
-            "metadata": {"name": "rivals-policy"}, "spec": {"policyName": "rivals-policy"}
+            "metadata": {"name": name}, "spec": {"policyName": name}
         }
     ]})
+}
+
+/// Makes a namespace where such a policy acts on whatever has the label `probe`, and returns when it does.
+async fn in_force(cluster: &Cluster, name: &str, changes: &str, has_changed: impl Fn(&Value) -> bool) -> Result<()> {
+    let world = World::of(cluster);
+    world.namespace(name).await?;
+    for object in policy(name, changes)["items"].as_array().into_iter().flatten() {
+        cluster.apply(&object.to_string()).await?;
+    }
+    let probe = json!({"apiVersion": "v1", "kind": "Secret", "data": {"a": "MQ=="},
+        "metadata": {"name": name, "namespace": name, "labels": {"mw-sync.io/managed-by": "probe"}}});
+    eventually(SOON, "the policy is in force", async || {
+        let made = world.create(&probe).await?;
+        world.delete(Kind::Secret, name, name).await?;
+        ensure!(has_changed(&made), "it is not");
+        Ok(())
+    })
+    .await;
+    Ok(())
 }
 
 /// Promises 9 and 10: what admission changes is written once per version of the source.
@@ -106,17 +124,8 @@ fn policy() -> Value {
 async fn a_copy_that_admission_changes_is_not_written_for_ever() -> Result<()> {
     let shared = shared_agent().await?;
     let (cluster, world) = (&shared.cluster, &shared.world);
-    world.namespace("rivals-policy").await?;
-    cluster.kubectl_stdin(&["apply", "-f", "-"], policy().to_string()).await?;
-    let probe = json!({"apiVersion": "v1", "kind": "Secret", "data": {"a": "MQ=="},
-        "metadata": {"name": "rivals-policy", "namespace": "rivals-policy"}});
-    eventually(SOON, "the policy is in force", async || {
-        let made = world.create(&probe).await?;
-        world.delete(Kind::Secret, "rivals-policy", "rivals-policy").await?;
-        ensure!(made["data"]["theirs"] == "eA==", "it is not");
-        Ok(())
-    })
-    .await;
+    let changes = r#"[JSONPatch{op: "add", path: "/data/theirs", value: "eA=="}]"#;
+    in_force(cluster, "rivals-policy", changes, |made| made["data"]["theirs"] == "eA==").await?;
     let mark = cluster.audit().mark().await?;
     world.create(&annotated(Kind::Secret, "rivals-policy", &json!({"a": "MQ=="}))).await?;
     world.until_said(Kind::Secret, "rivals-policy", "Mutated", &["exempt our field manager"]).await;
@@ -125,6 +134,33 @@ async fn a_copy_that_admission_changes_is_not_written_for_ever() -> Result<()> {
     assert_eq!(updates(cluster, mark, "rivals-policy", "rivals-policy").await?, 1, "one write for each version");
     world.annotate(Kind::Secret, "rivals-policy", &json!({"mw-sync": "no"})).await?;
     world.until_gone(Kind::Secret, "rivals-policy", "rivals-policy").await;
+    Ok(())
+}
+
+/// Promises 1 and 10: what admission takes our mark off is not ours, and is not taken for a copy.
+#[tokio::test]
+async fn a_copy_that_admission_takes_the_mark_off_is_refused() -> Result<()> {
+    let shared = shared_agent().await?;
+    let (cluster, world) = (&shared.cluster, &shared.world);
+    let changes = r#"[JSONPatch{op: "remove", path: "/metadata/labels/mw-sync.io~1managed-by"}]"#;
+    in_force(cluster, "rivals-unmarked", changes, |made| made["metadata"]["labels"].is_null()).await?;
+    world.create(&annotated(Kind::Secret, "rivals-unmarked", &json!({"a": "MQ=="}))).await?;
+    world.until_said(Kind::Secret, "rivals-unmarked", "Rejected", &["no label mw-sync.io/managed-by"]).await;
+    world.until_said(Kind::Secret, "rivals-unmarked", "ForeignObject", &["rivals-unmarked"]).await;
+    // Whoever mends it has a copy.
+    cluster.kubectl(&["delete", "mutatingadmissionpolicy", "rivals-unmarked"]).await?;
+    cluster.kubectl(&["delete", "mutatingadmissionpolicybinding", "rivals-unmarked"]).await?;
+    eventually(SOON, "the policy is in force no more, and the copy is ours", async || {
+        let copy = world.get(Kind::Secret, "rivals-unmarked", "rivals-unmarked").await?;
+        if copy["metadata"]["labels"]["mw-sync.io/managed-by"] != "agent" {
+            world.delete(Kind::Secret, "rivals-unmarked", "rivals-unmarked").await?;
+            bail!("it is {copy:#}");
+        }
+        Ok(())
+    })
+    .await;
+    world.annotate(Kind::Secret, "rivals-unmarked", &json!({"mw-sync": "no"})).await?;
+    world.until_gone(Kind::Secret, "rivals-unmarked", "rivals-unmarked").await;
     Ok(())
 }
 

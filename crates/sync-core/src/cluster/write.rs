@@ -11,6 +11,7 @@ use super::query::METADATA;
 use super::request::{self, Limits};
 use super::wire::Item;
 use crate::contract::fingerprint::{payload_digest, type_digest};
+use crate::contract::keys;
 use crate::contract::object::{Kind, Object};
 use crate::fault::Fault;
 use crate::order::{Looked, Metadata, Order, Reply, Step};
@@ -76,7 +77,7 @@ async fn carry_out(
     };
     match step {
         Step::Create(_) | Step::Update(_) | Step::Adopt(_) | Step::Replace(_) => {
-            done(written)(&request::send(client, request, limits).await?)
+            done(kept)(&request::send(client, request, limits).await?)
         }
         // The write before a delete, or instead of one: what is gone needs neither.
         Step::SwitchOff(_) | Step::Release(_) => {
@@ -136,6 +137,17 @@ fn without_trace(options: &Bytes) -> Result<Bytes, Fault> {
 fn written(body: &[u8]) -> Result<Reply, Fault> {
     let Metadata { uid, rv, .. } = metadata(body)?;
     Ok(Reply::Written { uid, rv })
+}
+
+/// What was written as ours and has come to be so. What admission took the label off no watch of ours shows: it would pass for
+/// a copy in place, while it is nobody's.
+fn kept(body: &[u8]) -> Result<Reply, Fault> {
+    let Metadata { uid, rv, labels, .. } = metadata(body)?;
+    if labels.contains_key(keys::MANAGED_BY) {
+        return Ok(Reply::Written { uid, rv });
+    }
+    let (label, why) = (keys::MANAGED_BY, "a webhook or policy there took it off");
+    Err(Fault::Rejected(format!("what was written has no label {label}: {why}; exempt our field manager from it")))
 }
 
 fn looked(found: Option<Looked>) -> Result<Reply, Fault> {
@@ -217,7 +229,8 @@ mod tests {
             assert!(kept(header::ACCEPT).starts_with("application/json;as=PartialObjectMetadata;"));
             let (method, uri, content) = (request.method().clone(), request.uri().clone(), kept(header::CONTENT_TYPE));
             log.lock().unwrap().push(format!("{method} {uri} {content}"));
-            let reply = json!({ "metadata": { "name": "a", "uid": UID, "resourceVersion": "7", "labels": null } });
+            let labels = json!({ "mw-sync.io/managed-by": "agent" });
+            let reply = json!({ "metadata": { "name": "a", "uid": UID, "resourceVersion": "7", "labels": labels } });
             std::future::ready(json_response(200, &reply))
         });
         let body = || Bytes::from_static(b"{}");
@@ -254,6 +267,20 @@ mod tests {
                 format!("GET {object} application/json"),
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn what_has_lost_our_label_on_the_way_is_no_copy() {
+        let body = || Bytes::from_static(b"{}");
+        for labels in [json!(null), json!({ "app": "a" })] {
+            let reply = json!({ "metadata": { "name": "a", "uid": UID, "resourceVersion": "7", "labels": labels } });
+            for step in [Step::Create(body()), Step::Update(body()), Step::Replace(body()), Step::Adopt(body())] {
+                let fault = answered(200, reply.clone(), &order("a", step.clone())).await.unwrap_err();
+                assert!(matches!(&fault, Fault::Rejected(why) if why.contains("no label")), "{step:?}: {fault:?}");
+            }
+            // It is taken off here.
+            assert!(answered(200, reply, &order("a", Step::Release(body()))).await.is_ok());
+        }
     }
 
     #[tokio::test]
