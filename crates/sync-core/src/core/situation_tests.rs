@@ -74,6 +74,28 @@ fn a_namespace_that_was_said_to_be_missing_and_is_not_is_tried_again_more_and_mo
     assert_eq!((core.tally().synced, core.wake_at()), (2, None));
 }
 
+/// However many places it goes to, a version of a source is made into bytes once.
+#[test]
+fn all_copies_of_a_version_are_sent_the_same_bytes() {
+    let mut core = listed(&["a"], 3);
+    let mut bodies = |label: &str| {
+        want(&mut core, "a", &[("team", label)]);
+        let orders: Vec<_> = std::iter::from_fn(|| core.next(at(0))).collect();
+        for (n, order) in (0..).zip(&orders) {
+            done(&mut core, at(0), order, Ok(Reply::Written { uid: uid(n), rv: Rv(11) }));
+        }
+        let body = |order: Order| match order.step {
+            Step::Create(body) | Step::Update(body) => body.as_ptr(),
+            other => panic!("{other:?}"),
+        };
+        orders.into_iter().map(body).collect::<Vec<_>>()
+    };
+    for version in ["1", "2", "3"] {
+        let bodies = bodies(version);
+        assert!(bodies.len() == 3 && bodies.iter().all(|body| *body == bodies[0]), "{version}: {bodies:?}");
+    }
+}
+
 /// Promise 9: another agent of this cluster has the label of our replicas on its own.
 #[test]
 fn copies_of_another_agent_are_neither_told_of_nor_kept() {

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::accounts::{self, Mark, listed, recorded};
 use super::api::{Id, Object, Request, is_terminating, meta, patch, uid};
 use super::known::{Known, View};
+use super::oracle;
 use super::stage::{GRACE, NAMES, OPERATOR, Scene, State};
 use super::verdict::hits;
 use super::wishes::{Wish, asks, retains, selects, wish};
@@ -206,7 +207,7 @@ fn check_entry(
         Some((Wish::On, _)) => gone("it is not asked for"),
         Some((Wish::Off, _)) => gone("its source is switched off"),
         Some((Wish::Frozen | Wish::Never, _)) => Ok(()),
-        None | Some((Wish::Plain, _)) if name == "m0" => Ok(()),
+        None | Some((Wish::Plain, _)) if oracle::has_held_upstream(state, &of) => Ok(()),
         Some((Wish::Plain, _)) | None => gone("its source is gone"),
     }
 }

@@ -151,6 +151,10 @@ pub(super) enum Boundary {
     Answered,
 }
 
+impl Boundary {
+    pub(super) const ALL: [Self; 3] = [Self::Sent, Self::Done, Self::Answered];
+}
+
 /// All of it, as it is now.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
@@ -163,8 +167,8 @@ pub(super) struct Faults {
     pub(super) cuts: BTreeMap<Slot, (u64, Option<Cut>)>,
     /// When these watches are resumed the server forgets what has happened.
     pub(super) forgets: BTreeSet<Slot>,
-    /// At the next of these requests.
-    pub(super) crash: Option<(Class, Boundary)>,
+    /// At one of these requests, when so many of them have come as far.
+    pub(super) crash: Option<(Class, Boundary, u32)>,
     /// Pages of lists have no more objects than this.
     pub(super) page: Option<usize>,
     counts: BTreeMap<String, u64>,
@@ -190,8 +194,13 @@ impl Faults {
 
     /// Whether the process is to be killed at this boundary of this request; once.
     pub(super) fn kills(&mut self, request: &Request, boundary: Boundary) -> bool {
-        let kills = |(class, at): (Class, Boundary)| at == boundary && class.has(request);
-        self.crash.take_if(|crash| kills(*crash)).is_some()
+        let Some((class, at, before)) = &mut self.crash else { return false };
+        if *at != boundary || !class.has(request) {
+            return false;
+        }
+        let kills = *before == 0;
+        *before = before.saturating_sub(1);
+        self.crash.take_if(|_| kills).is_some()
     }
 
     /// From now on all is well; watches that were silent stay so.

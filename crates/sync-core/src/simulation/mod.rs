@@ -48,9 +48,13 @@ mod users;
 mod verdict;
 mod wishes;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::time::Duration;
 
-use schedule::Schedule;
+use faults::{Boundary, Class, Fate};
+use schedule::{Act, Schedule};
+use users::User;
 
 pub(crate) use sabotage::Sabotage;
 
@@ -61,6 +65,81 @@ fn any_seed_keeps_the_promises() {
     if let Some((seed, failure)) = seeds::first_failure(asked_for(), || ()) {
         panic!("{}", seeds::report(seed, &failure));
     }
+}
+
+/// A process that is killed at any request, at each of its boundaries, leaves nothing that the next one does not mend.
+#[test]
+fn a_crash_at_any_request_is_survived() {
+    const REQUESTS: u32 = 40;
+    let seeds = [0, 1, 3, 5, 8, 13];
+    let cases: Vec<_> = seeds
+        .into_iter()
+        .flat_map(|seed| Boundary::ALL.into_iter().map(move |boundary| (seed, boundary)))
+        .flat_map(|(seed, boundary)| (0..REQUESTS).map(move |before| (seed, Act::Crash(Class::All, boundary, before))))
+        .collect();
+    let case = |n: u64| &cases[usize::try_from(n).unwrap()];
+    let schedule = |n: u64| {
+        let (seed, crash) = case(n);
+        let mut schedule = Schedule::new(*seed);
+        schedule.acts.insert(0, (Duration::ZERO, crash.clone()));
+        schedule
+    };
+    if let Some((n, failure)) = seeds::first_failure_of(0..cases.len() as u64, schedule, || ()) {
+        panic!("seed and crash {:?}: {}", case(n), failure.what);
+    }
+}
+
+/// Everything that can go wrong and that people do: a kind of act, and what there is of it.
+const ACTS: [(&str, &str); 17] = [
+    ("Ambush", "Writes Reads Watches Leases All"),
+    ("Fate", "Swallowed Lost ReplyLost Late DoneBut Odd DoneButOdd"),
+    ("Refused", "401 403 404 409 429 500 503"),
+    ("Close", "Rejecting Hanging"),
+    ("Cut", "End Break Silence"),
+    ("Watch", "SourceSecrets SourceConfigMaps SourceNamespace Secrets ConfigMaps Namespaces Accounts"),
+    ("Crash", "Writes Reads Watches Leases"),
+    ("Boundary", "Sent Done Answered"),
+    ("Pause", "Leader Standby"),
+    ("Kill", "Leader Standby"),
+    ("Source", "Make Annotate Options Note Change Fix Delete"),
+    ("Namespace", "Create Delete OptOut Relabel"),
+    ("Replica", "Delete Data Label DropSource Relabel DropMark OtherOrigin Mark Fix Make"),
+    ("Account", "Create Delete List Unlist TurnAround Note DropRecord"),
+    ("Cluster", "Relabel Down Lag Expire"),
+    ("Server", "Compact Stale"),
+    ("Time", "Jump Check Restart"),
+];
+
+/// They are all in the seeds of every test run.
+#[test]
+fn every_trouble_comes_up() {
+    let mut seen = BTreeSet::new();
+    for (_, act) in (0..SEEDS).flat_map(|seed| Schedule::new(seed).acts) {
+        let parts = match &act {
+            Act::Ambush(class, Fate::Refused(code), _) => vec![("Ambush", text(class)), ("Refused", text(code))],
+            Act::Ambush(class, fate, _) => vec![("Ambush", text(class)), ("Fate", text(fate))],
+            Act::Close(_, _, how, _) => vec![("Close", text(how))],
+            Act::Cut(slot, cut) => vec![("Cut", text(cut)), ("Watch", text(&slot.what))],
+            Act::Crash(class, boundary, _) => vec![("Crash", text(class)), ("Boundary", text(boundary))],
+            Act::Pause(whom, _) => vec![("Pause", text(whom))],
+            Act::Kill(whom) => vec![("Kill", text(whom))],
+            Act::User(User::Source(_, _, what)) => vec![("Source", text(what))],
+            Act::User(User::Namespace(_, _, what)) => vec![("Namespace", text(what))],
+            Act::User(User::Replica(_, _, _, _, what)) => vec![("Replica", text(what))],
+            Act::User(User::Account(_, _, what)) => vec![("Account", text(what))],
+            Act::Relabel(..) | Act::Down(..) | Act::Lag(..) | Act::Expire(_) => vec![("Cluster", text(&act))],
+            Act::Compact(_) | Act::Stale(..) => vec![("Server", text(&act))],
+            Act::Jump(_) | Act::Check(..) | Act::Restart => vec![("Time", text(&act))],
+        };
+        seen.extend(parts);
+    }
+    let wanted = ACTS.iter().flat_map(|(kind, all)| all.split(' ').map(move |one| (*kind, one.to_owned())));
+    assert_eq!(seen, wanted.collect(), "what comes up, and what should");
+}
+
+/// What it is, without what it is about.
+fn text(of: &impl std::fmt::Debug) -> String {
+    format!("{of:?}").split(['(', '{', ' ']).next().unwrap_or_default().to_owned()
 }
 
 /// The seeds that the environment names.

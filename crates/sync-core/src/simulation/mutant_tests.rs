@@ -3,7 +3,8 @@
 use super::Sabotage;
 use super::run::run;
 use super::schedule::Schedule;
-use super::seeds::first_failure;
+use super::seeds::{first_failure, report};
+use super::shrink::shrink;
 use crate::mutants::{self, Mutant};
 
 /// Each is found within so many seeds; most within a hundred.
@@ -57,5 +58,28 @@ fn every_mutant_is_found() {
         let sound = run(&Schedule::new(seed), false);
         assert!(sound.is_ok(), "{mutant:?} by seed {seed}: {}, but also {sound:?}", failure.what);
         println!("{mutant:?} by seed {seed}: {}", failure.what);
+    }
+}
+
+/// What is printed of a failing seed: the shortest schedule that breaks the same promise, and how to run it by itself.
+#[test]
+fn a_failing_seed_is_told_by_the_shortest_schedule_that_fails_so() {
+    let put = || mutants::put(Some(Mutant::OnTheWire(Sabotage::NoGrace)));
+    let (seed, failure) = first_failure(0..SEEDS, put).expect("it is found");
+    put();
+    let told = report(seed, &failure);
+    let short = shrink(Schedule::new(seed), &failure.what);
+    let again = run(&short, false);
+    mutants::put(None);
+    let promise = |what: &str| what.split(':').next().unwrap_or_default().to_owned();
+    assert!(
+        again.as_ref().is_err_and(|again| promise(&again.what) == promise(&failure.what)),
+        "{again:?}, {failure:?}"
+    );
+    let all = Schedule::new(seed).acts.len();
+    assert!(short.acts.len() < all, "{} acts of {all}:\n{short}", short.acts.len());
+    for part in [promise(&failure.what), short.to_string(), format!("SIM_SEED={seed} cargo test"), "DELETE".to_owned()]
+    {
+        assert!(told.contains(&part), "{part} is not in\n{told}");
     }
 }

@@ -4,7 +4,7 @@
 use super::api::{Id, Object, is_terminating, meta, uid};
 use super::entries;
 use super::stage::{FIRST_UID, NAMES, OPERATOR, State};
-use super::wishes::{Wish, differs, disowns, may_adopt, needs_recreate, selects, was_adopted, wish};
+use super::wishes::{Wish, differs, disowns, is_from_master, may_adopt, needs_recreate, selects, was_adopted, wish};
 use crate::contract::rules::Role;
 
 /// What was found of the copies in one cluster.
@@ -45,20 +45,27 @@ fn is_present(object: &Object, operator: &Object) -> bool {
     meta(object, "annotations", "mw-sync.io/origin-uid") == Some(uid(operator))
 }
 
+/// Whether a master's replica has ever stood in this place of the source namespace: an agent that has seen it go without a
+/// word keeps the copies, for a master that takes one away says so first.
+pub(super) fn has_held_upstream(state: &State, source: &Id) -> bool {
+    state.scene.role == Role::Agent && state.servers[0].store.has_been(source, |object| is_from_master(object))
+}
+
 /// Whether copies stand that a running process keeps only because it has seen a master's replica in the place of their
 /// source: it went before they followed it, so that one which begins anew takes them for an agent's own, and rightly.
 pub(super) fn kept_by_memory(state: &State) -> bool {
     let Some(operator) = source_namespace(state).filter(|_| state.scene.role == Role::Agent) else { return false };
-    let is_plain = |id: &Id| {
-        let source = state.get(0, &Id::new(id.plural, OPERATOR, &id.name));
-        source.is_none_or(|source| wish(&state.scene, id, source) == Wish::Plain)
+    let may_be_kept = |id: &Id| {
+        let source = Id::new(id.plural, OPERATOR, &id.name);
+        let is_plain = state.get(0, &source).is_none_or(|source| wish(&state.scene, id, source) == Wish::Plain);
+        is_plain && has_held_upstream(state, &source)
     };
     let may_go = |id: &Id, object: &Object| {
         let says_upstream = meta(object, "annotations", "mw-sync.io/upstream").is_some();
         state.scene.is_marked(id, object) && is_present(object, operator) && !says_upstream
     };
-    let mut objects = state.servers[0].store.objects.iter().filter(|(id, _)| id.name == "m0");
-    objects.any(|(id, object)| id.namespace != OPERATOR && is_plain(id) && may_go(id, object))
+    let mut objects = state.servers[0].store.objects.iter();
+    objects.any(|(id, object)| id.namespace != OPERATOR && may_go(id, object) && may_be_kept(id))
 }
 
 fn check_cluster(state: &State, cluster: usize, operator: &Object, look: Look<'_>) -> Result<Found, String> {
@@ -91,7 +98,8 @@ fn check_pair(
     found: &mut Found,
 ) -> Result<(), String> {
     let scene = &state.scene;
-    let source = state.get(0, &Id::new(id.plural, OPERATOR, &id.name));
+    let source_id = Id::new(id.plural, OPERATOR, &id.name);
+    let source = state.get(0, &source_id);
     let there = state.get(cluster, id);
     let ours = there.filter(|object| scene.is_marked(id, object));
     let stranded = |object: &Object| {
@@ -153,8 +161,7 @@ fn check_pair(
         (Some((Wish::Frozen | Wish::Never, _)), _, _) => Ok(()),
         (Some((Wish::Off, _)), ..) => stays("its source is switched off"),
         (None | Some((Wish::Plain, _)), ..) if look != Look::AtRest => Ok(()),
-        // A master that takes its replica away says so first; what takes its place without that changes nothing.
-        (None | Some((Wish::Plain, _)), ..) if id.name == "m0" => Ok(()),
+        (None | Some((Wish::Plain, _)), ..) if has_held_upstream(state, &source_id) => Ok(()),
         (None | Some((Wish::Plain, _)), ..) => stays("its source is gone"),
     }
 }

@@ -196,7 +196,7 @@ impl Driver {
                     }
                     Act::Compact(cluster) => state.servers[*cluster].store.compact(),
                     Act::Stale(cluster, by) => state.servers[*cluster].stale = *by,
-                    Act::Crash(class, boundary) => faults.crash = Some((*class, *boundary)),
+                    Act::Crash(class, boundary, before) => faults.crash = Some((*class, *boundary, *before)),
                     Act::User(_)
                     | Act::Jump(_)
                     | Act::Restart

@@ -87,7 +87,7 @@ fn drop_tests(patch: &mut Value) {
 pub(super) fn instead(state: &State, cluster: usize, request: &Request) -> Option<(u16, Value)> {
     let id = request.id().filter(|id| id.plural != LEASES)?;
     let truth = state.get(cluster, &id);
-    let is_farewell = request.is_write() && id.plural != "events" && Deed::of(request) == Deed::SwitchOff;
+    let is_farewell = request.is_write() && Deed::of(request) == Deed::SwitchOff;
     if has(Sabotage::NotSwitchedOff) && is_farewell {
         return truth.map(|object| (200, (**object).clone()));
     }
@@ -106,9 +106,7 @@ pub(super) fn instead(state: &State, cluster: usize, request: &Request) -> Optio
 
 /// What a wrong engine believes to have been answered to a write whose answer was lost.
 pub(super) fn believed(state: &State, cluster: usize, request: &Request) -> Option<Value> {
-    let id = request.id().filter(|id| {
-        has(Sabotage::LostReplyIsDone) && request.is_write() && !["events", LEASES].contains(&id.plural)
-    })?;
+    let id = request.id().filter(|id| has(Sabotage::LostReplyIsDone) && request.is_write() && id.plural != LEASES)?;
     if request.method == Method::DELETE {
         return Some(json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" }));
     }

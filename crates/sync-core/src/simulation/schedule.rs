@@ -30,7 +30,8 @@ pub(super) enum Act {
     Compact(usize),
     /// From now on lists begin so many versions back.
     Stale(usize, u64),
-    Crash(Class, Boundary),
+    /// At one of these requests, when so many have come as far.
+    Crash(Class, Boundary, u32),
     Restart,
     /// A process stands still for so long, its clock running on.
     Pause(Whom, Duration),
@@ -57,6 +58,7 @@ pub(super) struct Schedule {
 
 const PLURALS: [&str; 2] = ["secrets", "configmaps"];
 const PLACES: [&str; 4] = ["n0", "n1", "n2", "kube-n3"];
+const CRASHES: [Class; 5] = [Class::Writes, Class::Writes, Class::Writes, Class::Reads, Class::Watches];
 const DATA: [&str; 7] = ["0x", "0y", "0z", "0x", "0y", "0z", ""];
 
 /// Makes schedules.
@@ -264,10 +266,7 @@ impl Dice {
             14 if self.one_in(3) => Act::Compact(cluster),
             14 => Act::Expire(self.slot()),
             15 => Act::Stale(cluster, self.rng.below(4)),
-            16 | 17 => {
-                let class = self.of(&[Class::Writes, Class::Writes, Class::Writes, Class::Reads, Class::Watches]);
-                Act::Crash(class, self.of(&[Boundary::Sent, Boundary::Done, Boundary::Answered]))
-            }
+            16 | 17 => Act::Crash(self.of(&CRASHES), self.of(&Boundary::ALL), 0),
             18 => Act::Restart,
             _ => Act::Jump(self.of(&[Duration::from_secs(2), Duration::from_secs(40), Duration::from_secs(200)])),
         }

@@ -17,6 +17,15 @@ const STUCK: Duration = Duration::from_secs(120);
 
 /// Runs these seeds until one fails; the first of those that do, and how. `prepare` is called in each thread.
 pub(super) fn first_failure(seeds: Range<u64>, prepare: impl Fn() + Sync) -> Option<(u64, Failure)> {
+    first_failure_of(seeds, Schedule::new, prepare)
+}
+
+/// The same of schedules that have a number.
+pub(super) fn first_failure_of(
+    seeds: Range<u64>,
+    schedule: impl Fn(u64) -> Schedule + Sync,
+    prepare: impl Fn() + Sync,
+) -> Option<(u64, Failure)> {
     let (next, failed) = (AtomicU64::new(seeds.start), Mutex::new(BTreeMap::new()));
     let running = Mutex::new(BTreeMap::new());
     let threads = thread::available_parallelism().map_or(1, usize::from);
@@ -28,7 +37,7 @@ pub(super) fn first_failure(seeds: Range<u64>, prepare: impl Fn() + Sync) -> Opt
                 return;
             }
             running.lock().unwrap().insert(seed, Instant::now());
-            if let Err(failure) = run(&Schedule::new(seed), false) {
+            if let Err(failure) = run(&schedule(seed), false) {
                 failed.lock().unwrap().insert(seed, failure);
             }
             running.lock().unwrap().remove(&seed);

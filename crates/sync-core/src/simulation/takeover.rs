@@ -42,12 +42,11 @@ fn trouble(rng: &mut Rng) -> Act {
     let whom = if rng.below(4) == 0 { Whom::Standby } else { Whom::Leader };
     // Shorter than a Lease, and longer.
     let time = Duration::from_millis(500 + rng.below(40_000));
-    let boundary =
-        [Boundary::Sent, Boundary::Done, Boundary::Answered][usize::try_from(rng.below(3)).unwrap_or_default()];
+    let boundary = Boundary::ALL[usize::try_from(rng.below(3)).unwrap_or_default()];
     match rng.below(12) {
         0..4 => Act::Pause(whom, time),
         4 => Act::Kill(whom),
-        5 => Act::Crash(if rng.below(2) == 0 { Class::Leases } else { Class::Writes }, boundary),
+        5 => Act::Crash(if rng.below(2) == 0 { Class::Leases } else { Class::Writes }, boundary, 0),
         6 => Act::Restart,
         7 => Act::Jump(time),
         8 => Act::Ambush(Class::Writes, Fate::Late(time), 3),

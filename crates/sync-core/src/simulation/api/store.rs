@@ -123,6 +123,11 @@ impl Store {
         after.filter(move |object| uid(object) == own)
     }
 
+    /// Whether an object of this name was ever like that.
+    pub(in super::super) fn has_been(&self, id: &Id, like: impl Fn(&Object) -> bool) -> bool {
+        self.history.iter().filter(|change| change.id == *id).filter_map(|change| change.after.as_ref()).any(like)
+    }
+
     /// All objects as they were at this version.
     pub(in super::super) fn at(&self, rv: u64) -> BTreeMap<Id, Object> {
         let mut objects = self.objects.clone();
