@@ -53,12 +53,12 @@ async fn show(common: Common, format: status::Format) -> std::io::Result<ExitCod
         Ok(looker) => looker,
         Err(why) => return Ok(told(&why)),
     };
-    let (sources, clusters) = match looker.at_all().await {
+    let (sources, view) = match looker.at_all().await {
         Ok(all) => all,
         Err(fault) => return Ok(told(&format!("{fault}; {}", fault.what_to_do()))),
     };
-    status::write(format, &sources, &clusters, &mut std::io::stdout())?;
-    Ok(if status::is_well(&sources, &clusters) { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    status::write(format, &sources, &view, &mut std::io::stdout())?;
+    Ok(if status::is_well(&sources, &view) { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// What cannot be mended by waiting.

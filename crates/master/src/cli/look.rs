@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 use super::status;
 use super::verdict::{Verdict, View, verdict};
+use super::watching::Watching;
 use crate::remote::crd::RemoteCluster;
 use crate::remote::gauges::Gauges;
 use crate::remote::visit;
@@ -95,32 +96,32 @@ impl Looker {
         let Some(object) = object else { return Ok(None) };
         let source = Source::read(&self.rules, object);
         // After the source: what is said of this version is not older than it.
-        let view = View { first_look: FIRST_LOOK, ..self.view().await? };
+        let view = self.view(FIRST_LOOK).await?;
         let verdict = verdict(&source, &view);
         Ok(Some((source, verdict)))
     }
 
-    /// All sources and where they are, and all RemoteClusters.
+    /// All sources and where they are, and what they were looked at by.
     ///
     /// # Errors
     /// If one of the reads fails.
-    pub async fn at_all(&self) -> Result<(Vec<(Source, Verdict)>, Vec<RemoteCluster>), Fault> {
+    pub async fn at_all(&self) -> Result<(Vec<(Source, Verdict)>, View), Fault> {
         let sources = read::sources(&self.connection.watch, &self.rules).await?;
-        let view = self.view().await?;
+        // What a new master has not seen yet it will say in a moment: whoever asks for all of it does not wait.
+        let view = self.view(Duration::ZERO).await?;
         let told = sources.into_iter().map(|source| {
             let verdict = verdict(&source, &view);
             (source, verdict)
         });
-        Ok((told.collect(), view.clusters))
+        Ok((told.collect(), view))
     }
 
-    async fn view(&self) -> Result<View, Fault> {
+    async fn view(&self, first_look: Duration) -> Result<View, Fault> {
         let (clusters, namespace) = (self.clusters().await?, self.namespace().to_owned());
         let here = summary::get(&self.connection.write, &self.rules).await?;
         let master = if self.by_lease { leader(&self.connection.write, &self.rules).await? } else { Leader::NoLease };
-        let renewing = self.is_renewing(&master);
-        let first_look = Duration::ZERO;
-        Ok(View { clusters, here, master, renewing, first_look, namespace, now: Timestamp::now() })
+        let (renewing, now) = (self.is_renewing(&master), Timestamp::now());
+        Ok(View { clusters, here, watching: Watching::of(&master, renewing, first_look, now), namespace, now })
     }
 
     /// Whether the Lease is renewed before our eyes, whatever the clocks say.
@@ -151,8 +152,8 @@ impl Shows for Looker {
     fn show(&self) -> BoxFuture<'_, Result<Map<String, Value>, String>> {
         let told = |fault: Fault| format!("cannot look: {fault}; {}", fault.what_to_do());
         async move {
-            let (sources, clusters) = self.at_all().await.map_err(told)?;
-            Ok(status::document(&sources, &clusters))
+            let (sources, view) = self.at_all().await.map_err(told)?;
+            Ok(status::document(&sources, &view))
         }
         .boxed()
     }

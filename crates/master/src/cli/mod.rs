@@ -4,3 +4,4 @@ pub mod look;
 pub mod status;
 pub mod verdict;
 pub mod wait;
+pub mod watching;

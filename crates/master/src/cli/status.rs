@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 use sync_core::contract::source::{Reading, Source};
 use sync_core::ops::table::columns;
 
-use super::verdict::{Missing, Verdict};
+use super::verdict::{Missing, Verdict, View};
 use super::wait::count;
+use super::watching::Watching;
 use crate::remote::crd::RemoteCluster;
 
 /// How it is written.
@@ -22,15 +23,24 @@ pub enum Format {
     Yaml,
 }
 
-/// Whether every source is everywhere and every cluster ready.
-pub fn is_well(sources: &[(Source, Verdict)], clusters: &[RemoteCluster]) -> bool {
+/// Whether a master runs, every source is everywhere and every cluster ready.
+pub fn is_well(sources: &[(Source, Verdict)], view: &View) -> bool {
     let fine = |verdict: &Verdict| match verdict {
         Verdict::Of(_, missing) => missing.is_empty(),
         Verdict::Nowhere => true,
         Verdict::NoCopies(_) => false,
     };
     // What a person has switched off is as it should be.
-    sources.iter().all(|(source, verdict)| is_off(source) || fine(verdict)) && clusters.iter().all(is_ready)
+    let sources = || sources.iter().all(|(source, verdict)| is_off(source) || fine(verdict));
+    without_master(view).is_none() && sources() && view.clusters.iter().all(is_ready)
+}
+
+/// What is said if no master runs: then all the rest is of the past.
+fn without_master(view: &View) -> Option<String> {
+    match &view.watching {
+        Watching::No(last) => Some(format!("no master runs: {}", Watching::look(last, &view.namespace))),
+        Watching::Yes | Watching::Begins => None,
+    }
 }
 
 const fn is_off(source: &Source) -> bool {
@@ -49,23 +59,18 @@ fn ready(cluster: &RemoteCluster) -> Option<&k8s_openapi::apimachinery::pkg::api
 ///
 /// # Errors
 /// If `out` cannot be written to.
-pub fn write(
-    format: Format,
-    sources: &[(Source, Verdict)],
-    clusters: &[RemoteCluster],
-    out: &mut impl Write,
-) -> io::Result<()> {
+pub fn write(format: Format, sources: &[(Source, Verdict)], view: &View, out: &mut impl Write) -> io::Result<()> {
     match format {
-        Format::Table => table(sources, clusters, out),
-        Format::Json => writeln!(out, "{:#}", Value::Object(document(sources, clusters))),
+        Format::Table => table(sources, view, out),
+        Format::Json => writeln!(out, "{:#}", Value::Object(document(sources, view))),
         Format::Yaml => {
-            out.write_all(serde_yaml::to_string(&document(sources, clusters)).map_err(io::Error::other)?.as_bytes())
+            out.write_all(serde_yaml::to_string(&document(sources, view)).map_err(io::Error::other)?.as_bytes())
         }
     }
 }
 
 /// All of it.
-pub fn document(sources: &[(Source, Verdict)], clusters: &[RemoteCluster]) -> Map<String, Value> {
+pub fn document(sources: &[(Source, Verdict)], view: &View) -> Map<String, Value> {
     let source = |(source, verdict): &(Source, Verdict)| {
         let (key, version) = (source.key.to_string(), source.version.rv.to_string());
         match verdict {
@@ -99,13 +104,17 @@ pub fn document(sources: &[(Source, Verdict)], clusters: &[RemoteCluster]) -> Ma
         })
     };
     Map::from_iter([
-        ("well".to_owned(), is_well(sources, clusters).into()),
+        ("well".to_owned(), is_well(sources, view).into()),
+        ("trouble".to_owned(), without_master(view).into()),
         ("sources".to_owned(), sources.iter().map(source).collect()),
-        ("clusters".to_owned(), clusters.iter().map(cluster).collect()),
+        ("clusters".to_owned(), view.clusters.iter().map(cluster).collect()),
     ])
 }
 
-fn table(sources: &[(Source, Verdict)], clusters: &[RemoteCluster], out: &mut impl Write) -> io::Result<()> {
+fn table(sources: &[(Source, Verdict)], view: &View, out: &mut impl Write) -> io::Result<()> {
+    if let Some(trouble) = without_master(view) {
+        writeln!(out, "{trouble}\n")?;
+    }
     let mut rows = vec![["SOURCE".to_owned(), "VERSION".to_owned(), "EVERYWHERE".to_owned(), "MISSING".to_owned()]];
     for (source, verdict) in sources {
         let (everywhere, missing) = match verdict {
@@ -124,7 +133,7 @@ fn table(sources: &[(Source, Verdict)], clusters: &[RemoteCluster], out: &mut im
     columns(&rows, out)?;
     writeln!(out)?;
     let mut rows = vec![["CLUSTER", "READY", "REASON", "AGENT"].map(str::to_owned)];
-    for cluster in clusters {
+    for cluster in &view.clusters {
         let status = ready(cluster).map_or("Unknown", |condition| &condition.status);
         let reason = ready(cluster).map_or("", |condition| &condition.reason);
         let agent = cluster.status.as_ref().and_then(|status| status.agent.as_ref());

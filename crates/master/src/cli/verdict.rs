@@ -3,19 +3,14 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sync_core::cluster::lease::{Holder, Leader};
 use sync_core::cluster::summary::Stored;
 use sync_core::contract::desired::Desired;
 use sync_core::contract::object::Version;
-use sync_core::contract::rules::Role;
 use sync_core::contract::source::{Reading, Source};
-use sync_core::lease::LEASE;
-use sync_core::summary::{Lack, Summary, Whereabouts, age, is_silent, last_word, since};
+use sync_core::summary::{Lack, Summary, Whereabouts, age, is_silent, last_word};
 
+use super::watching::Watching;
 use crate::remote::crd::RemoteCluster;
-
-/// Why nothing is everywhere any more.
-const GONE: &str = "all was in place while a master ran, and none does";
 
 /// Name that the management cluster itself has among the others.
 pub const HERE: &str = "(this cluster)";
@@ -27,13 +22,9 @@ pub struct View {
     pub clusters: Vec<RemoteCluster>,
     /// What an agent of this cluster says.
     pub here: Stored,
-    /// Who leads the masters, which write the statuses.
-    pub master: Leader,
-    /// It was seen to renew its Lease.
-    pub renewing: bool,
-    /// For so long a master that begins to lead is not taken at the word of the one before.
-    pub first_look: Duration,
-    /// Its namespace, the source namespace.
+    /// Whether a master keeps the statuses as things are.
+    pub watching: Watching,
+    /// The source namespace.
     pub namespace: String,
     /// When it was looked.
     pub now: Timestamp,
@@ -149,33 +140,18 @@ fn lacks(source: &Source, cluster: &RemoteCluster, now: Timestamp) -> Option<Mis
     }
 }
 
-/// Where all was in place when a master last looked: one that has gone does not see what has happened since, and one that has
-/// just begun to lead has not looked everywhere yet.
+/// Where all was in place when a master last looked.
 fn unwatched(cluster: &RemoteCluster, view: &View, hint: bool) -> Option<Missing> {
-    let (reason, last) = match &view.master {
-        Leader::NoLease => return None,
-        Leader::Holder(holder) if view.renewing || is_alive(holder, view.now) => {
-            if since(holder.acquired, view.now) >= view.first_look {
-                return None;
-            }
-            ("all was in place, and a master that has just begun to lead looks again", None)
+    let (reason, silence) = match &view.watching {
+        Watching::Yes => return None,
+        Watching::Begins => ("all was in place, and a master that has just begun to lead looks again", None),
+        Watching::No(last) => {
+            let silence = hint.then(|| Watching::look(last, &view.namespace));
+            ("all was in place while a master ran, and none does", silence)
         }
-        Leader::Holder(holder) => (GONE, Some(last_word(Some(since(holder.renewed, view.now))))),
-        Leader::Nobody => (GONE, Some("it gave up its Lease".to_owned())),
     };
-    let silence = last.filter(|_| hint).map(|last| {
-        let (name, namespace) = (Role::Master.field_manager(), &view.namespace);
-        let look = Role::Master.look(namespace);
-        let leftover = format!("if one runs without --leader-elect: kubectl -n {namespace} delete lease {name}");
-        format!("{last}; does one run? {look} ({leftover})")
-    });
     let cluster = cluster.metadata.name.clone().unwrap_or_default();
     Some(Missing { cluster, reason: reason.to_owned(), since: None, silence })
-}
-
-/// What was renewed in the future was so by another clock than ours, and perhaps long ago.
-fn is_alive(holder: &Holder, now: Timestamp) -> bool {
-    holder.is_alive(now) && since(now, holder.renewed) < 2 * LEASE
 }
 
 /// The same of an agent that runs beside the master, and copies the source itself.

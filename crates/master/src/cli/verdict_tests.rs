@@ -56,17 +56,7 @@ fn merge(into: &mut serde_json::Value, change: serde_json::Value) {
 /// At five past midnight.
 fn view(clusters: &[RemoteCluster], here: Stored) -> View {
     let now = "2026-01-01T00:05:00Z".parse().unwrap();
-    let (acquired, first_look) = ("2026-01-01T00:00:00Z".parse().unwrap(), Duration::from_secs(30));
-    let master = Leader::Holder(Holder { identity: "pod_1".to_owned(), acquired, renewed: now });
-    View {
-        clusters: clusters.to_vec(),
-        here,
-        master,
-        renewing: false,
-        first_look,
-        namespace: "operator".to_owned(),
-        now,
-    }
+    View { clusters: clusters.to_vec(), here, watching: Watching::Yes, namespace: "operator".to_owned(), now }
 }
 
 /// As an agent of this cluster says.
@@ -123,40 +113,26 @@ fn a_cluster_that_cannot_be_reached_says_why() {
 #[test]
 fn a_master_that_has_gone_is_not_taken_at_its_word() {
     let (on, clusters) = (source(&[("mw-sync", "yes")]), [cluster("a", json!({}))]);
-    let led = |from: &str, to: &str| {
-        let (acquired, renewed) = (from.parse().unwrap(), to.parse().unwrap());
-        Leader::Holder(Holder { identity: "pod_1".to_owned(), acquired, renewed })
-    };
-    let held = |to: &str| led("2025-12-01T00:00:00Z", to);
-    for (master, words) in [
-        (Leader::NoLease, None),
-        (held("2026-01-01T00:04:45Z"), None),
-        (
-            held("2026-01-01T00:02:00Z"),
-            Some("its last word is 3 min ago; does one run? kubectl -n operator get deploy"),
-        ),
-        (held("2026-01-01T00:06:00Z"), Some("its last word is 0 s ago; does one run?")),
-        (led("2026-01-01T00:04:40Z", "2026-01-01T00:04:58Z"), Some("a master that has just begun to lead looks again")),
-        (Leader::Nobody, Some("it gave up its Lease; does one run? kubectl -n operator get deployment,pods")),
+    let gone = || Watching::No("its last word is 3 min ago".to_owned());
+    for (watching, words) in [
+        (Watching::Yes, None),
+        (Watching::Begins, Some("a master that has just begun to lead looks again")),
+        (gone(), Some("its last word is 3 min ago; does one run? kubectl -n operator get deployment,pods")),
     ] {
-        let view = View { master, ..view(&clusters, Stored::Absent) };
+        let view = View { watching, ..view(&clusters, Stored::Absent) };
         let Verdict::Of(1, missing) = verdict(&on, &view) else { panic!() };
         match words {
             Some(words) => assert!(missing[0].text().contains(words), "{missing:?}"),
             None => assert_eq!(missing, []),
         }
     }
-    // Whatever the clocks say.
-    let view_of = |renewing| View { master: held("2025-12-31T00:00:00Z"), renewing, ..view(&clusters, Stored::Absent) };
-    assert_eq!(verdict(&on, &view_of(true)), Verdict::Of(1, Vec::new()));
-    assert_ne!(verdict(&on, &view_of(false)), Verdict::Of(1, Vec::new()));
     // Of many the first says what to do.
     let many: Vec<_> = ["a", "b", "c"].map(|name| cluster(name, json!({}))).into();
-    let view_of = View { master: Leader::Nobody, ..view(&many, Stored::Absent) };
+    let view_of = View { watching: gone(), ..view(&many, Stored::Absent) };
     let Verdict::Of(3, missing) = verdict(&on, &view_of) else { panic!() };
     assert_eq!(missing.iter().filter(|missing| missing.silence.is_some()).count(), 1);
     // What is the matter there is told all the same.
-    let view = View { master: Leader::Nobody, ..view(&[cluster("a", json!({"status": null}))], Stored::Absent) };
+    let view = View { watching: gone(), ..view(&[cluster("a", json!({"status": null}))], Stored::Absent) };
     assert!(
         matches!(verdict(&on, &view), Verdict::Of(1, missing) if missing[0].reason.contains("no master has looked"))
     );
