@@ -152,6 +152,11 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
+    /// Sends SIGINT, as Ctrl-C does, unless it has ended.
+    pub fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
     /// Sends SIGKILL, unless it has ended.
     pub fn kill9(&self) {
         self.signal(Signal::KILL);

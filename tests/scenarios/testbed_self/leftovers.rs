@@ -1,16 +1,19 @@
 //! What ends the test process ends its clusters.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use testbed::{Cluster, ClusterOptions, Process, eventually, shared};
 
+const VICTIM_TEST: &str = "testbed_self::leftovers::victim";
 /// How the victim, a process of this test binary, is to end.
 const VICTIM: &str = "TESTBED_VICTIM";
 
-/// Pid and command line of the processes that use `dir`: each component has it in its arguments.
+/// Pid and command line of the processes that use `dir`: a component has it in its arguments, and what is run with a
+/// kubeconfig in its environment.
 pub(crate) fn of(dir: &Path) -> Result<BTreeMap<u32, String>> {
     let dir = dir.to_str().context("a path in UTF-8")?;
     let mut found = BTreeMap::new();
@@ -19,10 +22,13 @@ pub(crate) fn of(dir: &Path) -> Result<BTreeMap<u32, String>> {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        // A process may end while we look.
-        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        if line.contains(dir) {
+        // A process may end while we look, and others are not ours to look at.
+        let read = |what: &str| {
+            let text = std::fs::read(entry.path().join(what)).unwrap_or_default();
+            String::from_utf8_lossy(&text).replace('\0', " ")
+        };
+        let line = read("cmdline");
+        if line.contains(dir) || read("environ").contains(dir) {
             found.insert(pid, line);
         }
     }
@@ -31,9 +37,17 @@ pub(crate) fn of(dir: &Path) -> Result<BTreeMap<u32, String>> {
 
 /// Runs a process of this binary that has clusters and ends as `how` says; returns the folders that it used.
 async fn end(how: &str) -> Result<Vec<PathBuf>> {
+    let binary = std::env::current_exe()?;
+    // Whoever runs the tests in the background may have them ignore Ctrl-C.
     let victim = Process::spawn(
-        &std::env::current_exe()?,
-        ["--exact", "testbed_self::leftovers::victim", "--nocapture"],
+        "env".as_ref(),
+        [
+            "--default-signal=INT".as_ref(),
+            binary.as_os_str(),
+            "--exact".as_ref(),
+            OsStr::new(VICTIM_TEST),
+            "--nocapture".as_ref(),
+        ],
         std::env::vars_os().chain([(VICTIM.into(), how.into())]),
     )?;
     let dirs = eventually(Duration::from_secs(180), "the victim's clusters run", async || {
@@ -43,11 +57,17 @@ async fn end(how: &str) -> Result<Vec<PathBuf>> {
     })
     .await;
     let dirs: Vec<_> = dirs.split_whitespace().map(PathBuf::from).collect();
-    if how == "killed" {
+    if how == "killed" || how == "interrupted" {
         for dir in &dirs {
-            anyhow::ensure!(!of(dir)?.is_empty(), "nothing runs in {}", dir.display());
+            ensure!(!of(dir)?.is_empty(), "nothing runs in {}", dir.display());
         }
-        victim.kill9();
+        let runs = dirs.iter().map(|dir| of(dir)).collect::<Result<Vec<_>>>()?;
+        ensure!(runs.iter().flat_map(BTreeMap::values).any(|line| line.starts_with("sleep ")), "{runs:#?}");
+        if how == "killed" {
+            victim.kill9();
+        } else {
+            victim.interrupt();
+        }
     }
     victim.wait_exit(Duration::from_secs(60)).await?;
     if how == "panic" && !victim.stderr().contains("---- kube-apiserver (running") {
@@ -78,7 +98,7 @@ async fn victim() -> Result<()> {
     let process = Process::spawn("sleep".as_ref(), ["1000"], [("IN", shared.dir())])?;
     println!("DIRS {} {}", own.dir().display(), shared.dir().display());
     match how.as_str() {
-        "killed" => std::future::pending().await,
+        "killed" | "interrupted" => std::future::pending().await,
         "panic" => panic!("as a test that fails"),
         _ => {
             drop(own);
@@ -91,6 +111,12 @@ async fn victim() -> Result<()> {
 #[tokio::test]
 async fn a_killed_test_process_leaves_nothing() -> Result<()> {
     nothing_is_left("killed").await
+}
+
+/// Ctrl-C.
+#[tokio::test]
+async fn an_interrupted_test_process_leaves_nothing() -> Result<()> {
+    nothing_is_left("interrupted").await
 }
 
 #[tokio::test]
