@@ -50,12 +50,53 @@ async fn each_refusal_of_aws_or_of_a_cluster_is_named() -> Result<()> {
         ("good", "API server", "ok", &[]),
         ("good", "rights", "ok", &[]),
         ("good", "namespace", "ok", &["c-aws-good"]),
-        ("no-trust", "role", "failed", &["let the trust policy of arn:aws:iam::111122223333:role/team/c-aws-no-trust"]),
-        ("no-describe", "cluster in AWS", "failed", &["eks:DescribeCluster"]),
-        ("creating", "cluster in AWS", "failed", &["the cluster is CREATING"]),
-        ("gone", "cluster in AWS", "failed", &["there is no cluster c-aws-gone in eu-west-1 of account 111122223333"]),
-        ("unmapped", "API server", "failed", &["does not accept us as", "role/team/c-aws-unmapped an access entry"]),
-        ("powerless", "rights", "failed", &["the master may not", "deploy/remote-access.yaml"]),
+        (
+            "no-trust",
+            "role",
+            "failed",
+            &[
+                "let the trust policy of arn:aws:iam::111122223333:role/team/c-aws-no-trust",
+                "in account 111122223333: aws iam get-role --role-name c-aws-no-trust ",
+            ],
+        ),
+        (
+            "no-describe",
+            "cluster in AWS",
+            "failed",
+            &["aws iam put-role-policy --role-name c-aws-no-describe ", "eks:DescribeCluster"],
+        ),
+        (
+            "creating",
+            "cluster in AWS",
+            "failed",
+            &["the cluster is CREATING", "aws eks wait cluster-active --region eu-west-1 --name c-aws-creating"],
+        ),
+        (
+            "gone",
+            "cluster in AWS",
+            "failed",
+            &[
+                "there is no cluster c-aws-gone in eu-west-1 of account 111122223333",
+                "aws eks list-clusters --region eu-west-1",
+            ],
+        ),
+        (
+            "unmapped",
+            "API server",
+            "failed",
+            &[
+                "does not accept us as",
+                "role/team/c-aws-unmapped an access entry",
+                "aws eks create-access-entry --region eu-west-1 --cluster-name c-aws-unmapped --principal-arn \
+                 arn:aws:iam::111122223333:role/team/c-aws-unmapped --kubernetes-groups mw-sync-master",
+            ],
+        ),
+        (
+            "powerless",
+            "rights",
+            "failed",
+            &["may not", "aws eks update-access-entry --region eu-west-1 --cluster-name c-aws-powerless "],
+        ),
         ("other-ca", "API server", "failed", &["no TLS connection", "a proxy between that ends TLS"]),
     ] {
         all.find(&format!("remote cluster {name}"), line, state, words)?;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use testbed::{Binaries, FaultProxy, Kubeconfig, Mode, Terminal, shared};
+use testbed::{Binaries, FaultProxy, Kubeconfig, Mode, Terminal, eventually, shared};
 
-use super::{Told, no_writes};
+use super::{Told, mend, no_writes};
 use crate::master::api;
 use crate::master::stage::{SOON, Stage};
 
@@ -90,7 +90,17 @@ async fn each_remote_cluster_says_what_is_wrong_with_it_and_a_black_hole_delays_
             "failed",
             &["does not accept our credentials", "renew the token", "create secret generic old-token --type="],
         ),
-        ("powerless", "rights", "failed", &["may not get, list, watch, create, update, patch, delete secrets", recipe]),
+        (
+            "powerless",
+            "rights",
+            "failed",
+            &[
+                "powerless may not get, list, watch, create, update, patch, delete secrets",
+                "create rolebinding mw-sync-master-user --role=mw-sync-remote --user=system:serviceaccount:c-remotes:powerless",
+                "with c-remotes for operator",
+                recipe,
+            ],
+        ),
         ("no-namespace", "namespace", "failed", &["namespace c-remotes-none does not exist there", recipe]),
         ("itself", "namespace", "failed", &["this is the management cluster itself", "delete this"]),
         ("silent", "agent", "warning", &["its last word is ", " days ago", "does it run?", "get deployment,pods"]),
@@ -113,6 +123,7 @@ async fn each_remote_cluster_says_what_is_wrong_with_it_and_a_black_hole_delays_
     ] {
         told.find(&format!("remote cluster {name}"), line, state, words)?;
     }
+    let powerless = told.find("remote cluster powerless", "rights", "failed", &[])?.clone();
     // Groups are told as they end.
     let place =
         |name: &str| told.findings.iter().position(|finding| finding["group"] == format!("remote cluster {name}"));
@@ -146,5 +157,12 @@ async fn each_remote_cluster_says_what_is_wrong_with_it_and_a_black_hole_delays_
     ensure!(code == Some(1) && text.contains("\n× API server: cannot connect") && !text.contains('\u{1b}'), "{text}");
     ensure!(!text.contains('\u{2026}') && text.contains("remote cluster a-hole"), "{text}");
     ensure!(!text.contains(&access.token), "a token was shown");
+
+    // What was said of the rights is all it takes.
+    mend(&remote, &powerless).await?;
+    eventually(SOON, "it may write", async || {
+        self::told(&stage).await?.find("remote cluster powerless", "rights", "ok", &["has them all"]).map(drop)
+    })
+    .await;
     Ok(())
 }

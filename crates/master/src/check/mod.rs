@@ -4,6 +4,7 @@
 //! deadline: a black hole delays no other.
 
 mod crd;
+mod recipe;
 mod remote;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -15,14 +15,11 @@ use sync_core::ops::report::Notes;
 use sync_core::ops::rights::{self, Whose};
 use sync_core::summary::{Summary, Whereabouts, age, is_silent, last_word};
 
-use super::Tour;
+use super::{Tour, recipe};
 use crate::remote::crd::RemoteCluster;
 use crate::remote::identity::{self, Unknown};
 use crate::remote::status::Outcome;
 use crate::remote::visit::{Stopped, Visit};
-
-/// Grants our rights in a remote cluster.
-const MANIFEST: &str = "deploy/remote-access.yaml";
 
 pub(super) async fn check(notes: &mut Notes, tour: &Tour, name: &str, cluster: &RemoteCluster) {
     let destination = cluster.spec.namespace.as_str();
@@ -36,7 +33,12 @@ pub(super) async fn check(notes: &mut Notes, tour: &Tour, name: &str, cluster: &
             if outcome.leads_nowhere() {
                 tour.leads(name, None);
             }
-            let (why, todo) = words(&outcome, destination);
+            let (why, mut todo) = words(&outcome, destination);
+            if let Outcome::Eks(error) = &outcome
+                && let Some(command) = recipe::aws(error, cluster)
+            {
+                todo = format!("{todo}; {command}");
+            }
             return match outcome {
                 Outcome::Suspended => notes.warning(at, why, todo),
                 _ => notes.failed(at, why, todo),
@@ -45,7 +47,7 @@ pub(super) async fn check(notes: &mut Notes, tour: &Tour, name: &str, cluster: &
     };
     preflight::version(notes, &visit.version);
     preflight::clock(notes, &visit.connection.write).await;
-    if !may_write(notes, &visit, destination).await {
+    if !may_write(notes, &visit, cluster).await {
         // Without rights nothing else is answered, and a namespace that is missing has taken them with it.
         return;
     }
@@ -74,11 +76,13 @@ fn fault(visit: &Visit, fault: Fault, destination: &str) -> (String, String) {
     words(&visit.reach.outcome(fault), destination)
 }
 
-async fn may_write(notes: &mut Notes, visit: &Visit, destination: &str) -> bool {
-    match rights::missing(&visit.connection.write, &Whose::Ours, destination, rights::REMOTE).await {
+async fn may_write(notes: &mut Notes, visit: &Visit, cluster: &RemoteCluster) -> bool {
+    let (client, destination) = (&visit.connection.write, cluster.spec.namespace.as_str());
+    match rights::missing(client, &Whose::Ours, destination, rights::REMOTE).await {
         Ok(missing) => {
-            let manifest = format!("deploy/namespace.yaml -f {MANIFEST}");
-            preflight::told_rights(notes, &missing, destination, "the master", &manifest);
+            let user = if missing.is_empty() { None } else { preflight::whoami(client).await };
+            let todo = recipe::rights(cluster, user.as_deref(), destination);
+            preflight::told_rights(notes, &missing, destination, user.as_deref().unwrap_or("the master"), &todo);
             missing.is_empty()
         }
         Err(error) => {

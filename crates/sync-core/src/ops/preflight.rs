@@ -145,8 +145,8 @@ pub fn differ(notes: &mut Notes, ahead: i64, whose: &str) {
     notes.warning("clock", why, "set the clock, and keep it: timedatectl set-ntp true");
 }
 
-/// As whom we come.
-async fn whoami(client: &kube::Client) -> Option<String> {
+/// As whom we come; cut and escaped.
+pub async fn whoami(client: &kube::Client) -> Option<String> {
     let question = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
     let answer = read::ask::<Value>(client, "/apis/authentication.k8s.io/v1/selfsubjectreviews", &question).await;
     answer.ok()?.pointer("/status/userInfo/username")?.as_str().map(message)
@@ -191,7 +191,7 @@ async fn own_rights(
         let whose = Whose::Account(account.clone());
         match rights::missing(client, &whose, namespace, rights).await {
             Ok(missing) => {
-                return told_rights(notes, &missing, namespace, &format!("ServiceAccount {account}"), manifest);
+                return told_rights(notes, &missing, namespace, &format!("ServiceAccount {account}"), &apply(manifest));
             }
             Err(Fault::Forbidden(_)) => {
                 let todo = format!(
@@ -205,7 +205,7 @@ async fn own_rights(
         }
     }
     match rights::missing(client, &Whose::Ours, namespace, rights).await {
-        Ok(missing) => told_rights(notes, &missing, namespace, user.unwrap_or("us"), manifest),
+        Ok(missing) => told_rights(notes, &missing, namespace, user.unwrap_or("us"), &apply(manifest)),
         Err(fault) => notes.failed("rights", fault.to_string(), mend(&fault)),
     }
 }
@@ -221,20 +221,20 @@ pub fn apply(manifest: &str) -> String {
     }
 }
 
-/// A line for each right that is missing.
+/// A line for each right that is missing, and what to do.
 pub fn told_rights(
     notes: &mut Notes,
     missing: &[(&Right, Vec<&'static str>)],
     namespace: &str,
     whose: &str,
-    manifest: &str,
+    todo: &str,
 ) {
     if missing.is_empty() {
         return notes.ok("rights", format!("{whose} has them all"));
     }
     for (right, verbs) in missing {
         let why = format!("{whose} may not {}", right.words(verbs, namespace));
-        notes.failed("rights", why, apply(manifest));
+        notes.failed("rights", why, todo.to_owned());
     }
 }
 
