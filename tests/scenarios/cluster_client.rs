@@ -200,7 +200,8 @@ async fn cluster_client_takes_the_usual_kubeconfigs() -> Result<()> {
     std::fs::write(cluster.dir().join("credential"), credential.to_string())?;
     let dir = cluster.dir().display();
     let exec = format!(
-        "exec: {{apiVersion: client.authentication.k8s.io/v1, command: cat, args: [{dir}/credential], interactiveMode: Never}}"
+        "exec: {{apiVersion: client.authentication.k8s.io/v1, command: sh, interactiveMode: Never, args: [-c, \
+         'echo >> {dir}/runs; cat {dir}/credential']}}"
     );
     let failing = "exec: {apiVersion: client.authentication.k8s.io/v1, command: 'false', interactiveMode: Never}";
     let (token_line, text) = (format!("token: {token}"), admin.to_yaml());
@@ -208,12 +209,30 @@ async fn cluster_client_takes_the_usual_kubeconfigs() -> Result<()> {
         let kubeconfig = kube::config::Kubeconfig::from_yaml(&text).expect("a kubeconfig");
         Access::trusted(kubeconfig, Some("admin")).await
     };
+    // As kind and kubeadm have it.
+    let (certificate, key) = cluster.authority().person("admin", "system:masters")?;
+    let base64 = |pem: String| serde_json::to_string(&k8s_openapi::ByteString(pem.into_bytes()));
+    let certificate =
+        format!("{{client-certificate-data: {}, client-key-data: {}}}", base64(certificate)?, base64(key)?);
+    let by_certificate = text.replace(&format!("user:\n    {token_line}"), &format!("user: {certificate}"));
+    let by_remote = Access::from_kubeconfig(by_certificate.as_bytes(), None, &"127.0.0.1".parse()?)?;
+    for access in [open(by_certificate).await?, by_remote] {
+        assert!(!format!("{access:?}").contains("PRIVATE"));
+        let connection = Connection::new(&access, "x/1")?;
+        let version = connection.warm().await.context("by a certificate")?;
+        assert_eq!(version.git, testbed::control_plane::version());
+        // Nobody reads Secrets without a login.
+        read::get_object(&connection.write, Kind::Secret, "default", "none").await.map_err(anyhow::Error::msg)?;
+    }
     for user in [token_line.clone(), format!("tokenFile: {dir}/token"), exec.clone()] {
         let access = open(text.replace(&token_line, &user)).await?;
         assert!(!format!("{access:?}").contains(&token));
         let version = Connection::new(&access, "x/1")?.warm().await.with_context(|| user.clone())?;
         assert_eq!(version.git, testbed::control_plane::version());
     }
+    // kube would run it three times for each client, and there are two.
+    let runs = std::fs::read_to_string(cluster.dir().join("runs"))?.lines().count();
+    assert!(runs <= 3, "the login command has run {runs} times");
     let error = open(text.replace(&token_line, failing)).await.unwrap_err().to_string();
     assert!(error.contains("login command failed"), "{error}");
     let strict = |text: String, allow: &str| {

@@ -84,6 +84,12 @@ impl Cluster {
         self.authority.pem()
     }
 
+    /// What its own certificates are signed by.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
     /// The access of a user in `system:masters`.
     #[must_use]
     pub fn admin(&self) -> Kubeconfig {

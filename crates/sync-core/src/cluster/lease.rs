@@ -152,18 +152,16 @@ impl Holder {
 pub async fn leader(client: &kube::Client, rules: &Rules) -> Result<Leader, Fault> {
     let candidate = Candidate::new(rules, String::new());
     let path = format!("{}/{}", candidate.collection()?, candidate.name);
-    match read::get_json::<Lease>(client, &path).await {
-        Ok(Lease { spec: Spec { holder_identity, acquire_time, renew_time, .. }, .. }) => {
-            let identity = holder_identity.filter(|holder| !holder.is_empty());
-            let time = |text: Option<String>| text.and_then(|time| time.parse().ok());
-            Ok(identity.zip(time(renew_time)).map_or(Leader::Nobody, |(identity, renewed)| {
-                let acquired = time(acquire_time).unwrap_or(renewed);
-                Leader::Holder(Holder { identity: message(&identity), acquired, renewed })
-            }))
-        }
-        Err(Fault::NotFound) => Ok(Leader::NoLease),
-        Err(fault) => Err(fault),
-    }
+    let found = read::find_json::<Lease>(client, &path, ("leases", candidate.name)).await?;
+    let Some(Lease { spec: Spec { holder_identity, acquire_time, renew_time, .. }, .. }) = found else {
+        return Ok(Leader::NoLease);
+    };
+    let identity = holder_identity.filter(|holder| !holder.is_empty());
+    let time = |text: Option<String>| text.and_then(|time| time.parse().ok());
+    Ok(identity.zip(time(renew_time)).map_or(Leader::Nobody, |(identity, renewed)| {
+        let acquired = time(acquire_time).unwrap_or(renewed);
+        Leader::Holder(Holder { identity: message(&identity), acquired, renewed })
+    }))
 }
 
 fn build(method: Method, uri: &str, content: &str, body: &Bytes) -> Result<Request<Body>, Fault> {

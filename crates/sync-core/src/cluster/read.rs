@@ -135,6 +135,22 @@ pub async fn get_json<T: DeserializeOwned>(client: &kube::Client, path: &str) ->
     parsed(&get(client, path).await?)
 }
 
+/// The same, or `None` if the server says that this very object does not exist.
+///
+/// # Errors
+/// Any other answer.
+pub async fn find_json<T: DeserializeOwned>(
+    client: &kube::Client,
+    path: &str,
+    (plural, name): (&str, &str),
+) -> Result<Option<T>, Fault> {
+    match get(client, path).await {
+        Ok(body) => parsed(&body).map(Some),
+        Err(refusal) if refusal.is_missing(plural, name) => Ok(None),
+        Err(refusal) => Err(refusal.fault),
+    }
+}
+
 /// A merge patch on the object at a path, or on a subresource; the reply is the object.
 ///
 /// # Errors
