@@ -1,6 +1,9 @@
 //! One source to many namespaces, created and updated, each run beside its floor: plain writes of the same bodies by
 //! a bare client over the same kind of connection to the same API server.
 //!
+//! The floor is there three times: plain; with a watch on what it writes, as whoever repairs copies must have one; and by
+//! the agent's JSON Patches too. So one sees what of the difference is the server's work, and what the agent's own.
+//!
 //! Times are the API server's own, from its audit log: from the arrival of the first request (for the agent the
 //! annotation or the source's update, for the floor its first write) to the end of the last write. So nothing watches
 //! the runs that would slow one side, and neither side gains by how its client learns of the end.
@@ -24,7 +27,7 @@ use clap::Parser;
 use budget::{Budgets, Strictness};
 use copies::Copies;
 use floor::Floor;
-use report::Report;
+use report::{Floors, Report};
 use world::World;
 
 /// Writes under way at once, on both sides.
@@ -42,10 +45,6 @@ pub(crate) struct Options {
     pairs: u32,
     #[command(flatten)]
     strictness: Strictness,
-    /// In each round, the floor twice more: with one watch on what it writes, as the agent has one, and then by the
-    /// agent's JSON Patches too: what of the difference is the server's
-    #[arg(long)]
-    explain: bool,
     /// What cargo adds
     #[arg(long, hide = true)]
     bench: bool,
@@ -67,22 +66,18 @@ async fn measure(options: &Options) -> Result<ExitCode> {
     for round in 0..=options.pairs {
         // The agent of the first round makes the objects whose bodies the floor sends from then on.
         let agent = if round == 0 { Some(agent::run(&world, &copies).await?) } else { None };
-        let floor = floor::run(&world, &copies, Floor::Plain).await?;
-        let explained = if options.explain {
-            Some([
-                floor::run(&world, &copies, Floor::Watched).await?,
-                floor::run(&world, &copies, Floor::Patched).await?,
-            ])
-        } else {
-            None
+        let floors = Floors {
+            plain: floor::run(&world, &copies, Floor::Plain).await?,
+            watched: floor::run(&world, &copies, Floor::Watched).await?,
+            patched: floor::run(&world, &copies, Floor::Patched).await?,
         };
         let agent = match agent {
             Some(agent) => agent,
             None => agent::run(&world, &copies).await?,
         };
-        println!("{}", report::line(round, &floor, explained.as_ref(), &agent));
+        println!("{}", report::line(round, &floors, &agent));
         if round > 0 {
-            report.add(floor, explained, agent);
+            report.add(floors, agent);
         }
     }
     let mut budgets = Budgets::default();

@@ -112,7 +112,10 @@ async fn measure(options: &Options) -> Result<ExitCode> {
     budgets.hold("RSS", before / MIB, RSS, " MiB");
     budgets.hold("memory per replica", per_replica(before), PER_REPLICA, " bytes");
 
-    create_secrets(&world, "tenant-00000", "unrelated", options.unrelated, false).await?;
+    // Half of them where the agent reads each.
+    for namespace in ["tenant-00000", "operator"] {
+        create_secrets(&world, namespace, "unrelated", options.unrelated / 2, false).await?;
+    }
     let after = settled_rss(&agent).await?;
     println!("  {} unrelated Secrets", options.unrelated);
     budgets.hold("what they add", (after - before) / MIB, UNRELATED, " MiB");
