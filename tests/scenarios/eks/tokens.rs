@@ -130,11 +130,13 @@ pub(super) async fn a_day_of_tokens_and_sessions_under_continuous_writes() -> Re
     }
 
     // Zero failed writes: whoever checks tokens has refused none. That he was not heard in time, for which a server answers
-    // 401 as well, is for the machine.
+    // 401 as well, is for the machine; and so is what was done and not answered in time, and found there the next time.
     for (site, mark) in sites.iter().zip(marks) {
         for namespace in CLUSTERS {
             let refused = refused(&site.server, namespace, mark).await?;
-            assert!(refused.iter().all(|(code, _)| *code == 401), "{namespace} of {}: {refused:?}", site.name);
+            let of = |code| refused.iter().filter(|(of, _)| *of == code).count();
+            let excused = of(401) + of(504) + of(409).min(of(504));
+            assert_eq!(refused.len(), excused, "{namespace} of {}: {refused:?}", site.name);
         }
     }
     let reviews = [stage.aws.reviews("eks-north").await?, stage.aws.reviews("eks-south").await?].concat();
