@@ -58,6 +58,11 @@ fn each_situation_has_the_tests_that_are_named() {
         include_str!("main.rs").lines().filter(|line| line.starts_with("//! | ") && !line.ends_with("| tests |"));
     let rows: Vec<_> = rows.collect();
     assert!(rows.len() >= 30, "this test reads them wrongly: {rows:#?}");
+    for key in keys::OPTIONS {
+        let words = [format!("`{key}`"), format!("`{}`", key.trim_start_matches(keys::PREFIX))];
+        let has = |row: &str| row.split('|').nth(1).is_some_and(|cell| words.iter().any(|word| cell.contains(word)));
+        assert!(rows.iter().any(|row| has(row)), "no row for {key}");
+    }
     for row in rows {
         let tests = row.trim_end_matches(" |").rsplit("| ").next().unwrap_or_default();
         assert!(!tests.is_empty(), "{row}");

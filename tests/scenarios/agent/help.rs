@@ -4,15 +4,15 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use testbed::{FaultProxy, Mode, Process, SharedCluster, shared};
+use testbed::{Binaries, FaultProxy, Mode, Process, SharedCluster, shared};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::support::{Kind, SOON, World, annotated, install, outliving, spawn, until_may_not, until_said};
 
-/// Promise 10: what no waiting can mend ends it with status 2 and one clear text.
+/// Promise 10: what no waiting can mend ends it with status 2 and one clear text; the master too.
 #[tokio::test]
 async fn what_waiting_cannot_mend_ends_it_with_status_2() -> Result<()> {
-    let cluster = shared("mending").await?;
+    let (cluster, binaries) = (shared("mending").await?, Binaries::build().await?);
     let good = cluster.admin_kubeconfig();
     let broken = cluster.dir().join("broken.kubeconfig");
     std::fs::write(&broken, "apiVersion: v1\nclusters: [\n")?;
@@ -29,14 +29,16 @@ async fn what_waiting_cannot_mend_ends_it_with_status_2() -> Result<()> {
         // Set and empty counts as unset, and `HOME` has none.
         (Path::new(""), "--log=info", &["KUBECONFIG"]),
     ] {
-        let agent = spawn(kubeconfig, &[flag]).await?;
-        let status = agent.wait_exit(SOON).await?;
-        let said = agent.stderr();
-        assert_eq!(status.code(), Some(2), "{flag}: {said}");
-        for words in expected {
-            assert!(said.contains(words), "{flag}: no {words} in {said}");
+        for program in [binaries.agent(), binaries.master()] {
+            let process = Process::spawn(program, [flag], [("KUBECONFIG", kubeconfig)])?;
+            let status = process.wait_exit(SOON).await?;
+            let said = process.stderr();
+            assert_eq!(status.code(), Some(2), "{flag}: {said}");
+            for words in expected {
+                assert!(said.contains(words), "{flag}: no {words} in {said}");
+            }
+            assert!(!said.contains("panicked") && said.lines().count() < 12, "{said}");
         }
-        assert!(!said.contains("panicked") && said.lines().count() < 12, "{said}");
     }
     Ok(())
 }

@@ -92,12 +92,25 @@ async fn no_payload_is_in_a_log_at_trace_nor_in_an_event() -> Result<()> {
     let (first, second, theirs) = (Marker::new()?, Marker::new()?, Marker::new()?);
     let mut foreign = annotated(Kind::Secret, "secrecy", &json!({"password": theirs.base64}));
     foreign["metadata"]["namespace"] = "secrecy-foreign".into();
-    world.create(&foreign).await?;
+    // kubectl keeps all that was applied in an annotation, the payload too.
+    let apply = async |mut object: Value| {
+        if object["metadata"]["namespace"].is_null() {
+            object["metadata"]["namespace"] = "operator".into();
+        }
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+        cluster.kubectl_stdin(&["apply", "-f", "-"], object.to_string()).await?;
+        let there = world.get(Kind::Secret, &namespace, "secrecy").await?;
+        let kept = there["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"].as_str();
+        let payload = object["data"]["password"].as_str().unwrap_or_default();
+        ensure!(kept.is_some_and(|kept| kept.contains(payload)), "{kept:?}");
+        anyhow::Ok(())
+    };
+    apply(foreign).await?;
 
     // Create, with a rejection by each, a refusal, and a ConfigMap with the plain text. Not where another test has a
     // webhook that rejects everything.
     let here = json!({"mw-sync.io/namespaces": "secrecy*"});
-    world.create(&asking(Kind::Secret, "secrecy", &json!({"password": first.base64}), &here)).await?;
+    apply(asking(Kind::Secret, "secrecy", &json!({"password": first.base64}), &here)).await?;
     world.create(&annotated(Kind::ConfigMap, "secrecy", &json!({"password": first.plain}))).await?;
     world.until_there(Kind::Secret, "secrecy", "secrecy").await;
     world.until_there(Kind::ConfigMap, "secrecy", "secrecy").await;
@@ -127,7 +140,7 @@ async fn no_payload_is_in_a_log_at_trace_nor_in_an_event() -> Result<()> {
     world.delete(Kind::Secret, "operator", "secrecy").await?;
     let mut anew = asking(Kind::Secret, "secrecy", &json!({"password": first.base64}), &here);
     anew["type"] = "example.com/other".into();
-    world.create(&anew).await?;
+    apply(anew).await?;
     world.until_data(Kind::Secret, "secrecy", "secrecy", &json!({"password": first.base64})).await;
     // Frozen.
     world.annotate(Kind::Secret, "secrecy", &json!({"mw-sync": "perhaps"})).await?;

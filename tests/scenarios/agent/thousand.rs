@@ -145,6 +145,7 @@ async fn an_api_server_that_restarts_under_load_is_survived() -> Result<()> {
         assert!(writes <= count + 1 + 2 * 32 + 8, "{writes}: {:#?}", requests.counts());
         take_away(&all, &late).await?;
     }
+    assert!(agent.stderr().contains("Expired"), "no watch was answered with 410:\n{}", agent.stderr());
     assert!(agent.is_running(), "it was never restarted");
     all.clear("survives", agent).await
 }

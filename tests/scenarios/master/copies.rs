@@ -118,6 +118,9 @@ async fn with_an_agent_copies_reach_every_namespace_and_leave_every_namespace() 
 
     let payload = "correct-horse-battery-staple";
     stage.source("regcred", payload).await?;
+    // As kubectl apply leaves it.
+    let applied = json!({"kubectl.kubernetes.io/last-applied-configuration": json!({"data": payload}).to_string()});
+    api::merge(&management, &stage.path("regcred"), &json!({"metadata": {"annotations": applied}})).await?;
     let everywhere = async |wanted: bool| -> Result<()> {
         let namespaces = api::get(&remote, "/api/v1/namespaces").await?.context("there are namespaces")?;
         let names = namespaces["items"].as_array().into_iter().flatten();
@@ -138,10 +141,13 @@ async fn with_an_agent_copies_reach_every_namespace_and_leave_every_namespace() 
     // Promise 6, at the most talkative level, whatever a payload may look like in JSON.
     let encoded = serde_json::to_string(&k8s_openapi::ByteString(payload.into()))?;
     let status = api::get(&management, &api::remote_cluster("operator", "far")).await?.context("it is there")?;
-    let said = [master.stdout(), master.stderr(), agent.stdout(), agent.stderr(), status["status"].to_string()];
+    let events = ["-n", "operator", "get", "events.events.k8s.io", "-o", "json"];
+    let (here, there) = (management.kubectl(&events).await?, remote.kubectl(&events).await?);
+    let logs = [master.stdout(), master.stderr(), agent.stdout(), agent.stderr()];
+    let said = [&logs[..], &[status["status"].to_string(), here, there]].concat();
     assert!(said.iter().any(|text| text.contains("connected")), "nothing was logged");
     for secret in [payload, encoded.trim_matches('"'), access.token.as_str()] {
-        assert!(!said.iter().any(|text| text.contains(secret)), "a secret is in a log or a status");
+        assert!(!said.iter().any(|text| text.contains(secret)), "a secret is in a log, a status or an Event");
     }
     end(&master).await?;
     end(&agent).await?;

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::api;
 use super::stage::{Stage, end};
 
-const IDLE: Duration = Duration::from_secs(30);
+const IDLE: Duration = Duration::from_secs(60);
 
 /// From the annotation of a new source to its copy: the median of five.
 async fn delay(stage: &Stage<'_>, remote: &Cluster, prefix: &str) -> Result<Duration> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use testbed::{Binaries, Cluster, Kubeconfig, Process, SharedCluster, eventually};
+use testbed::{Binaries, Cluster, FaultProxy, Kubeconfig, Process, SharedCluster, eventually};
 use tokio::sync::OnceCell;
 
 use super::api;
@@ -40,6 +40,11 @@ fn manifest(file: &str, name: &str) -> Result<String> {
     Ok(text.replace("name: mw-sync-master", &format!("name: mw-sync-master-{name}")))
 }
 
+/// The master's ServiceAccount there.
+fn account(name: &str) -> String {
+    if name == "operator" { "mw-sync-master".to_owned() } else { format!("mw-sync-master-{name}") }
+}
+
 /// Applies a file of `deploy/`, for a source namespace of this name.
 pub(crate) async fn apply(cluster: &Cluster, file: &str, name: &str) -> Result<()> {
     cluster.apply(&manifest(file, name)?).await
@@ -63,9 +68,14 @@ impl<'c> Stage<'c> {
     pub(crate) async fn without_crd(management: &'c Cluster, name: &'static str) -> Result<Self> {
         apply(management, "namespace.yaml", name).await?;
         apply(management, "master.yaml", name).await?;
-        let account = if name == "operator" { "mw-sync-master".to_owned() } else { format!("mw-sync-master-{name}") };
-        let kubeconfig = management.kubeconfig_for_service_account(name, &account).await?;
+        let kubeconfig = management.kubeconfig_for_service_account(name, &account(name)).await?;
         Ok(Self { management, name, kubeconfig })
+    }
+
+    /// The master reaches the management cluster by this proxy.
+    pub(crate) async fn by(self, proxy: &FaultProxy) -> Result<Self> {
+        let access = self.management.service_account(self.name, &account(self.name)).await?.by_server(proxy.url());
+        Ok(Self { kubeconfig: self.management.write_kubeconfig(&access)?, ..self })
     }
 
     /// The kubeconfig of the master's ServiceAccount.
@@ -75,8 +85,7 @@ impl<'c> Stage<'c> {
 
     /// The user that the master is in the management cluster.
     pub(crate) fn user(&self) -> String {
-        let suffix = if self.name == "operator" { String::new() } else { format!("-{}", self.name) };
-        format!("system:serviceaccount:{}:mw-sync-master{suffix}", self.name)
+        format!("system:serviceaccount:{}:{}", self.name, account(self.name))
     }
 
     /// The user that the master is in a remote cluster.
