@@ -177,10 +177,30 @@ async fn every_command_of_the_readme_does_what_it_says() -> Result<()> {
 
     // A credential is rotated.
     let before = there.get(Kind::Secret, "app", "regcred").await?;
-    let said = shell.run(commands.take("master wait secret/regcred").replace("$password", "hunter3")).await?;
+    let rotate = commands.take("master wait secret/regcred");
+    let said = shell.run(rotate.replace("$password", "hunter3")).await?;
     ensure!(said.contains("now revoke the old one") && !said.contains("Warning"), "{said}");
     let after = there.get(Kind::Secret, "app", "regcred").await?;
     ensure!(after["data"] != before["data"], "it is the old one");
+
+    // The same without images: the programs run in the shell.
+    for process in [agent, master, agent_there] {
+        end(process).await?;
+    }
+    // They have no Lease, and so say nothing of one.
+    shell.run("kubectl -n operator delete lease mw-sync-master").await?;
+    // The benchmarks build them so.
+    assert!(commands.take("cargo build --release --bins").ends_with("PATH=$PWD/target/release:$PATH"));
+    let outside = commands.take("agent --context north &");
+    let outside = shell.spawn(&format!("trap 'wait; exit 0' TERM\n{outside}\nwait"))?;
+    let rotate = rotate.replace("$password", "hunter4");
+    eventually(SOON, "it is rotated by those outside", async || shell.run(&rotate).await).await;
+    let later = there.get(Kind::Secret, "app", "regcred").await?;
+    ensure!(later["data"] != after["data"], "it is the old one");
+    end(outside).await?;
+    let agent = start(&management, "agent", &[]).await?;
+    let master = start(&management, "master", &["--allow-addresses=127.0.0.1"]).await?;
+    let agent_there = start(&north, "agent", &[]).await?;
 
     let hardening = commands.take("deploy/hardening.yaml");
     shell.run(&hardening).await?;
