@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use testbed::{Entry, Requests};
 
@@ -20,7 +21,12 @@ pub(super) struct History {
     made_by_people: BTreeSet<String>,
     /// Writes that were perhaps done, whose answers show nothing of that: where, and when they came.
     in_doubt: BTreeMap<Place, Vec<String>>,
+    /// When what stands at a place was changed for certain.
+    changes: BTreeMap<Place, Vec<String>>,
 }
+
+/// A write whose answer is in doubt is done after so long, or never.
+const DOUBT: SignedDuration = SignedDuration::from_secs(30);
 
 fn identity(object: &Value) -> Option<(String, u64)> {
     let metadata = &object["metadata"];
@@ -40,7 +46,7 @@ fn changed(entry: &Entry) -> bool {
 impl History {
     pub(super) fn of(requests: &Requests) -> Self {
         let (mut versions, mut made_by_people) = (BTreeMap::<_, Vec<_>>::new(), BTreeSet::new());
-        let mut in_doubt = BTreeMap::<_, Vec<_>>::new();
+        let (mut in_doubt, mut changes) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
         for entry in requests.each().filter(|entry| entry.code >= 500 && !entry.request.is_null()) {
             // What is released or deleted is not ours afterwards.
             let is_release = entry.request.to_string().contains("mw-sync.io~1released-from");
@@ -50,6 +56,7 @@ impl History {
         }
         for entry in requests.each().filter(|entry| changed(entry) && entry.verb != "delete") {
             let Some(identity) = identity(&entry.response) else { continue };
+            changes.entry(place_of(entry)).or_default().push(entry.received.clone());
             let metadata = &entry.response["metadata"];
             let name = metadata["name"].as_str().unwrap_or_default();
             let ours = [Manager::Agent, Manager::Master].iter().any(|manager| manager.owns(name, metadata));
@@ -58,7 +65,7 @@ impl History {
             }
             versions.entry(identity).or_default().push((entry.id.clone(), metadata.clone()));
         }
-        Self { versions, made_by_people, in_doubt }
+        Self { versions, made_by_people, in_doubt, changes }
     }
 
     /// The metadata of what a patch was applied to.
@@ -82,10 +89,12 @@ impl History {
     }
 
     /// Whether a write of ours to that place, from before, may have made a version that no answer shows. Each carries
-    /// our marks or fails without them, and nobody but we meets links that fail.
+    /// our marks or fails without them, and nobody but we meets links that fail. What was changed for certain since is known.
     fn may_be_ours(&self, place: &Place, entry: &Entry) -> bool {
-        let before = |received: &String| *received < entry.received;
-        self.in_doubt.get(place).is_some_and(|all| all.iter().any(before))
+        let before = |received: &&String| **received < entry.received;
+        let last = |of: &BTreeMap<Place, Vec<String>>| of.get(place)?.iter().filter(before).max()?.parse().ok();
+        let known: Option<Timestamp> = last(&self.changes);
+        last(&self.in_doubt).is_some_and(|doubt: Timestamp| known.is_none_or(|known| known < doubt + DOUBT))
     }
 
     fn version(&self, uid: &str, rv: u64) -> Option<&Value> {
