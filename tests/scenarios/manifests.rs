@@ -113,6 +113,29 @@ async fn a_second_apply_changes_nothing() -> Result<()> {
     Ok(())
 }
 
+/// An upgrade takes no setting away.
+#[tokio::test]
+async fn what_was_set_outlives_a_second_apply() -> Result<()> {
+    let cluster = installed().await?;
+    let operator = async |args: &[&str]| cluster.kubectl(&[&["-n", "operator"], args].concat()).await;
+    let role = "eks.amazonaws.com/role-arn=arn:aws:iam::999900001111:role/mw-sync";
+    operator(&["annotate", "serviceaccount", "mw-sync-master", role]).await?;
+    for name in ["agent", "master"] {
+        let deployment = format!("deployment/mw-sync-{name}");
+        operator(&["set", "env", &deployment, "MW_SYNC_LOG_FORMAT=json"]).await?;
+        cluster.kubectl(&["apply", "-f", &format!("deploy/{name}.yaml")]).await?;
+        let deployment = operator(&["get", &deployment, "-o", "json"]).await?;
+        let container = &serde_json::from_str::<Value>(&deployment)?["spec"]["template"]["spec"]["containers"][0];
+        let variables = container["env"].as_array().context("no variables")?;
+        assert!(variables.contains(&json!({"name": "MW_SYNC_LOG_FORMAT", "value": "json"})), "{variables:#?}");
+        // A flag would go before its variable.
+        assert_eq!(container["args"], json!(["--leader-elect"]));
+    }
+    let account = annotations(&cluster, "operator", "serviceaccount/mw-sync-master").await?;
+    assert_eq!(account["eks.amazonaws.com/role-arn"], "arn:aws:iam::999900001111:role/mw-sync");
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_users_annotation_works_as_typed() -> Result<()> {
     let cluster = installed().await?;
