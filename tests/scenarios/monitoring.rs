@@ -41,6 +41,8 @@ fn alerts_and_dashboard_ask_for_metrics_that_there_are() -> Result<()> {
         "MwSyncNoLeader",
         "MwSyncNotEverywhere",
         "MwSyncRefused",
+        "MwSyncRemoteNotEverywhere",
+        "MwSyncRemoteRefused",
         "MwSyncWatchStale",
     ];
     assert!(alerts.iter().eq(&expected), "{alerts:?}");

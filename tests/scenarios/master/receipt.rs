@@ -112,6 +112,22 @@ async fn wait_says_yes_when_the_version_is_everywhere_and_not_before() -> Result
     let master = stage.master(&["--cluster-name=receipt", "--leader-elect"]).await?;
     let (code, told) = stage.ask(&["wait", "secret/regcred", "--timeout=60s"]).await?;
     ensure!(code == Some(0), "the agent's last word is young: {code:?} {told}");
+    // A dead agent's word is good for a while, and no longer.
+    end(&master).await?;
+    let summary = api::config_map(NAME, "mw-sync-agent");
+    api::merge(&remote, &summary, &json!({"data": {"time": "2025-12-31T00:00:00Z"}})).await?;
+    let master = stage.master(&["--cluster-name=receipt", "--leader-elect"]).await?;
+    eventually(SOON, "the master takes the agent for silent", async || {
+        let (code, told) = stage.ask(&["wait", "secret/regcred", "--timeout=2s"]).await?;
+        ensure!(
+            code == Some(1) && told.contains("\n  a: AgentSilent: ") && told.contains("does it run?"),
+            "{code:?} {told}"
+        );
+        let found = api::get(&management, &api::remote_cluster(NAME, "a")).await?.unwrap_or_default();
+        ensure!(found["status"]["agent"]["state"] == "Silent", "{:#}", found["status"]);
+        anyhow::Ok(())
+    })
+    .await;
     stage.purge_agent(&remote).await?;
     eventually(SOON, "the master hears that the agent's word is withdrawn", async || {
         let (code, told) = stage.ask(&["wait", "secret/regcred", "--timeout=2s"]).await?;
