@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use testbed::{Cluster, ClusterOptions, Entry, eventually};
 
+use super::port::asked_for_a_minute;
 use crate::support::{AGENT, Kind, SOON, World, annotated, start};
 
 /// Promise 4: after the last event there is none at all, watches that are begun anew included.
@@ -59,7 +60,7 @@ async fn an_idle_minute_brings_no_request() -> Result<()> {
         .await;
 
     let (mark, cpu) = (cluster.audit().mark().await?, agent.cpu_seconds()?);
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    asked_for_a_minute(&agent).await?;
     let cpu = agent.cpu_seconds()? - cpu;
     let requests = cluster.audit().since(mark).await?.user(AGENT);
     assert_eq!(requests.count(), 0, "{:#?}", requests.counts());

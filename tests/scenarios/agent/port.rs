@@ -46,6 +46,20 @@ pub(crate) async fn fetch(address: SocketAddr, path: &str) -> Result<(u16, Strin
     Ok((status, body.to_owned()))
 }
 
+/// A minute in which kubelet and Prometheus ask it as they do; returns the samples that the latter was given last.
+pub(crate) async fn asked_for_a_minute(process: &Process) -> Result<BTreeMap<String, f64>> {
+    let (address, mut page) = (address(process).await, String::new());
+    for _ in 0..6 {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        for path in ["/livez", "/readyz", "/metrics"] {
+            let (status, body) = fetch(address, path).await?;
+            ensure!(status == 200, "{path}: {status} {body}");
+            page = body;
+        }
+    }
+    samples(&page)
+}
+
 /// The samples of a page, each by its name with labels; fails if the page is no OpenMetrics.
 pub(super) fn samples(page: &str) -> Result<BTreeMap<String, f64>> {
     let lines = page.strip_suffix("# EOF\n").context("no end")?.lines();

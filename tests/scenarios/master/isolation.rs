@@ -8,8 +8,9 @@ use tokio::time::sleep;
 
 use super::api;
 use super::stage::{Stage, end};
+use crate::agent::port::asked_for_a_minute;
 
-const IDLE: Duration = Duration::from_secs(60);
+const README: &str = include_str!("../../../README.md");
 
 /// From the annotation of a new source to its copy: the median of five.
 async fn delay(stage: &Stage<'_>, remote: &Cluster, prefix: &str) -> Result<Duration> {
@@ -79,16 +80,35 @@ async fn clusters_in_trouble_delay_no_other_and_nobody_asks_when_idle() -> Resul
     sleep(Duration::from_secs(6)).await;
     // Each goes on trying, and has nothing new to say.
     let (asked, asked_a) = (management.audit().mark().await?, a.audit().mark().await?);
-    sleep(IDLE).await;
+    let samples = asked_for_a_minute(&master).await?;
     let requests = management.audit().since(asked).await?.user(&stage.user());
     assert_eq!(requests.count(), 0, "in management: {:#?}", requests.counts());
     let requests = a.audit().since(asked_a).await?.user(&stage.remote_user());
     assert_eq!(requests.count(), 0, "in the healthy cluster: {:#?}", requests.counts());
-
-    for proxy in [refusing, silent, &stuck] {
-        proxy.set(Mode::Pass).await;
+    let ready = |name, reason| format!("mw_sync_remote_cluster_ready{{reason=\"{reason}\",remote_cluster=\"{name}\"}}");
+    for (sample, value) in [
+        ("mw_sync_leader".to_owned(), 1.0),
+        (ready("healthy", "Connected"), 1.0),
+        (ready("silent", "Unreachable"), 0.0),
+        ("mw_sync_agent_reporting{remote_cluster=\"healthy\",state=\"Absent\"}".to_owned(), 0.0),
+        ("mw_sync_remote_cluster_copies{remote_cluster=\"healthy\",state=\"synced\"}".to_owned(), 10.0),
+    ] {
+        assert_eq!(samples.get(&sample), Some(&value), "{sample} in {samples:#?}");
     }
-    for name in ["refusing", "silent", "stuck"] {
+    for sample in samples.keys() {
+        let family = sample.split('{').next().unwrap_or_default();
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| family.strip_suffix(end)).unwrap_or(family);
+        assert!(README.contains(&format!("| `{family}` |")), "README.md has no row for {family}");
+    }
+
+    let troubled = [("refusing", refusing), ("silent", silent), ("stuck", &stuck)];
+    for (name, proxy) in troubled {
+        proxy.set(Mode::Pass).await;
+        // By now each waits for up to two minutes before it tries again; a change of its Secret is acted on at once.
+        let again = at_b.clone().by_server(proxy.url()).to_yaml() + "# mended\n";
+        stage.kubeconfig(name, &again).await?;
+    }
+    for (name, _) in troubled {
         stage.is(name, "Connected").await;
         stage.copy_in(&b, &place(name), "alone-0").await;
         stage.copy_in(&b, &place(name), "among-4").await;
