@@ -112,6 +112,7 @@ async fn a_remote_cluster_has_defaults_columns_and_a_fixed_namespace() -> Result
             "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1
         }],
         "server": "https://a", "version": "v1.36.3", "sources": {"synced": 3, "pending": 0, "refused": 1},
+        "agent": {"state": "Reporting", "namespaces": 9, "pending": 4, "refused": 2},
         "observedGeneration": 1
     }})
     .to_string();
@@ -119,8 +120,10 @@ async fn a_remote_cluster_has_defaults_columns_and_a_fixed_namespace() -> Result
     cluster.kubectl(&[&merge[..], &[&status]].concat()).await?;
     let table = cluster.kubectl(&["-n", "operator", "get", "rcl", "good"]).await?;
     let lines: Vec<Vec<_>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(lines[0], ["NAME", "READY", "REASON", "SYNCED", "REFUSED", "AGENT", "VERSION", "AGE"]);
-    assert_eq!(lines[1][..6], ["good", "False", "Unreachable", "3", "1", "v1.36.3"]);
+    let columns =
+        ["NAME", "READY", "REASON", "SYNCED", "REFUSED", "AGENT", "AGENT-PENDING", "AGENT-REFUSED", "VERSION", "AGE"];
+    assert_eq!(lines[0], columns);
+    assert_eq!(lines[1][..9], ["good", "False", "Unreachable", "3", "1", "Reporting", "4", "2", "v1.36.3"]);
     // The form in which the master says that it does not know.
     cluster.kubectl(&[&merge[..], &[r#"{"status": {"sources": null, "version": null}}"#]].concat()).await?;
     let read = cluster.kubectl(&["-n", "operator", "get", "rcl", "good", "-o", "jsonpath={.status}"]).await?;

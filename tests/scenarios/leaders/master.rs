@@ -1,11 +1,11 @@
 //! Two masters.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use testbed::{Cluster, ClusterOptions};
 
-use super::lease;
+use super::{between_renewals, lease, taken_in_time};
 use crate::master::stage::{SOON, Stage, value};
 use crate::support::World;
 
@@ -35,8 +35,11 @@ async fn a_standby_master_goes_on_with_copies_and_status() -> Result<()> {
     let at_remote = remote.audit().mark().await?;
     first.terminate();
     let status = first.wait_exit(Duration::from_secs(5)).await?;
+    let gone = Instant::now();
     assert_eq!(status.code(), Some(0));
     super::says(&second, ": leading").await;
+    // Less than a second where nobody else needs the processor.
+    assert!(gone.elapsed() < Duration::from_secs(3), "{:?}", gone.elapsed());
     stage.set("regcred", "2").await?;
     stage.copy_is(&remote, "regcred", |copy| value(copy) == "2").await;
     stage.source("another", "1").await?;
@@ -52,8 +55,19 @@ async fn a_standby_master_goes_on_with_copies_and_status() -> Result<()> {
     })
     .await;
     assert_eq!(lease(&world, "mw-sync-master").await?["spec"]["leaseTransitions"], 1);
-    second.terminate();
-    assert_eq!(second.wait_exit(Duration::from_secs(5)).await?.code(), Some(0));
+
+    // Killed.
+    let third = stage.master(&["--leader-elect"]).await?;
+    super::says(&third, "standing by").await;
+    let renewed = between_renewals(&world, "mw-sync-master").await;
+    second.kill9();
+    let killed = Instant::now();
+    stage.set("regcred", "3").await?;
+    super::says(&third, ": leading").await;
+    taken_in_time(&world, "mw-sync-master", killed, renewed).await?;
+    stage.copy_is(&remote, "regcred", |copy| value(copy) == "3").await;
+    third.terminate();
+    assert_eq!(third.wait_exit(Duration::from_secs(5)).await?.code(), Some(0));
     management.stop().await;
     remote.stop().await;
     Ok(())

@@ -6,9 +6,12 @@ mod removal;
 mod take_over;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
+use jiff::Timestamp;
 use serde_json::Value;
+use sync_core::lease::LEASE;
 use testbed::{Cluster, ClusterOptions, Mark, Process, Requests, eventually};
 
 use crate::support::{AGENT, SOON, World, install, spawn};
@@ -79,4 +82,29 @@ async fn says_times(process: &Process, what: &str, times: usize) {
 async fn lease(world: &World, name: &str) -> Result<Value> {
     let found = world.list("/apis/coordination.k8s.io/v1/namespaces/operator/leases").await?;
     found.into_iter().find(|lease| lease["metadata"]["name"] == name).with_context(|| format!("no lease {name}"))
+}
+
+fn time(of: &Value) -> Result<Timestamp> {
+    Ok(of.as_str().context("no time")?.parse()?)
+}
+
+/// When the Lease was renewed last, which was some seconds ago: one renewal is sent every 5 s.
+async fn between_renewals(world: &World, name: &str) -> Timestamp {
+    eventually(SOON, "the last renewal is some seconds old", async || {
+        let renewed = time(&lease(world, name).await?["spec"]["renewTime"])?;
+        let age = Timestamp::now().duration_since(renewed);
+        ensure!((2..4).contains(&age.as_secs()), "{age}");
+        Ok(renewed)
+    })
+    .await
+}
+
+/// The Lease, which somebody has just taken from one that was killed then: not before it has run out, and within it after
+/// the end.
+async fn taken_in_time(world: &World, name: &str, killed: Instant, renewed: Timestamp) -> Result<Value> {
+    let (took, lease) = (killed.elapsed(), lease(world, name).await?);
+    let pause = time(&lease["spec"]["acquireTime"])?.duration_since(renewed).as_secs_f64();
+    println!("taken over {took:?} after kill -9, {pause:.3} s after the last renewal");
+    ensure!(pause >= LEASE.as_secs_f64() && took < LEASE, "{pause} s, {took:?}");
+    Ok(lease)
 }

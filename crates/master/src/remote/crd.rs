@@ -29,6 +29,8 @@ use super::receipt::{AgentStatus, CopyStatus};
     printcolumn(name = "Synced", type_ = "integer", json_path = ".status.sources.synced"),
     printcolumn(name = "Refused", type_ = "integer", json_path = ".status.sources.refused"),
     printcolumn(name = "Agent", type_ = "string", json_path = ".status.agent.state"),
+    printcolumn(name = "Agent-Pending", type_ = "integer", json_path = ".status.agent.pending"),
+    printcolumn(name = "Agent-Refused", type_ = "integer", json_path = ".status.agent.refused"),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
