@@ -65,7 +65,7 @@ fn each_role_trusts_one_principal() {
     let [pod_identity, irsa, target] = trusts[..] else { panic!("three are expected") };
     for (policy, kind, principal) in [
         (pod_identity, "Service", "pods.eks.amazonaws.com"),
-        (irsa, "Federated", "arn:aws:iam::999900001111:oidc-provider/oidc.eks.eu-central-1.amazonaws.com/id/EXAMPLE"),
+        (irsa, "Federated", "arn:aws:iam::999900001111:oidc-provider/oidc.eks.eu-west-1.amazonaws.com/id/EXAMPLE"),
         (target, "AWS", "arn:aws:iam::999900001111:role/mw-sync-master"),
     ] {
         for statement in statements(policy) {

@@ -122,12 +122,12 @@ async fn what_was_set_outlives_a_second_apply() -> Result<()> {
     operator(&["annotate", "serviceaccount", "mw-sync-master", role]).await?;
     for name in ["agent", "master"] {
         let deployment = format!("deployment/mw-sync-{name}");
-        operator(&["set", "env", &deployment, "MW_SYNC_LOG_FORMAT=json"]).await?;
+        operator(&["set", "env", &deployment, "MW_SYNC_LOG=info"]).await?;
         cluster.kubectl(&["apply", "-f", &format!("deploy/{name}.yaml")]).await?;
         let deployment = operator(&["get", &deployment, "-o", "json"]).await?;
         let container = &serde_json::from_str::<Value>(&deployment)?["spec"]["template"]["spec"]["containers"][0];
         let variables = container["env"].as_array().context("no variables")?;
-        assert!(variables.contains(&json!({"name": "MW_SYNC_LOG_FORMAT", "value": "json"})), "{variables:#?}");
+        assert!(variables.contains(&json!({"name": "MW_SYNC_LOG", "value": "info"})), "{variables:#?}");
         // A flag would go before its variable.
         assert_eq!(container["args"], json!(["--leader-elect"]));
     }

@@ -145,7 +145,7 @@ async fn a_copy_that_admission_takes_the_mark_off_is_refused() -> Result<()> {
     let changes = r#"[JSONPatch{op: "remove", path: "/metadata/labels/mw-sync.io~1managed-by"}]"#;
     in_force(cluster, "rivals-unmarked", changes, |made| made["metadata"]["labels"].is_null()).await?;
     world.create(&annotated(Kind::Secret, "rivals-unmarked", &json!({"a": "MQ=="}))).await?;
-    world.until_said(Kind::Secret, "rivals-unmarked", "Rejected", &["no label mw-sync.io/managed-by"]).await;
+    world.until_said(Kind::Secret, "rivals-unmarked", "Rejected", &["has not our label mw-sync.io/managed-by"]).await;
     world.until_said(Kind::Secret, "rivals-unmarked", "ForeignObject", &["rivals-unmarked"]).await;
     // Whoever mends it has a copy.
     cluster.kubectl(&["delete", "mutatingadmissionpolicy", "rivals-unmarked"]).await?;

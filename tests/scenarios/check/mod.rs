@@ -6,7 +6,6 @@ mod home;
 mod remotes;
 mod servers;
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -78,18 +77,18 @@ async fn until(
     .await
 }
 
-/// Does what a finding says, as a person would paste it.
+/// Does what a finding says, as a person would paste it into a shell whose `registry` is set as README.md has it.
 async fn mend(cluster: &Cluster, finding: &Value) -> Result<()> {
-    let command = finding["do"].as_str().and_then(|todo| todo.split(';').next()).context("nothing to do")?;
-    // As a shell would, whose `registry` is set as README.md has it.
-    if let Some(rest) = command.strip_prefix(r##"sed "s#image: #&${registry:?}/#" "##) {
-        let file = rest.strip_suffix(" | kubectl apply -f -").with_context(|| format!("no command: {command}"))?;
-        let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file))?
-            .replace("image: ", "image: registry.example.com/");
-        return cluster.kubectl_stdin(&["apply", "-f", "-"], manifest).await.map(drop);
-    }
-    let command = command.strip_prefix("kubectl ").with_context(|| format!("no command: {command}"))?;
-    cluster.kubectl(&command.split_whitespace().collect::<Vec<_>>()).await.map(drop)
+    let todo = finding["do"].as_str().context("nothing to do")?;
+    let command = todo.strip_prefix("in that cluster: ").unwrap_or(todo).split("; ").next().unwrap_or_default();
+    let folder = cluster.kubectl_program().parent().context("a folder")?.display().to_string();
+    let path = std::env::var("PATH").map_or_else(|_| folder.clone(), |path| format!("{folder}:{path}"));
+    let config = cluster.admin_kubeconfig().display().to_string();
+    let env = [("PATH", &*path), ("KUBECONFIG", &*config), ("registry", "registry.example.com")];
+    let shell = Process::spawn("sh".as_ref(), ["-c", command], env)?;
+    let status = shell.wait_exit(SOON).await?;
+    ensure!(status.success(), "{command}: {status}: {}", shell.stderr());
+    Ok(())
 }
 
 /// Questions and dry runs, and nothing else that would write.

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use testbed::{Cluster, FaultProxy, Mode, shared};
+use testbed::{Cluster, FaultProxy, Mode, eventually, shared};
 use tokio::time::sleep;
 
 use super::api;
-use super::stage::{Stage, end};
+use super::stage::{SOON, Stage, end};
 use crate::agent::port::asked_for_a_minute;
 
 const README: &str = include_str!("../../../README.md");
@@ -26,7 +26,7 @@ async fn delay(stage: &Stage<'_>, remote: &Cluster, prefix: &str) -> Result<Dura
             if client.request_text(look).await.is_ok() {
                 break;
             }
-            anyhow::ensure!(began.elapsed() < super::stage::SOON, "{name} was never copied");
+            anyhow::ensure!(began.elapsed() < SOON, "{name} was never copied");
             sleep(Duration::from_millis(5)).await;
         }
         delays.push(began.elapsed());
@@ -104,12 +104,20 @@ async fn clusters_in_trouble_delay_no_other_and_nobody_asks_when_idle() -> Resul
     let troubled = [("refusing", refusing), ("silent", silent), ("stuck", &stuck)];
     for (name, proxy) in troubled {
         proxy.set(Mode::Pass).await;
-        // By now each waits for up to two minutes before it tries again; a change of its Secret is acted on at once.
-        let again = at_b.clone().by_server(proxy.url()).to_yaml() + "# mended\n";
-        stage.kubeconfig(name, &again).await?;
+        // By now each waits for up to two minutes before it tries again. One does; a change of a Secret is acted on at once.
+        if name != "stuck" {
+            let again = at_b.clone().by_server(proxy.url()).to_yaml() + "# mended\n";
+            stage.kubeconfig(name, &again).await?;
+        }
     }
     for (name, _) in troubled {
-        stage.is(name, "Connected").await;
+        eventually(3 * SOON, format!("{name} is connected"), async || {
+            let found = api::get(&management, &api::remote_cluster(stage.name, name)).await?.context("it is there")?;
+            let ready = &found["status"]["conditions"][0];
+            anyhow::ensure!(ready["reason"] == "Connected", "{ready}");
+            Ok(())
+        })
+        .await;
         stage.copy_in(&b, &place(name), "alone-0").await;
         stage.copy_in(&b, &place(name), "among-4").await;
     }

@@ -105,7 +105,7 @@ async fn wait_says_yes_when_the_version_is_everywhere_and_not_before() -> Result
     );
     let (code, told) = stage.ask(&["status"]).await?;
     ensure!(
-        code == Some(1) && told.starts_with("no master runs: it gave up its Lease; does one run?"),
+        code == Some(1) && told.starts_with("no master leads: it gave up its Lease; does one run?"),
         "{code:?} {told}"
     );
     end(&agent).await?;

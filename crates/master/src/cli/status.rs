@@ -35,10 +35,10 @@ pub fn is_well(sources: &[(Source, Verdict)], view: &View) -> bool {
     without_master(view).is_none() && sources() && view.clusters.iter().all(is_ready)
 }
 
-/// What is said if no master runs: then all the rest is of the past.
+/// What is said if no master leads: then all the rest is of the past.
 fn without_master(view: &View) -> Option<String> {
     match &view.watching {
-        Watching::No(last) => Some(format!("no master runs: {}", Watching::look(last, &view.namespace))),
+        Watching::No(last) => Some(format!("no master leads: {}", Watching::look(last, &view.namespace))),
         Watching::Yes | Watching::Begins => None,
     }
 }

@@ -39,7 +39,7 @@ pub async fn get_object(
     name: &str,
 ) -> Result<Option<Object>, Fault> {
     let answer = get(client, &path::of_object(kind, namespace, name)?).await;
-    let item = absent_or(answer, kind.plural(), name)?;
+    let item = absent_or(answer, (kind.plural(), name), item)?;
     item.map(|item| item.into_object(kind).ok_or(Fault::Odd(200))).transpose()
 }
 
@@ -49,7 +49,7 @@ pub async fn get_object(
 /// Any other answer, one that cannot be understood included.
 pub async fn get_namespace(client: &kube::Client, name: &str) -> Result<Option<SourceNamespace>, Fault> {
     let answer = get(client, &path::of_namespace(name)?).await;
-    let item = absent_or(answer, "namespaces", name)?;
+    let item = absent_or(answer, ("namespaces", name), item)?;
     let seen = |item: Item| Some(SourceNamespace { uid: item.uid()?, terminating: item.is_leaving() });
     item.map(|item| seen(item).ok_or(Fault::Odd(200))).transpose()
 }
@@ -144,11 +144,7 @@ pub async fn find_json<T: DeserializeOwned>(
     path: &str,
     (plural, name): (&str, &str),
 ) -> Result<Option<T>, Fault> {
-    match get(client, path).await {
-        Ok(body) => parsed(&body).map(Some),
-        Err(refusal) if refusal.is_missing(plural, name) => Ok(None),
-        Err(refusal) => Err(refusal.fault),
-    }
+    absent_or(get(client, path).await, (plural, name), parsed)
 }
 
 /// A merge patch on the object at a path, or on a subresource; the reply is the object.
@@ -225,9 +221,17 @@ async fn send(
     request::ask(client, request, limits).await
 }
 
-fn absent_or(answer: Result<Bytes, Refusal>, plural: &str, name: &str) -> Result<Option<Item>, Fault> {
+fn item(body: &[u8]) -> Result<Item, Fault> {
+    Item::read(body).ok_or(Fault::Odd(200))
+}
+
+fn absent_or<T>(
+    answer: Result<Bytes, Refusal>,
+    (plural, name): (&str, &str),
+    read: impl FnOnce(&[u8]) -> Result<T, Fault>,
+) -> Result<Option<T>, Fault> {
     match answer {
-        Ok(body) => Item::read(&body).map(Some).ok_or(Fault::Odd(200)),
+        Ok(body) => read(&body).map(Some),
         Err(refusal) if refusal.is_missing(plural, name) => Ok(None),
         Err(refusal) => Err(refusal.fault),
     }

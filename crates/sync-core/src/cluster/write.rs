@@ -13,6 +13,7 @@ use super::wire::Item;
 use crate::contract::fingerprint::{payload_digest, type_digest};
 use crate::contract::keys;
 use crate::contract::object::{Kind, Object};
+use crate::contract::rules::Role;
 use crate::fault::Fault;
 use crate::order::{Looked, Metadata, Order, Reply, Step};
 use crate::plan::Inside;
@@ -77,7 +78,8 @@ async fn carry_out(
     };
     match step {
         Step::Create(_) | Step::Update(_) | Step::Adopt(_) | Step::Replace(_) => {
-            done(kept)(&request::send(client, request, limits).await?)
+            let body = request::send(client, request, limits).await?;
+            if trace == Trace::Left { kept(&body, field_manager) } else { Ok(Reply::Tried) }
         }
         // The write before a delete, or instead of one: what is gone needs neither.
         Step::SwitchOff(_) | Step::Release(_) => {
@@ -139,15 +141,16 @@ fn written(body: &[u8]) -> Result<Reply, Fault> {
     Ok(Reply::Written { uid, rv })
 }
 
-/// What was written as ours and has come to be so. What admission took the label off no watch of ours shows: it would pass for
-/// a copy in place, while it is nobody's.
-fn kept(body: &[u8]) -> Result<Reply, Fault> {
+/// What was written as ours and has come to be so. Where admission takes our label off, or makes it another's, no watch of
+/// ours shows it: it would pass for a copy in place, while it is none.
+fn kept(body: &[u8], field_manager: &str) -> Result<Reply, Fault> {
     let Metadata { uid, rv, labels, .. } = metadata(body)?;
-    if labels.contains_key(keys::MANAGED_BY) {
+    let role = Role::by_field_manager(field_manager).map(Role::as_str);
+    if labels.get(keys::MANAGED_BY).map(String::as_str) == role {
         return Ok(Reply::Written { uid, rv });
     }
-    let (label, why) = (keys::MANAGED_BY, "a webhook or policy there took it off");
-    Err(Fault::Rejected(format!("what was written has no label {label}: {why}; exempt our field manager from it")))
+    let (label, why) = (keys::MANAGED_BY, "a webhook or policy there changes it");
+    Err(Fault::Rejected(format!("what was written has not our label {label}: {why}; exempt our field manager from it")))
 }
 
 fn looked(found: Option<Looked>) -> Result<Reply, Fault> {
@@ -272,11 +275,14 @@ mod tests {
     #[tokio::test]
     async fn what_has_lost_our_label_on_the_way_is_no_copy() {
         let body = || Bytes::from_static(b"{}");
-        for labels in [json!(null), json!({ "app": "a" })] {
+        for labels in [json!(null), json!({ "app": "a" }), json!({ "mw-sync.io/managed-by": "x" })] {
             let reply = json!({ "metadata": { "name": "a", "uid": UID, "resourceVersion": "7", "labels": labels } });
             for step in [Step::Create(body()), Step::Update(body()), Step::Replace(body()), Step::Adopt(body())] {
                 let fault = answered(200, reply.clone(), &order("a", step.clone())).await.unwrap_err();
-                assert!(matches!(&fault, Fault::Rejected(why) if why.contains("no label")), "{step:?}: {fault:?}");
+                assert!(
+                    matches!(&fault, Fault::Rejected(why) if why.contains("has not our label")),
+                    "{step:?}: {fault:?}"
+                );
             }
             // It is taken off here.
             assert!(answered(200, reply, &order("a", Step::Release(body()))).await.is_ok());

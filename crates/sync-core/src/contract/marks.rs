@@ -142,6 +142,10 @@ impl Sighting {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::btree_map;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
     use crate::contract::object::{Kind, tests_support::object};
     use crate::contract::source::{Reading, Source};
@@ -190,5 +194,50 @@ mod tests {
         let mut masters = replica;
         masters.labels.insert(keys::MANAGED_BY.into(), "master".into());
         assert!(Sighting::read(&rules, masters).ours.is_none());
+    }
+
+    /// Labels or annotations, some of them ours or stripped.
+    fn pairs(value: &'static str) -> impl Strategy<Value = BTreeMap<String, String>> {
+        let marks = [keys::MANAGED_BY, keys::SOURCE, keys::ORIGIN, keys::ORIGIN_UID, keys::COPIED, keys::UPSTREAM];
+        let known = select([&marks[..], &["helm.sh/chart", keys::COPY_ANNOTATIONS, keys::ON_DELETE, "note"]].concat());
+        let key = prop_oneof![known.prop_map(str::to_owned), "[a-z]{1,6}(/[a-zA-Z0-9._-]{1,9})?"];
+        btree_map(key, value, 0..7)
+    }
+
+    proptest! {
+        /// Whatever stands on a source, its copies are known as ours and as they are wanted, or it makes none.
+        #[test]
+        fn what_is_written_reads_back(
+            role in select(vec![Role::Agent, Role::Master]),
+            name in "[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?",
+            labels in pairs("[A-Za-z0-9_.-]{0,9}"),
+            annotations in pairs("(retain|note|[ -~,:*]{0,12})"),
+            data in btree_map("[a-z.]{1,5}", "[A-Za-z0-9+/]{0,8}", 0..3),
+        ) {
+            let cluster = (role == Role::Master).then_some("management");
+            let rules = Rules::new(role, "operator", cluster, StripList::with::<&str>(&[]).unwrap());
+            let mut source = object(Kind::Secret, "operator", &name, &[], &[]);
+            (source.labels, source.annotations, source.content.data) = (labels, annotations, data);
+            source.annotations.insert("mw-sync".to_owned(), "yes".to_owned());
+            let uid = source.uid;
+            if let Reading::On(template) | Reading::Frozen(template, _) = Source::read(&rules, source.clone()).reading {
+                let desired = template.desired(uid);
+                let (labels, annotations) = (desired.labels.clone(), desired.annotations.clone());
+                let seen = Sighting::read(&rules, Object { namespace: "app".into(), labels, annotations, ..source }).ours;
+                let seen = seen.expect("it is ours");
+                prop_assert_eq!((&seen.fingerprint, &seen.shape), (&desired.fingerprint, &*desired.shape));
+                prop_assert_eq!((seen.origin_uid, seen.alone), (Some(uid), true));
+                prop_assert_eq!(seen.end, End::of(&desired.options, false));
+            }
+        }
+
+        #[test]
+        fn nothing_that_stands_on_an_object_is_too_odd_to_be_read(labels in pairs(".*"), annotations in pairs(".*")) {
+            let rules = Rules::new(Role::Agent, "operator", None, StripList::with::<&str>(&[]).unwrap());
+            let mut odd = object(Kind::ConfigMap, "app", "regcred", &[], &[]);
+            (odd.labels, odd.annotations) = (labels, annotations);
+            let seen = Sighting::read(&rules, odd.clone());
+            prop_assert_eq!(seen.ours.is_some(), is_ours(&rules, &seen.source, &odd.labels, &odd.annotations));
+        }
     }
 }

@@ -29,6 +29,11 @@ impl Role {
         }
     }
 
+    /// The one whose [`field_manager`](Self::field_manager) that is.
+    pub fn by_field_manager(name: &str) -> Option<Self> {
+        [Self::Agent, Self::Master].into_iter().find(|role| role.field_manager() == name)
+    }
+
     /// Field manager of all writes.
     pub const fn field_manager(self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@ use super::Sabotage;
 use super::run::run;
 use super::schedule::Schedule;
 use super::seeds::{first_failure, report};
-use super::shrink::shrink;
+use super::shrink::{kind, shrink};
 use crate::mutants::{self, Mutant};
 
 /// Each is found within so many seeds; most within a hundred.
@@ -71,15 +71,11 @@ fn a_failing_seed_is_told_by_the_shortest_schedule_that_fails_so() {
     let short = shrink(Schedule::new(seed), &failure.what);
     let again = run(&short, false);
     mutants::put(None);
-    let promise = |what: &str| what.split(':').next().unwrap_or_default().to_owned();
-    assert!(
-        again.as_ref().is_err_and(|again| promise(&again.what) == promise(&failure.what)),
-        "{again:?}, {failure:?}"
-    );
+    let promise = kind(&failure.what);
+    assert!(again.as_ref().is_err_and(|again| kind(&again.what) == promise), "{again:?}, {failure:?}");
     let all = Schedule::new(seed).acts.len();
     assert!(short.acts.len() < all, "{} acts of {all}:\n{short}", short.acts.len());
-    for part in [promise(&failure.what), short.to_string(), format!("SIM_SEED={seed} cargo test"), "DELETE".to_owned()]
-    {
-        assert!(told.contains(&part), "{part} is not in\n{told}");
+    for part in [promise, &short.to_string(), &format!("SIM_SEED={seed} cargo test"), "DELETE"] {
+        assert!(told.contains(part), "{part} is not in\n{told}");
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn shrink(schedule: Schedule, promise: &str) -> Schedule {
 }
 
 /// Which promise it is about.
-fn kind(what: &str) -> &str {
+pub(super) fn kind(what: &str) -> &str {
     what.split(':').next().unwrap_or_default()
 }
 
