@@ -96,7 +96,7 @@ async fn each_remote_cluster_says_what_is_wrong_with_it_and_a_black_hole_delays_
             "failed",
             &[
                 "powerless may not get, list, watch, create, update, patch, delete secrets",
-                "create rolebinding mw-sync-master-user --role=mw-sync-remote --user=system:serviceaccount:c-remotes:powerless",
+                "create rolebinding mw-sync-master-user --role=mw-sync-remote --user='system:serviceaccount:c-remotes:powerless'",
                 "with c-remotes for operator",
                 recipe,
             ],
