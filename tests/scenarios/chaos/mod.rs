@@ -27,7 +27,7 @@ mod run;
 use anyhow::Result;
 use testbed::{Cluster, ClusterOptions, FaultProxy};
 
-use crate::master::stage::Stage;
+use crate::master::stage::{Stage, define};
 use crate::support::{World, install};
 use controller::{Controller, REMOTE, Remote};
 use faults::Faults;
@@ -68,9 +68,7 @@ async fn an_agent_in_chaos_ends_where_it_should() -> Result<()> {
 async fn a_master_and_an_agent_in_chaos_end_where_they_should() -> Result<()> {
     let management = Cluster::start(ClusterOptions::default().with_bodies_in_audit()).await?;
     let remote = Cluster::start(ClusterOptions::default().with_bodies_in_audit()).await?;
-    management.apply_files(&["deploy/crds.yaml"]).await?;
-    let wait = ["wait", "--for=condition=Established", "crd/remoteclusters.mw-sync.io", "--timeout=60s"];
-    management.kubectl(&wait).await?;
+    define(&management).await?;
     let stage = Stage::without_crd(&management, "operator").await?;
     stage.prepare(&remote).await?;
     install(&remote).await?;

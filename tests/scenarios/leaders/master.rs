@@ -6,7 +6,7 @@ use anyhow::Result;
 use testbed::{Cluster, ClusterOptions};
 
 use super::{between_renewals, lease, taken_in_time};
-use crate::master::stage::{SOON, Stage, value};
+use crate::master::stage::{SOON, Stage, define, value};
 use crate::support::World;
 
 /// The standby is connected to the remote clusters already: it writes there, and of them, from the first moment on, and
@@ -16,8 +16,7 @@ async fn a_standby_master_goes_on_with_copies_and_status() -> Result<()> {
     let management = Cluster::start(ClusterOptions::default()).await?;
     let remote = Cluster::start(ClusterOptions::default()).await?;
     let world = World::of(&management);
-    management.apply_files(&["deploy/crds.yaml"]).await?;
-    management.kubectl(&["wait", "--for=condition=Established", "crd/remoteclusters.mw-sync.io"]).await?;
+    define(&management).await?;
     let stage = Stage::without_crd(&management, "operator").await?;
     let access = stage.prepare(&remote).await?;
     let first = stage.master(&["--leader-elect"]).await?;

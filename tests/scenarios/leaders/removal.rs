@@ -8,7 +8,7 @@ use serde_json::json;
 use testbed::{Cluster, ClusterOptions, FaultProxy, Mode, eventually};
 
 use crate::master::api;
-use crate::master::stage::{SOON, Stage, end};
+use crate::master::stage::{SOON, Stage, define, end};
 
 const COPIES: usize = 40;
 /// Before the remote cluster, each way: with two requests at once, and two for each copy, the copies need 4 s to go.
@@ -29,8 +29,7 @@ async fn secrets(cluster: &Cluster, namespace: &str) -> Result<BTreeMap<String, 
 async fn the_next_leader_finishes_the_removal_of_a_remote_cluster() -> Result<()> {
     let management = Cluster::start(ClusterOptions::default()).await?;
     let remote = Cluster::start(ClusterOptions::default()).await?;
-    management.apply_files(&["deploy/crds.yaml"]).await?;
-    management.kubectl(&["wait", "--for=condition=Established", "crd/remoteclusters.mw-sync.io"]).await?;
+    define(&management).await?;
     let stage = Stage::without_crd(&management, "operator").await?;
     let access = stage.prepare(&remote).await?;
     stage.prepare_also(&remote, "other").await?;

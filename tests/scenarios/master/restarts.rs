@@ -5,7 +5,7 @@ use serde_json::Value;
 use testbed::{Cluster, ClusterOptions, Mark, eventually};
 
 use super::api;
-use super::stage::{SOON, Stage, end, value};
+use super::stage::{SOON, Stage, define, end, value};
 
 /// What the master has written of Secrets in the remote cluster.
 async fn written(stage: &Stage<'_>, remote: &Cluster, mark: Mark) -> Result<Vec<String>> {
@@ -28,8 +28,7 @@ async fn watches(cluster: &Cluster, user: &str, mark: Mark, at_least: usize) {
 async fn api_servers_that_restart_without_their_history_are_survived() -> Result<()> {
     let management = Cluster::start(ClusterOptions::default()).await?;
     let remote = Cluster::start(ClusterOptions::default()).await?;
-    management.apply_files(&["deploy/crds.yaml"]).await?;
-    management.kubectl(&["wait", "--for=condition=Established", "crd/remoteclusters.mw-sync.io"]).await?;
+    define(&management).await?;
     let stage = Stage::without_crd(&management, "operator").await?;
     let access = stage.prepare(&remote).await?;
     let master = stage.master(&[]).await?;

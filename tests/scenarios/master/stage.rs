@@ -45,6 +45,12 @@ fn account(name: &str) -> String {
     if name == "operator" { "mw-sync-master".to_owned() } else { format!("mw-sync-master-{name}") }
 }
 
+/// Applies the definitions of RemoteClusters and ClusterDiscoveries, and returns when there can be some.
+pub(crate) async fn define(cluster: &Cluster) -> Result<()> {
+    cluster.apply_files(&["deploy/crds.yaml"]).await?;
+    cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await.map(drop)
+}
+
 /// Applies a file of `deploy/`, for a source namespace of this name.
 pub(crate) async fn apply(cluster: &Cluster, file: &str, name: &str) -> Result<()> {
     cluster.apply(&manifest(file, name)?).await
@@ -55,12 +61,7 @@ impl<'c> Stage<'c> {
     pub(crate) async fn new(management: &'c SharedCluster, name: &'static str) -> Result<Self> {
         // Once: two that apply the same new object at once, and one of them fails.
         static DEFINED: OnceCell<()> = OnceCell::const_new();
-        let define = async || {
-            apply(management, "crds.yaml", "operator").await?;
-            let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
-            management.kubectl(&wait).await.map(drop)
-        };
-        DEFINED.get_or_try_init(define).await?;
+        DEFINED.get_or_try_init(async || define(management).await).await?;
         Self::without_crd(management, name).await
     }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use testbed::{Binaries, Cluster, ClusterOptions, FaultProxy, Mode, Process, shared};
 
-use super::stage::{Stage, apply, end};
+use super::stage::{Stage, apply, define, end};
 use crate::support::{until_may_not, until_said};
 
 #[tokio::test]
@@ -17,8 +17,7 @@ async fn a_missing_definition_is_said_and_waited_for() -> Result<()> {
     until_said(&master, &["kubectl apply -f deploy/crds.yaml"]).await;
     // Sources can be known before there is a cluster to copy them to.
     stage.source("early", "1").await?;
-    management.apply_files(&["deploy/crds.yaml"]).await?;
-    management.kubectl(&["wait", "--for=condition=Established", "crd/remoteclusters.mw-sync.io"]).await?;
+    define(&management).await?;
     stage.join("a", &access).await?;
     stage.copy_is(&remote, "early", |_| true).await;
     end(&master).await?;
@@ -77,8 +76,7 @@ async fn an_unreachable_management_cluster_is_waited_for() -> Result<()> {
 async fn a_missing_source_namespace_is_said_and_waited_for() -> Result<()> {
     let management = Cluster::start(ClusterOptions::default()).await?;
     let remote = shared("remote-a").await?;
-    management.apply_files(&["deploy/crds.yaml"]).await?;
-    management.kubectl(&["wait", "--for=condition=Established", "crd/remoteclusters.mw-sync.io"]).await?;
+    define(&management).await?;
     let stage = Stage::without_crd(&management, "m-missing").await?;
     let access = stage.prepare(&remote).await?;
     // Its own account goes with the namespace.

@@ -21,7 +21,7 @@ use tokio::runtime::{self, Handle};
 use super::Cluster;
 use crate::certificates::{self, Authority};
 use crate::kubeconfig::Kubeconfig;
-use crate::process::Start;
+use crate::process::{Start, workspace};
 
 /// A kubectl that takes longer waits for what never comes.
 const KUBECTL_DEADLINE: Duration = Duration::from_secs(180);
@@ -235,7 +235,7 @@ impl Cluster {
     /// If one cannot be read, or as [`Cluster::apply`].
     pub async fn apply_files(&self, paths: &[&str]) -> Result<()> {
         for path in paths {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+            let path = workspace().join(path);
             let manifest = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             self.apply(&manifest).await?;
         }

@@ -41,19 +41,16 @@ pub(super) fn rights(cluster: &RemoteCluster, user: Option<&str>, destination: &
     let role = format!(
         "if it has no such Role: kubectl apply -f deploy/namespace.yaml -f deploy/remote-access.yaml there{place}"
     );
-    let caller = user.and_then(RoleArn::of_caller);
-    let bind = match named(cluster).map(|(arn, role)| (arn, role.or_else(|| caller.clone()))) {
-        Some((arn, Some(role))) => format!(
+    let (arn, principal) = named(cluster).unzip();
+    let bind = match (arn, principal.flatten().or_else(|| user.and_then(RoleArn::of_caller))) {
+        (Some(arn), Some(principal)) => format!(
             "in account {}: {}; that sets all groups of the entry, and where ConfigMap aws-auth maps the role it is there \
              that the group {GROUP} is missing",
             arn.account(),
-            entry("update", &arn, &role)
+            entry("update", &arn, &principal)
         ),
-        _ if caller.is_some() => {
-            let role = caller.map_or_else(String::new, |role| role.to_string());
-            format!("give the access entry of {role} the Kubernetes group {GROUP}")
-        }
-        _ => {
+        (None, Some(principal)) => format!("give the access entry of {principal} the Kubernetes group {GROUP}"),
+        (_, None) => {
             let user = user.and_then(quoted).unwrap_or_else(|| "USER".to_owned());
             let bind = format!("create rolebinding {GROUP}-user --role=mw-sync-remote --user={user}");
             format!("in that cluster: kubectl -n {destination} {bind}")
@@ -75,8 +72,7 @@ fn entry(verb: &str, arn: &ClusterArn, role: &RoleArn) -> String {
 
 /// A role's name, without its path.
 fn base(role: &RoleArn) -> String {
-    let role = role.without_path().to_string();
-    role.rsplit('/').next().unwrap_or_default().to_owned()
+    role.to_string().rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 /// What a remote cluster has said, as one word of a shell: it is pasted. `None` if it was cut on its way here.

@@ -72,21 +72,21 @@ async fn carry_out(
     let Order { kind, name, step, .. } = order;
     let request = build(order, field_manager, trace)?;
     // Of what is not stored there is no version.
-    let done = |reply: fn(&[u8]) -> Result<Reply, Fault>| match trace {
-        Trace::Left => reply,
-        Trace::None => |_: &[u8]| Ok(Reply::Tried),
+    let done = |body: &[u8], reply: &dyn Fn(&[u8]) -> Result<Reply, Fault>| match trace {
+        Trace::Left => reply(body),
+        Trace::None => Ok(Reply::Tried),
     };
     match step {
         Step::Create(_) | Step::Update(_) | Step::Adopt(_) | Step::Replace(_) => {
-            let body = request::send(client, request, limits).await?;
-            if trace == Trace::Left { kept(&body, field_manager) } else { Ok(Reply::Tried) }
+            done(&request::send(client, request, limits).await?, &|body| kept(body, field_manager))
         }
         // The write before a delete, or instead of one: what is gone needs neither.
         Step::SwitchOff(_) | Step::Release(_) => {
-            unless_gone(client, request, limits, (*kind, name), Reply::Deleted, done(written)).await
+            unless_gone(client, request, limits, (*kind, name), Reply::Deleted, |body| done(body, &written)).await
         }
         Step::Delete(_) => {
-            unless_gone(client, request, limits, (*kind, name), Reply::Deleted, done(|_| Ok(Reply::Deleted))).await
+            let gone = |body: &[u8]| done(body, &|_| Ok(Reply::Deleted));
+            unless_gone(client, request, limits, (*kind, name), Reply::Deleted, gone).await
         }
         Step::Look => {
             let read = |body: &[u8]| Some(Looked { metadata: Item::read(body)?.into_metadata()?, inside: None });

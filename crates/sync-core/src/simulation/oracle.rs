@@ -48,7 +48,7 @@ fn is_present(object: &Object, operator: &Object) -> bool {
 /// Whether a master's replica has ever stood in this place of the source namespace: an agent that has seen it go without a
 /// word keeps the copies, for a master that takes one away says so first.
 pub(super) fn has_held_upstream(state: &State, source: &Id) -> bool {
-    state.scene.role == Role::Agent && state.servers[0].store.has_been(source, |object| is_from_master(object))
+    state.scene.role == Role::Agent && state.servers[0].store.all_versions(source).any(|object| is_from_master(object))
 }
 
 /// Whether copies stand that a running process keeps only because it has seen a master's replica in the place of their

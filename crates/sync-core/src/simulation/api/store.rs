@@ -118,14 +118,12 @@ impl Store {
 
     /// All versions of the object of this name and uid.
     pub(in super::super) fn versions<'a>(&'a self, id: &'a Id, own: &'a str) -> impl Iterator<Item = &'a Object> {
-        let after =
-            self.history.iter().filter(move |change| change.id == *id).filter_map(|change| change.after.as_ref());
-        after.filter(move |object| uid(object) == own)
+        self.all_versions(id).filter(move |object| uid(object) == own)
     }
 
-    /// Whether an object of this name was ever like that.
-    pub(in super::super) fn has_been(&self, id: &Id, like: impl Fn(&Object) -> bool) -> bool {
-        self.history.iter().filter(|change| change.id == *id).filter_map(|change| change.after.as_ref()).any(like)
+    /// All versions of all objects that ever had this name.
+    pub(in super::super) fn all_versions<'a>(&'a self, id: &'a Id) -> impl Iterator<Item = &'a Object> {
+        self.history.iter().filter(move |change| change.id == *id).filter_map(|change| change.after.as_ref())
     }
 
     /// All objects as they were at this version.
