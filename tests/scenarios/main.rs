@@ -66,7 +66,6 @@ mod page;
 mod readme;
 mod remote_cluster_rules;
 mod rights;
-mod supply_chain;
 mod support;
 mod testbed_self;
 mod upgrade;
