@@ -46,7 +46,7 @@ async fn tried_of(sources: &'static [&str], code: fn(&str, usize) -> u16) -> (Re
             log.push(place.clone());
             let code = code(&place, log.iter().filter(|before| **before == place).count());
             let status = json!({ "kind": "Status", "code": code, "reason": "x", "message": "no" });
-            let reply = json!({ "metadata": { "name": "a" } });
+            let reply = json!({ "metadata": { "name": "a", "labels": { "mw-sync.io/managed-by": "agent" } } });
             return match code {
                 0 => pending().boxed(),
                 201 => ready(json_response(code, &reply)).boxed(),

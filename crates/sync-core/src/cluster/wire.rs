@@ -138,6 +138,11 @@ impl Item {
         })
     }
 
+    /// A label.
+    pub(super) fn label(&self, key: &str) -> Option<&str> {
+        self.metadata.labels.get(key).map(String::as_str)
+    }
+
     /// Its metadata.
     pub(super) fn into_metadata(self) -> Option<Metadata> {
         let Meta { uid, resource_version, labels, annotations, .. } = self.metadata;

@@ -71,22 +71,22 @@ async fn carry_out(
     let limits = Limits { deadline, ..Limits::METADATA };
     let Order { kind, name, step, .. } = order;
     let request = build(order, field_manager, trace)?;
-    // Of what is not stored there is no version.
-    let done = |body: &[u8], reply: &dyn Fn(&[u8]) -> Result<Reply, Fault>| match trace {
-        Trace::Left => reply(body),
+    let done = |item: Item| match trace {
+        Trace::Left => written(item),
+        // Of what is not stored there is no version.
         Trace::None => Ok(Reply::Tried),
     };
     match step {
         Step::Create(_) | Step::Update(_) | Step::Adopt(_) | Step::Replace(_) => {
-            done(&request::send(client, request, limits).await?, &|body| kept(body, field_manager))
+            kept(item(&request::send(client, request, limits).await?)?, field_manager, done)
         }
         // The write before a delete, or instead of one: what is gone needs neither.
         Step::SwitchOff(_) | Step::Release(_) => {
-            unless_gone(client, request, limits, (*kind, name), Reply::Deleted, |body| done(body, &written)).await
+            unless_gone(client, request, limits, (*kind, name), Reply::Deleted, |body| done(item(body)?)).await
         }
         Step::Delete(_) => {
-            let gone = |body: &[u8]| done(body, &|_| Ok(Reply::Deleted));
-            unless_gone(client, request, limits, (*kind, name), Reply::Deleted, gone).await
+            let reply = if trace == Trace::None { Reply::Tried } else { Reply::Deleted };
+            unless_gone(client, request, limits, (*kind, name), Reply::Deleted, |_| Ok(reply)).await
         }
         Step::Look => {
             let read = |body: &[u8]| Some(Looked { metadata: Item::read(body)?.into_metadata()?, inside: None });
@@ -136,18 +136,19 @@ fn without_trace(options: &Bytes) -> Result<Bytes, Fault> {
     Ok(Bytes::from(serde_json::Value::from(options).to_string()))
 }
 
-fn written(body: &[u8]) -> Result<Reply, Fault> {
-    let Metadata { uid, rv, .. } = metadata(body)?;
+fn written(item: Item) -> Result<Reply, Fault> {
+    let Metadata { uid, rv, .. } = item.into_metadata().ok_or(Fault::Odd(200))?;
     Ok(Reply::Written { uid, rv })
 }
 
 /// What was written as ours and has come to be so. Where admission takes our label off, or makes it another's, no watch of
 /// ours shows it: it would pass for a copy in place, while it is none.
-fn kept(body: &[u8], field_manager: &str) -> Result<Reply, Fault> {
-    let Metadata { uid, rv, labels, .. } = metadata(body)?;
+fn kept(item: Item, field_manager: &str, reply: impl FnOnce(Item) -> Result<Reply, Fault>) -> Result<Reply, Fault> {
     let role = Role::by_field_manager(field_manager).map(Role::as_str);
-    if labels.get(keys::MANAGED_BY).map(String::as_str) == role {
-        return Ok(Reply::Written { uid, rv });
+    let ours = item.label(keys::MANAGED_BY) == role;
+    let reply = reply(item)?;
+    if ours {
+        return Ok(reply);
     }
     let (label, why) = (keys::MANAGED_BY, "a webhook or policy there changes it");
     Err(Fault::Rejected(format!("what was written has not our label {label}: {why}; exempt our field manager from it")))
@@ -199,8 +200,8 @@ pub(super) fn with_accept(
     request.map_err(|_| Fault::Rejected("a path that cannot be one".to_owned()))
 }
 
-fn metadata(body: &[u8]) -> Result<Metadata, Fault> {
-    Item::read(body).and_then(Item::into_metadata).ok_or(Fault::Odd(200))
+fn item(body: &[u8]) -> Result<Item, Fault> {
+    Item::read(body).ok_or(Fault::Odd(200))
 }
 
 #[cfg(test)]
@@ -283,6 +284,10 @@ mod tests {
                     matches!(&fault, Fault::Rejected(why) if why.contains("has not our label")),
                     "{step:?}: {fault:?}"
                 );
+                let (order, reply) = (order("a", step), reply.clone());
+                let client = client(move |_| std::future::ready(json_response(200, &reply)));
+                let tried = try_out(&client, "mw-sync-agent", &order, DEADLINE).await;
+                assert_eq!(tried.unwrap_err(), fault, "a dry run tells no better");
             }
             // It is taken off here.
             assert!(answered(200, reply, &order("a", Step::Release(body()))).await.is_ok());
@@ -301,7 +306,8 @@ mod tests {
                     assert_eq!(options, json!({ "dryRun": ["All"] }));
                 }
                 // Of a create that is not kept there is no version.
-                json_response(200, &json!({ "metadata": { "name": "a", "uid": UID } }))
+                let labels = json!({ "mw-sync.io/managed-by": "agent" });
+                json_response(200, &json!({ "metadata": { "name": "a", "uid": UID, "labels": labels } }))
             }
         });
         let body = || Bytes::from_static(b"{}");
