@@ -81,13 +81,18 @@ fn a_crash_at_any_request_is_survived() {
     let schedule = |n: u64| {
         let (seed, crash) = case(n);
         let mut schedule = Schedule::new(*seed);
-        // One at a time is in wait.
-        schedule.acts.retain(|(_, act)| !matches!(act, Act::Crash(..)));
+        // This one alone.
+        schedule.acts.retain(|(_, act)| !matches!(act, Act::Crash(..) | Act::Kill(_)));
         schedule.acts.insert(0, (Duration::ZERO, crash.clone()));
         schedule
     };
     if let Some((n, failure)) = seeds::first_failure_of(0..cases.len() as u64, schedule, || ()) {
         panic!("seed and crash {:?}: {}", case(n), failure.what);
+    }
+    // There are so many requests, or the last were no crashes.
+    for n in (0..cases.len() as u64).skip(REQUESTS as usize - 1).step_by(REQUESTS as usize) {
+        let (_, log) = run::logged(&schedule(n));
+        assert!(log.iter().any(|line| line.ends_with(" is killed")), "nobody is killed by {:?}", case(n));
     }
 }
 

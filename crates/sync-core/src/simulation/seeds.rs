@@ -49,7 +49,8 @@ pub(super) fn first_failure_of(
             let stuck =
                 running.lock().unwrap().iter().find(|(_, since)| since.elapsed() > STUCK).map(|(seed, _)| *seed);
             if let Some(seed) = stuck {
-                eprintln!("SIM_SEED={seed} does not end: something is busy while no time passes");
+                let schedule = schedule(seed);
+                eprintln!("number {seed} does not end, something is busy while no time passes: {schedule}");
                 std::process::abort();
             }
             thread::sleep(Duration::from_millis(20));
