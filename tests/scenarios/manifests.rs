@@ -1,5 +1,7 @@
 //! What `deploy/` ships, on a real API server.
 
+mod around_pods;
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use crate::support::{Kind, SOON, World, annotated, install, spawn};
 
 /// Where it listens, as its log says.
-pub(super) async fn address(agent: &Process) -> SocketAddr {
+pub(crate) async fn address(agent: &Process) -> SocketAddr {
     port(agent, "/metrics").await
 }
 
@@ -61,7 +61,7 @@ pub(crate) async fn asked_for_a_minute(process: &Process) -> Result<BTreeMap<Str
 }
 
 /// The samples of a page, each by its name with labels; fails if the page is no OpenMetrics.
-pub(super) fn samples(page: &str) -> Result<BTreeMap<String, f64>> {
+pub(crate) fn samples(page: &str) -> Result<BTreeMap<String, f64>> {
     let lines = page.strip_suffix("# EOF\n").context("no end")?.lines();
     let (mut samples, mut families) = (BTreeMap::new(), BTreeMap::new());
     let mut present: Option<(&str, &str)> = None;

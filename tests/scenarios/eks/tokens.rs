@@ -8,6 +8,7 @@ use testbed::{Cluster, Mark, Process, eventually};
 use tokio::time::sleep;
 
 use super::stage::{EksStage, Site, Target, management};
+use crate::agent::port::{address, fetch, samples};
 use crate::master::api;
 use crate::master::stage::SOON;
 
@@ -24,6 +25,13 @@ async fn refused(server: &Cluster, namespace: &str, since: Mark) -> Result<Vec<(
 
 fn now() -> Result<i64> {
     Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs().try_into()?)
+}
+
+/// What the master's metrics say of the age of its only token, in seconds.
+async fn age(master: &Process) -> Result<f64> {
+    let samples = samples(&fetch(address(master).await, "/metrics").await?.1)?;
+    let of = samples.iter().find(|(name, _)| name.starts_with("mw_sync_token_age_seconds{remote_cluster=\"north\""));
+    of.map(|(_, age)| *age).with_context(|| format!("{samples:#?}"))
 }
 
 /// The cluster is served, and at no time was it said not to let us in. That it was slow may have been said: the machine is
@@ -48,11 +56,15 @@ pub(super) async fn a_token_that_has_ended_costs_one_retry_and_is_no_failure() -
     let mark = stage.aws.mark().await?;
     for round in ["1", "2"] {
         sleep(FRESH).await;
+        let old = age(&master).await?;
+        ensure!(old >= FRESH.as_secs_f64(), "{old} s");
         let audit = north.server.audit().mark().await?;
         stage.let_in(&target, now()?).await?;
         stage.set("one", round).await?;
         stage.copy(&north, &target, "one", round).await;
         assert_eq!(refused(&north.server, "e-ended", audit).await?, [(401, "update".to_owned())], "round {round}");
+        let new = age(&master).await?;
+        ensure!(new < old, "{old} s, then {new} s");
     }
     // The session was good all the while: no call was needed for another token.
     let asked: Vec<_> = stage.calls(mark).await?.into_iter().map(|call| call.operation).collect();
