@@ -16,6 +16,8 @@ pub(crate) struct Span {
     pub(crate) begin: Timestamp,
     pub(crate) end: Timestamp,
     pub(crate) requests: usize,
+    /// Of that, until the first write: seconds.
+    pub(crate) lead: f64,
     /// CPU seconds of the API server; unlike the time, other load on the machine hardly changes them.
     pub(crate) server_cpu: f64,
 }
@@ -54,7 +56,7 @@ impl Span {
             end = end.max(request.at.parse()?);
         }
         ensure!(begin <= end, "no requests");
-        Ok(Self { begin, end, requests: requests.count(), server_cpu: 0.0 })
+        Ok(Self { begin, end, requests: requests.count(), lead: 0.0, server_cpu: 0.0 })
     }
 
     fn seconds(&self) -> f64 {
@@ -95,6 +97,10 @@ impl Report {
             println!("  {what}  {}; the agent's ratio to it {}", spread(&seconds, "s"), spread(ratios, ""));
         }
         println!("  agent    {}", spread(&agents().map(Span::seconds).collect::<Vec<_>>(), "s"));
+        println!(
+            "  its lead {}, until its first write",
+            spread(&agents().map(|span| span.lead).collect::<Vec<_>>(), "s")
+        );
         let server =
             |spans: &mut dyn Iterator<Item = &Span>| spread(&spans.map(|s| s.server_cpu).collect::<Vec<_>>(), "s");
         for (what, of) in FLOORS {

@@ -291,6 +291,13 @@ async fn remove(
     let [stop_agent_there, purge_agent_there, delete_there] = in_north else { panic!("{lines:?}") };
     shell.run(stop_master).await?;
     end(master).await?;
+    // There is no node to run it on; the namespace takes such a Pod.
+    let in_a_pod =
+        commands.0.iter().find(|command| command.contains(" run mw-sync-purge ")).context("purge in a Pod")?;
+    let trial = in_a_pod.replace(" --rm -it ", " --dry-run=server -o yaml ");
+    let pod = shell.run(&trial).await?;
+    ensure!(pod.contains("serviceAccountName: mw-sync-master") && pod.contains("- purge"), "{pod}");
+    ensure!(!pod.contains("would violate PodSecurity"), "{pod}");
 
     runs(shell, &commands.take("master --take-over=UID").replace("UID", incarnation)).await?;
 
