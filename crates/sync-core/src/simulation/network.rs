@@ -120,7 +120,7 @@ impl Call {
         }
         if state.faults.kills(request, Boundary::Sent) {
             fate = Fate::Swallowed;
-            state.kill(*process);
+            state.crash(*process);
         }
         (fate, ways, number)
     }
@@ -180,7 +180,7 @@ impl Call {
             }
         }
         if state.lives(*process) && state.faults.kills(request, Boundary::Done) {
-            state.kill(*process);
+            state.crash(*process);
         }
         Reply::Server(answer)
     }
@@ -222,7 +222,7 @@ impl Call {
             }
         };
         if state.faults.kills(request, Boundary::Answered) {
-            state.kill(*process);
+            state.crash(*process);
         }
         result
     }

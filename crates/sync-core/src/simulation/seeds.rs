@@ -50,7 +50,11 @@ pub(super) fn first_failure_of(
                 running.lock().unwrap().iter().find(|(_, since)| since.elapsed() > STUCK).map(|(seed, _)| *seed);
             if let Some(seed) = stuck {
                 let schedule = schedule(seed);
-                eprintln!("number {seed} does not end, something is busy while no time passes: {schedule}");
+                let of = schedule.scene.seed;
+                eprintln!(
+                    "SIM_SEED={of}, or what was made of it, does not end: something is busy while no time passes"
+                );
+                eprintln!("{schedule}");
                 std::process::abort();
             }
             thread::sleep(Duration::from_millis(20));
