@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use http::Method;
 use serde_json::{Value, json};
+use sync_core::contract::keys;
 use testbed::{Mark, Process, eventually};
 
 use crate::IN_FLIGHT;
@@ -65,8 +66,9 @@ async fn change(world: &World, patch: &Value) -> Result<()> {
 async fn span(world: &World, mark: Mark) -> Result<Span> {
     let requests = world.cluster.audit().since(mark).await?;
     let source = requests.clone().user_agent("bench-floor").writes();
+    let all = requests.user("system:serviceaccount:operator:mw-sync-agent");
     // Not the summary of all its copies, which it writes once at the end.
-    let all = requests.user("system:serviceaccount:operator:mw-sync-agent").resource("secrets");
+    let all = all.filter(|entry| entry.name != keys::AGENT_CONFIG_MAP);
     let mut span = Span::of(&all.clone().writes())?;
     let began = Span::of(&source)?.begin;
     span.lead = span.begin.duration_since(began).as_secs_f64();

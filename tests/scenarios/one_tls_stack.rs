@@ -4,8 +4,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-/// What `deny.toml` says of crates that may not be there. `cargo deny` holds the tree to it, licences and sources too; but
-/// by what any feature could enable.
+/// What `deny.toml` says of crates that may not be there.
 #[derive(Deserialize)]
 struct Deny {
     bans: Bans,

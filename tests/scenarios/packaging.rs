@@ -128,6 +128,9 @@ fn versions_agree() {
         assert!(image.contains(&format!("image.version=\"{version}\"")), "Dockerfile.{name} is not of {version}");
         assert!(image.contains(&format!("secret-replicator-eks/{name}:{version} ")), "Dockerfile.{name}");
         assert!(image.contains(&format!("ARG RUST=rust:{rust}.")), "Dockerfile.{name} does not build with {rust}");
+        // One cache for each architecture: programs of both in one would be taken for each other.
+        let both = ["--platform linux/amd64,linux/arm64", "ARG TARGETARCH", "id=target-${TARGETARCH},"];
+        assert!(both.iter().all(|words| image.contains(words)), "Dockerfile.{name} is for one architecture");
     }
 }
 

@@ -250,6 +250,7 @@ async fn the_page_is_of_use_with_a_thousand_clusters() -> Result<()> {
     assert_eq!(browser.eval("document.querySelectorAll('#clusters button').length").await?, 10);
     // What is said if a standby is asked while nobody leads comes first.
     browser.eval("seen.trouble = 'no master leads: look'; draw()").await?;
-    says(&mut browser, VERDICT, "no master leads: look, 10 sources are not in place").await;
+    let verdict = browser.eval(VERDICT).await?;
+    assert_eq!(verdict, "no master leads: look, 10 sources are not in place, 10 clusters are not ready");
     Ok(())
 }

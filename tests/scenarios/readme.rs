@@ -274,6 +274,26 @@ async fn sentences(shell: &Shell, here: &World) -> Result<()> {
     shell.run("kubectl delete -f deploy/examples/cluster-discovery.yaml").await.map(drop)
 }
 
+/// There is no node to run it on; the namespace takes such a Pod.
+async fn purge_in_a_pod(shell: &Shell, commands: &Commands) -> Result<()> {
+    let in_a_pod =
+        commands.0.iter().find(|command| command.contains(" run mw-sync-purge ")).context("purge in a Pod")?;
+    let run =
+        in_a_pod.split("kubectl ").nth(1).map(|run| run.replace(" --restart", " --dry-run=server -o json --restart"));
+    let pod: Value = serde_json::from_str(&shell.run(format!("kubectl {}", run.unwrap_or_default())).await?)?;
+    let (spec, labels) = (&pod["spec"], &pod["metadata"]["labels"]);
+    let container = &spec["containers"][0];
+    assert_eq!(
+        (spec["containers"].as_array().map(Vec::len), &container["args"]),
+        (Some(1), &json!(["purge", "--dry-run"]))
+    );
+    assert_eq!(spec["serviceAccountName"], "mw-sync-master");
+    assert_eq!(labels["app.kubernetes.io/name"], "mw-sync-master");
+    let image = format!("registry.example.com/secret-replicator-eks/master:{}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(container["image"], image.as_str());
+    Ok(())
+}
+
 /// The last resort for a management cluster that was rebuilt, and the removal of everything.
 async fn remove(
     shell: &Shell,
@@ -291,13 +311,7 @@ async fn remove(
     let [stop_agent_there, purge_agent_there, delete_there] = in_north else { panic!("{lines:?}") };
     shell.run(stop_master).await?;
     end(master).await?;
-    // There is no node to run it on; the namespace takes such a Pod.
-    let in_a_pod =
-        commands.0.iter().find(|command| command.contains(" run mw-sync-purge ")).context("purge in a Pod")?;
-    let trial = in_a_pod.replace(" --rm -it ", " --dry-run=server -o yaml ");
-    let pod = shell.run(&trial).await?;
-    ensure!(pod.contains("serviceAccountName: mw-sync-master") && pod.contains("- purge"), "{pod}");
-    ensure!(!pod.contains("would violate PodSecurity"), "{pod}");
+    purge_in_a_pod(shell, commands).await?;
 
     runs(shell, &commands.take("master --take-over=UID").replace("UID", incarnation)).await?;
 

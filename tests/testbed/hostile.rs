@@ -18,6 +18,9 @@ const HUGE: u64 = 2 << 30;
 /// What a terminal would follow, what a browser would run, and what reverses text.
 const MARKUP: &str = "<script>alert(1)</script>\\u001b[31mred\\u001b]0;title\\u0007\\u202egnirts\\u0000";
 
+/// Its clock stands still.
+const DATE: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
+
 /// What it does; each has a path of its own, and so one server does all at once.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Attack {
@@ -224,8 +227,11 @@ impl<S: tokio::io::AsyncWrite + Unpin> Answer<S> {
     }
 
     async fn whole(&mut self, status: &str, body: &str) -> Result<()> {
-        let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n", body.len());
-        self.stream.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes()).await?;
+        let length = body.len();
+        let head = format!("HTTP/1.1 {status}\r\nDate: {DATE}\r\nContent-Type: application/json\r\n");
+        self.stream
+            .write_all(format!("{head}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}").as_bytes())
+            .await?;
         self.stream.flush().await?;
         Ok(self.stream.shutdown().await?)
     }

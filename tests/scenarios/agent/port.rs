@@ -122,6 +122,8 @@ async fn metrics_are_well_formed_and_true_after_a_fan_out() -> Result<()> {
     assert_eq!(value(&before, "mw_sync_leader"), Some(1.0), "{before:#?}");
     assert_eq!(value(&before, "mw_sync_in_flight_limit"), Some(16.0));
     assert_eq!(value(&before, "mw_sync_fanout_seconds_count"), Some(0.0));
+    let build = format!("mw_sync_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(value(&before, &build), Some(1.0), "{before:#?}");
 
     // One place has something of that name, which is not ours.
     let theirs = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "regcred", "namespace": "n-07"}});

@@ -25,23 +25,29 @@ async fn what_a_busy_server_refuses_is_written_later_and_with_fewer_requests_at_
     }
     let agent = spawn(&install(&cluster).await?, &["--max-in-flight=64"]).await?;
     let address = address(&agent).await;
-    let limit = async || {
+    let limit_and_queue = async || {
         let samples = samples(&fetch(address, "/metrics").await?.1)?;
-        samples.get("mw_sync_in_flight_limit").copied().context("there is no such metric")
+        let queue =
+            samples.iter().filter(|(name, _)| name.starts_with("mw_sync_queue{lane=")).map(|(_, waiting)| waiting);
+        Ok::<_, anyhow::Error>((
+            samples.get("mw_sync_in_flight_limit").copied().context("no such metric")?,
+            queue.sum::<f64>(),
+        ))
     };
     let mark = cluster.audit().mark().await?;
-    let (mut low, mut names) = (IN_FLIGHT, Vec::new());
+    let (mut low, mut waiting, mut names) = (IN_FLIGHT, 0_f64, Vec::new());
     for n in 0..6 {
         let name = format!("many-{n}");
         world.create(&annotated(Kind::Secret, &name, &json!({"a": "MQ=="}))).await?;
         names.push(name);
     }
     for name in &names {
-        low = eventually(SOON, format!("{name} is everywhere"), async || {
-            low = low.min(limit().await?);
+        eventually(SOON, format!("{name} is everywhere"), async || {
+            let (limit, queue) = limit_and_queue().await?;
+            (low, waiting) = (low.min(limit), waiting.max(queue));
             let there = world.copies(Kind::Secret, name).await?.len();
             ensure!(there == PLACES, "{there} copies");
-            Ok(low)
+            Ok(())
         })
         .await;
     }
@@ -53,5 +59,12 @@ async fn what_a_busy_server_refuses_is_written_later_and_with_fewer_requests_at_
     assert!(refused > 0, "the server had enough to do: {:?}", creates.counts());
     assert!(refused < done, "most were not refused: {refused} of {done}");
     assert!(low < IN_FLIGHT / 2.0, "fewer at once: {low}");
+    assert!(waiting > 0.0, "what waits is counted");
+    eventually(SOON, "and what does not is not", async || {
+        let (_, queue) = limit_and_queue().await?;
+        ensure!(queue == 0.0, "{queue}");
+        anyhow::Ok(())
+    })
+    .await;
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use testbed::{Binaries, FaultProxy, Kubeconfig, Mode, Terminal, eventually, shared};
+use testbed::{Attack, Binaries, FaultProxy, HostileServer, Kubeconfig, Mode, Terminal, eventually, shared};
 
 use super::{Told, mend, no_writes};
 use crate::master::api;
@@ -44,6 +44,8 @@ async fn each_remote_cluster_says_what_is_wrong_with_it_and_a_black_hole_delays_
     at("powerless", &remote.service_account(NAME, "powerless").await?, NAME).await?;
     at("no-namespace", &remote.admin(), "c-remotes-none").await?;
     at("itself", &management.admin(), NAME).await?;
+    let hostile = HostileServer::start().await?;
+    at("yesterday", &hostile.kubeconfig(Attack::EndlessLine), NAME).await?;
     at("silent", &access, "c-remotes-silent").await?;
     at("foreign", &access, "c-remotes-foreign").await?;
     at("off", &access, NAME).await?;
@@ -103,6 +105,7 @@ async fn each_remote_cluster_says_what_is_wrong_with_it_and_a_black_hole_delays_
         ),
         ("no-namespace", "namespace", "failed", &["namespace c-remotes-none does not exist there", recipe]),
         ("itself", "namespace", "failed", &["this is the management cluster itself", "delete this"]),
+        ("yesterday", "clock", "warning", &["s ahead of the API server's", "timedatectl"]),
         ("silent", "agent", "warning", &["its last word is ", " days ago", "does it run?", "get deployment,pods"]),
         (
             "foreign",

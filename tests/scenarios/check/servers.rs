@@ -5,11 +5,12 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use testbed::{FaultProxy, Kubeconfig, Mode, shared};
+use testbed::{Binaries, FaultProxy, Kubeconfig, Mode, Terminal, shared};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Who, check};
+use crate::support::SOON;
 
 const WHO: [(Who, &str); 2] = [(Who::Agent, "cluster"), (Who::Master, "management cluster")];
 
@@ -127,6 +128,22 @@ async fn a_server_that_is_too_old_and_a_clock_that_is_off_are_named() -> Result<
         told.find(group, "Kubernetes version", "ok", &["v1.33.1"])?;
         let words = ["too old for it (1.36 and newer)", "write mw-sync=yes instead"];
         told.find(group, "annotation policy", "warning", &words)?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn colours_are_for_terminals_and_for_those_who_like_them() -> Result<()> {
+    let cluster = shared("remote-a").await?;
+    let config = ("KUBECONFIG".to_owned(), cluster.admin_kubeconfig().display().to_string());
+    for (further, coloured) in [(None, true), (Some(("NO_COLOR".to_owned(), "1".to_owned())), false)] {
+        let terminal = Terminal::open()?;
+        let env = [config.clone()].into_iter().chain(further);
+        let process = terminal.spawn(&[1, 2], Binaries::build().await?.agent(), ["check"], env)?;
+        process.wait_exit(SOON).await?;
+        terminal.shows("Kubernetes version", SOON).await;
+        let screen = terminal.screen();
+        assert_eq!(screen.contains("\u{1b}[32m"), coloured, "{screen:?}");
     }
     Ok(())
 }

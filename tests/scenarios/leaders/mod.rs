@@ -100,8 +100,8 @@ async fn between_renewals(world: &World, name: &str) -> Timestamp {
 }
 
 /// The Lease, which somebody has just taken from one that was killed then: never before it has run out before the eyes
-/// of the next one. It runs out within [`LEASE`] after the end, where nobody else needs the processor; here the next one
-/// may see the last renewal late, and be late in taking it.
+/// of the next one. By the clock of one that sees each renewal at once that is within [`LEASE`] after the end, to the
+/// moment, as the unit tests of the election hold; here the next one may see the last renewal late, and be late in taking it.
 async fn taken_in_time(world: &World, name: &str, killed: Instant, renewed: Timestamp) -> Result<Value> {
     let (took, lease) = (killed.elapsed(), lease(world, name).await?);
     let pause = time(&lease["spec"]["acquireTime"])?.duration_since(renewed).as_secs_f64();

@@ -30,6 +30,12 @@ async fn what_stands_beside_a_deployment_means_its_pods() -> Result<()> {
         let labels = pods["metadata"]["labels"].as_object().context("no labels")?;
         let ports = pods["spec"]["containers"][0]["ports"].as_array().context("no ports")?;
         let [port] = &ports[..] else { anyhow::bail!("one port, not {ports:?}") };
+        // Where the program listens that has been told nothing else, and what it answers there.
+        assert_eq!(port["containerPort"], 8080);
+        for (probe, path) in [("livenessProbe", "/livez"), ("readinessProbe", "/readyz")] {
+            let asked = &pods["spec"]["containers"][0][probe]["httpGet"];
+            assert_eq!((&asked["path"], &asked["port"]), (&json!(path), &port["name"]), "{probe}");
+        }
 
         let service = of("service").await?["spec"].take();
         selects(&service["selector"], labels).context("Service")?;
@@ -54,6 +60,15 @@ async fn what_stands_beside_a_deployment_means_its_pods() -> Result<()> {
         let ways = policy["egress"].as_array().context("no egress")?;
         let bounded = |way: &Value| way["ports"].as_array().is_some_and(|ports| !ports.is_empty());
         assert!(!ways.is_empty() && ways.iter().all(bounded), "{ways:#?}");
+        let to = |number: u16| {
+            ways.iter()
+                .filter(move |way| way["ports"].as_array().is_some_and(|p| p.iter().any(|p| p["port"] == number)))
+        };
+        // API servers, but for what a node tells of itself.
+        let blocks: Vec<_> = to(443).flat_map(|way| way["to"].as_array().into_iter().flatten()).collect();
+        let metadata = |address: &str| blocks.iter().any(|block| block["ipBlock"]["except"] == json!([address]));
+        assert!(metadata("169.254.169.254/32") && metadata("fd00:ec2::254/128"), "{blocks:#?}");
+        assert!(to(6443).count() == 1 && to(53).count() == 1, "{ways:#?}");
 
         let monitor = of("podmonitor").await?["spec"].take();
         selects(&monitor["selector"]["matchLabels"], labels).context("PodMonitor")?;
