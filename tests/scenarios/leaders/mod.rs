@@ -65,7 +65,7 @@ async fn leader_and_standby(namespaces: usize) -> Result<(Cluster, World, Agent,
 }
 
 /// Waits until a line of the log has these words.
-async fn says(process: &Process, what: &str) {
+pub(crate) async fn says(process: &Process, what: &str) {
     says_times(process, what, 1).await;
 }
 
