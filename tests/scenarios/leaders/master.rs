@@ -7,7 +7,7 @@ use testbed::{Cluster, ClusterOptions};
 
 use super::{between_renewals, lease, taken_in_time};
 use crate::master::stage::{SOON, Stage, define, value};
-use crate::support::World;
+use crate::support::{World, until_said};
 
 /// The standby is connected to the remote clusters already: it writes there, and of them, from the first moment on, and
 /// nothing before.
@@ -26,7 +26,7 @@ async fn a_standby_master_goes_on_with_copies_and_status() -> Result<()> {
     stage.is("far", "Connected").await;
     let mark = management.audit().mark().await?;
     let second = stage.master(&["--leader-elect"]).await?;
-    super::says(&second, "all lists have come").await;
+    until_said(&second, &["all lists have come"]).await;
     let (home, there) = (stage.user(), stage.remote_user());
     let writes = management.audit().since(mark).await?.user(&home).writes().filter(|entry| entry.resource != "leases");
     assert_eq!(writes.count(), 0, "{:#?}", writes.entries());
@@ -35,7 +35,7 @@ async fn a_standby_master_goes_on_with_copies_and_status() -> Result<()> {
     first.terminate();
     let status = first.wait_exit(Duration::from_secs(5)).await?;
     assert_eq!(status.code(), Some(0));
-    super::says(&second, ": leading").await;
+    until_said(&second, &[": leading"]).await;
     // It is renewed 5 s later only.
     let leases = management.audit().since(mark).await?.user(&home).resource("leases").verb("patch");
     let [.., released, taken] = &leases.each().filter(|entry| entry.code == 200).collect::<Vec<_>>()[..] else {
@@ -61,12 +61,12 @@ async fn a_standby_master_goes_on_with_copies_and_status() -> Result<()> {
 
     // Killed.
     let third = stage.master(&["--leader-elect"]).await?;
-    super::says(&third, "standing by").await;
+    until_said(&third, &["standing by"]).await;
     let renewed = between_renewals(&world, "mw-sync-master").await;
     second.kill9();
     let killed = Instant::now();
     stage.set("regcred", "3").await?;
-    super::says(&third, ": leading").await;
+    until_said(&third, &[": leading"]).await;
     taken_in_time(&world, "mw-sync-master", killed, renewed).await?;
     stage.copy_is(&remote, "regcred", |copy| value(copy) == "3").await;
     third.terminate();

@@ -14,7 +14,7 @@ use serde_json::Value;
 use sync_core::lease::{LEASE, RENEW};
 use testbed::{Cluster, ClusterOptions, Mark, Process, Requests, eventually};
 
-use crate::support::{AGENT, SOON, World, install, spawn};
+use crate::support::{AGENT, SOON, World, install, spawn, until_said};
 
 /// One of the processes.
 struct Agent {
@@ -34,11 +34,16 @@ impl Agent {
     }
 
     async fn says(&self, what: &str) {
-        self.says_times(what, 1).await;
+        until_said(&self.process, &[what]).await;
     }
 
     async fn says_times(&self, what: &str, times: usize) {
-        says_times(&self.process, what, times).await;
+        eventually(SOON, format!("it says {what:?}, {times} times"), async || {
+            let log = self.process.stderr();
+            ensure!(log.lines().filter(|line| line.contains(what)).count() >= times, "{log}");
+            Ok(())
+        })
+        .await;
     }
 
     /// What it has asked for since, but for its Lease.
@@ -62,20 +67,6 @@ async fn leader_and_standby(namespaces: usize) -> Result<(Cluster, World, Agent,
     let second = Agent::start(&cluster).await?;
     second.says("standing by").await;
     Ok((cluster, world, first, second))
-}
-
-/// Waits until a line of the log has these words.
-pub(crate) async fn says(process: &Process, what: &str) {
-    says_times(process, what, 1).await;
-}
-
-async fn says_times(process: &Process, what: &str, times: usize) {
-    eventually(SOON, format!("it says {what:?}, {times} times"), async || {
-        let log = process.stderr();
-        ensure!(log.lines().filter(|line| line.contains(what)).count() >= times, "{log}");
-        Ok(())
-    })
-    .await;
 }
 
 /// The Lease as it is.

@@ -9,6 +9,7 @@ use testbed::{Cluster, ClusterOptions, FaultProxy, Mode, eventually};
 
 use crate::master::api;
 use crate::master::stage::{SOON, Stage, define, end};
+use crate::support::until_said;
 
 const COPIES: usize = 40;
 /// Before the remote cluster, each way: with two requests at once, and two for each copy, the copies need 4 s to go.
@@ -36,7 +37,7 @@ async fn the_next_leader_finishes_the_removal_of_a_remote_cluster() -> Result<()
     let proxy = FaultProxy::start(remote.server_addr())?;
     let args = ["--leader-elect", "--max-in-flight=2"];
     let first = stage.master(&args).await?;
-    super::says(&first, ": leading").await;
+    until_said(&first, &[": leading"]).await;
     stage.kubeconfig("far", &access.clone().by_server(proxy.url()).to_yaml()).await?;
     stage.remote_cluster_by("far", &json!({ "kubeconfig": { "secretName": "far" }, "onRemove": "Delete" })).await?;
     stage.kubeconfig("other", &access.to_yaml()).await?;
@@ -56,7 +57,7 @@ async fn the_next_leader_finishes_the_removal_of_a_remote_cluster() -> Result<()
     }
     let before = secrets(&remote, "other").await?;
     let second = stage.master(&args).await?;
-    super::says(&second, "all lists have come").await;
+    until_said(&second, &["all lists have come"]).await;
 
     proxy.set(Mode::Delay(WAY)).await;
     let mark = remote.audit().mark().await?;
@@ -74,7 +75,7 @@ async fn the_next_leader_finishes_the_removal_of_a_remote_cluster() -> Result<()
     assert!(at_the_end > 4, "{at_the_end} were left: not in the middle");
     println!("killed with {at_the_end} of {COPIES} copies left");
     proxy.set(Mode::Pass).await;
-    super::says(&second, ": leading").await;
+    until_said(&second, &[": leading"]).await;
     eventually(SOON, "the RemoteCluster is gone", async || {
         let far = api::get(&management, &api::remote_cluster("operator", "far")).await?;
         ensure!(far.is_none(), "{}", far.unwrap_or_default());

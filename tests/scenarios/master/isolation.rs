@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::api;
 use super::stage::{SOON, Stage, end};
 use crate::agent::port::asked_for_a_minute;
-use crate::leaders::says;
+use crate::support::until_said;
 
 const README: &str = include_str!("../../../README.md");
 
@@ -79,8 +79,8 @@ async fn clusters_in_trouble_delay_no_other_and_nobody_asks_when_idle() -> Resul
 
     // As deployed, there is a standby.
     let standby = stage.master(&["--leader-elect"]).await?;
-    says(&standby, "standing by").await;
-    says(&standby, "all lists have come").await;
+    until_said(&standby, &["standing by"]).await;
+    until_said(&standby, &["all lists have come"]).await;
     // Where each copy is stands in the status up to a few seconds after the copy itself.
     sleep(Duration::from_secs(6)).await;
     // Each goes on trying, and has nothing new to say.
