@@ -7,7 +7,7 @@ use testbed::Requests;
 use crate::budget::Budgets;
 
 /// The design's budget: the agent's time over the floor's. The design means plain writes. With one watch alone the server
-/// takes 1.24 times its processor time, on cores that it shares, and nobody repairs what he does not watch: so the agent is
+/// was seen to take 1.24 times its processor time, on cores that it shares, and nobody repairs what he does not watch: so the agent is
 /// held to the same over a floor that watches too, which tells what it costs by itself.
 const BUDGET: f64 = 1.15;
 

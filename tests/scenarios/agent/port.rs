@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use testbed::{Binaries, Cluster, ClusterOptions, Process, eventually};
+use testbed::{Binaries, Cluster, ClusterOptions, Entry, Process, Requests, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -58,6 +58,17 @@ pub(crate) async fn asked_for_a_minute(process: &Process) -> Result<BTreeMap<Str
         }
     }
     samples(&page)
+}
+
+/// Whether that is a renewal of a Lease.
+pub(crate) fn is_renewal(entry: &Entry) -> bool {
+    entry.resource == "leases" && entry.verb == "patch"
+}
+
+/// That two which share a Lease have renewed it every 5 s of a minute, and that is all.
+pub(crate) fn only_renewals(requests: &Requests) {
+    let renewals = requests.each().all(is_renewal) && (10..=13).contains(&requests.count());
+    assert!(renewals, "{:#?}", requests.counts());
 }
 
 /// The samples of a page, each by its name with labels; fails if the page is no OpenMetrics.

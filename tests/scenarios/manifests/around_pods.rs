@@ -5,7 +5,6 @@ use serde_json::{Map, Value, json};
 use testbed::SharedCluster;
 
 use super::installed;
-use crate::support::Deployed;
 
 /// Reads one object of namespace `operator`.
 async fn read(cluster: &SharedCluster, object: &str) -> Result<Value> {
@@ -26,7 +25,7 @@ async fn what_stands_beside_a_deployment_means_its_pods() -> Result<()> {
     for name in ["agent", "master"] {
         let of = async |kind: &str| read(&cluster, &format!("{kind}/mw-sync-{name}")).await;
         let deployment = of("deployment").await?;
-        let pods = Deployed::of(&cluster, name).await?.template;
+        let pods = &deployment["spec"]["template"];
         let labels = pods["metadata"]["labels"].as_object().context("no labels")?;
         let ports = pods["spec"]["containers"][0]["ports"].as_array().context("no ports")?;
         let [port] = &ports[..] else { anyhow::bail!("one port, not {ports:?}") };

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::api;
 use super::stage::{SOON, Stage, end};
-use crate::agent::port::asked_for_a_minute;
+use crate::agent::port::{asked_for_a_minute, only_renewals};
 use crate::support::until_said;
 
 const README: &str = include_str!("../../../README.md");
@@ -86,10 +86,7 @@ async fn clusters_in_trouble_delay_no_other_and_nobody_asks_when_idle() -> Resul
     // Each goes on trying, and has nothing new to say.
     let (asked, asked_a) = (management.audit().mark().await?, a.audit().mark().await?);
     let samples = asked_for_a_minute(&master).await?;
-    let requests = management.audit().since(asked).await?.user(&stage.user());
-    // The Lease is renewed every 5 s, and that is all.
-    let renewals = requests.each().all(|entry| entry.resource == "leases" && entry.verb == "patch");
-    assert!(renewals && (10..=13).contains(&requests.count()), "in management: {:#?}", requests.counts());
+    only_renewals(&management.audit().since(asked).await?.user(&stage.user()));
     let requests = a.audit().since(asked_a).await?.user(&stage.remote_user());
     assert_eq!(requests.count(), 0, "in the healthy cluster: {:#?}", requests.counts());
     let ready = |name, reason| format!("mw_sync_remote_cluster_ready{{reason=\"{reason}\",remote_cluster=\"{name}\"}}");

@@ -72,7 +72,8 @@ pub(crate) async fn adopting_agent() -> Result<Shared> {
     Shared::with("adopting", &AGENT, &flags).await
 }
 
-/// Applies what a person applies, though not by kubectl, as `manifests` and `readme` do, and returns the kubeconfig of the agent's ServiceAccount.
+/// Applies what a person applies, though not by kubectl, as `manifests` and `readme` do, and returns the kubeconfig of the
+/// agent's ServiceAccount.
 pub(crate) async fn install(cluster: &Cluster) -> Result<PathBuf> {
     cluster.apply_files(&["deploy/namespace.yaml", "deploy/agent.yaml"]).await?;
     cluster.kubeconfig_for_service_account("operator", "mw-sync-agent").await

@@ -39,7 +39,7 @@ pub async fn get_object(
     name: &str,
 ) -> Result<Option<Object>, Fault> {
     let answer = get(client, &path::of_object(kind, namespace, name)?).await;
-    let item = absent_or(answer, (kind.plural(), name), item)?;
+    let item = absent_or(answer, (kind.plural(), name), Item::answered)?;
     item.map(|item| item.into_object(kind).ok_or(Fault::Odd(200))).transpose()
 }
 
@@ -49,7 +49,7 @@ pub async fn get_object(
 /// Any other answer, one that cannot be understood included.
 pub async fn get_namespace(client: &kube::Client, name: &str) -> Result<Option<SourceNamespace>, Fault> {
     let answer = get(client, &path::of_namespace(name)?).await;
-    let item = absent_or(answer, ("namespaces", name), item)?;
+    let item = absent_or(answer, ("namespaces", name), Item::answered)?;
     let seen = |item: Item| Some(SourceNamespace { uid: item.uid()?, terminating: item.is_leaving() });
     item.map(|item| seen(item).ok_or(Fault::Odd(200))).transpose()
 }
@@ -221,11 +221,8 @@ async fn send(
     request::ask(client, request, limits).await
 }
 
-fn item(body: &[u8]) -> Result<Item, Fault> {
-    Item::read(body).ok_or(Fault::Odd(200))
-}
-
-fn absent_or<T>(
+/// What is read of an answer, or nothing if the server says that this very object does not exist.
+pub(super) fn absent_or<T>(
     answer: Result<Bytes, Refusal>,
     (plural, name): (&str, &str),
     read: impl FnOnce(&[u8]) -> Result<T, Fault>,

@@ -16,7 +16,7 @@ use crate::contract::marks::{MANAGER_LIMIT, Sighting};
 use crate::contract::object::{Content, Kind, Object, Rv, Uid};
 use crate::contract::rules::Rules;
 use crate::contract::source::{Source, Switch};
-use crate::fault::message;
+use crate::fault::{Fault, message};
 use crate::index::feed::{ForeignSeen, NamespaceSeen};
 use crate::order::Metadata;
 use crate::plan::Destination;
@@ -110,6 +110,11 @@ impl Item {
     /// Reads one object.
     pub(super) fn read(json: &[u8]) -> Option<Self> {
         serde_json::from_slice(json).ok()
+    }
+
+    /// Reads the object that an answer is.
+    pub(super) fn answered(body: &[u8]) -> Result<Self, Fault> {
+        Self::read(body).ok_or(Fault::Odd(200))
     }
 
     /// A whole Secret or ConfigMap.

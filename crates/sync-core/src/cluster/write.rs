@@ -8,6 +8,7 @@ use kube::client::Body;
 
 use super::path;
 use super::query::METADATA;
+use super::read::absent_or;
 use super::request::{self, Limits};
 use super::wire::Item;
 use crate::contract::fingerprint::{payload_digest, type_digest};
@@ -78,11 +79,12 @@ async fn carry_out(
     };
     match step {
         Step::Create(_) | Step::Update(_) | Step::Adopt(_) | Step::Replace(_) => {
-            kept(item(&request::send(client, request, limits).await?)?, field_manager, done)
+            kept(Item::answered(&request::send(client, request, limits).await?)?, field_manager, done)
         }
         // The write before a delete, or instead of one: what is gone needs neither.
         Step::SwitchOff(_) | Step::Release(_) => {
-            unless_gone(client, request, limits, (*kind, name), Reply::Deleted, |body| done(item(body)?)).await
+            unless_gone(client, request, limits, (*kind, name), Reply::Deleted, |body| done(Item::answered(body)?))
+                .await
         }
         Step::Delete(_) => {
             let reply = if trace == Trace::None { Reply::Tried } else { Reply::Deleted };
@@ -167,11 +169,8 @@ async fn unless_gone(
     gone: Reply,
     read: impl FnOnce(&[u8]) -> Result<Reply, Fault>,
 ) -> Result<Reply, Fault> {
-    match request::ask(client, request, limits).await {
-        Ok(body) => read(&body),
-        Err(refusal) if refusal.is_missing(kind.plural(), name) => Ok(gone),
-        Err(refusal) => Err(refusal.fault),
-    }
+    let answer = request::ask(client, request, limits).await;
+    Ok(absent_or(answer, (kind.plural(), name), read)?.unwrap_or(gone))
 }
 
 /// The bytes are dropped here.
@@ -198,10 +197,6 @@ pub(super) fn with_accept(
     let request = Request::builder().method(method).uri(path).header(header::ACCEPT, accept);
     let request = request.header(header::CONTENT_TYPE, content).body(Body::from(body.clone()));
     request.map_err(|_| Fault::Rejected("a path that cannot be one".to_owned()))
-}
-
-fn item(body: &[u8]) -> Result<Item, Fault> {
-    Item::read(body).ok_or(Fault::Odd(200))
 }
 
 #[cfg(test)]

@@ -85,8 +85,8 @@ fn a_crash_at_any_request_is_survived() {
     let seeds: Vec<_> = (0..100).filter(reaches).take(SEEDS).collect();
     assert_eq!(seeds.len(), SEEDS, "{seeds:?} have {REQUESTS} requests");
     let boundaries = |seed| Boundary::ALL.into_iter().map(move |boundary| (seed, boundary));
-    let crashes = |(seed, boundary)| (0..REQUESTS).map(move |before| (seed, boundary, before));
-    let cases: Vec<_> = seeds.into_iter().flat_map(boundaries).flat_map(crashes).collect();
+    let requests = |(seed, boundary)| (0..REQUESTS).map(move |before| (seed, boundary, before));
+    let cases: Vec<_> = seeds.into_iter().flat_map(boundaries).flat_map(requests).collect();
     let case = |n: u64| cases[usize::try_from(n).unwrap()];
     if let Some((n, failure)) = seeds::first_failure_of(0..cases.len() as u64, |n| schedule(case(n)), || ()) {
         panic!("seed and crash {:?}: {}", case(n), failure.what);

@@ -168,17 +168,17 @@ impl State {
     }
 
     /// A process dies at this moment; whoever drives the run tidies it away.
-    /// In the middle of a request, as [`Faults::kills`](super::faults::Faults::kills) says.
-    pub(super) fn crash(&mut self, process: u64) {
-        self.note(|| format!("process {process} crashes"));
-        self.kill(process);
-    }
-
     pub(super) fn kill(&mut self, process: u64) {
         if self.judges.remove(&process).is_some() {
             self.pauses.remove(&process);
             self.note(|| format!("process {process} is killed"));
         }
+    }
+
+    /// The same in the middle of a request, as [`Faults::kills`](super::faults::Faults::kills) says.
+    pub(super) fn crash(&mut self, process: u64) {
+        self.note(|| format!("process {process} crashes"));
+        self.kill(process);
     }
 
     pub(super) fn get(&self, cluster: usize, id: &Id) -> Option<&Object> {
