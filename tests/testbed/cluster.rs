@@ -7,11 +7,13 @@ use access::Clients;
 use components::Failure;
 
 use std::fs;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use crate::audit::{self, AuditLog};
@@ -111,7 +113,10 @@ impl Cluster {
     /// # Errors
     /// If a prerequisite is missing, or a component does not start (with the end of its log).
     pub async fn start(options: ClusterOptions) -> Result<Self> {
+        static STARTS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(cores()));
         let programs = ControlPlane::get().await?;
+        // One by one for each core: all together they would be no sooner, and what else runs would be late.
+        let _turn = STARTS.acquire().await?;
         let scratch = Scratch::new()?;
         let dir = scratch.path();
         let authority = certificates::make(dir)?;
@@ -265,6 +270,10 @@ impl Cluster {
     fn parts(&self) -> MutexGuard<'_, Parts> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 impl Drop for Cluster {

@@ -1,8 +1,8 @@
 //! The programs of a control plane: built from Go modules once per version, or found in `KUBEBUILDER_ASSETS`.
 //!
-//! `tests/controlplane/` is a Go module whose one binary is etcd, kube-apiserver, kube-controller-manager and kubectl.
-//! The first build downloads and compiles Kubernetes: about 8 minutes on 2 cores, and one line of progress each 10
-//! seconds. The result is kept per version and content of that folder, see `cache.rs`.
+//! `tests/controlplane/` is a Go module with two binaries: kubectl, and etcd, kube-apiserver and kube-controller-manager
+//! in one. The first build downloads and compiles Kubernetes: about 8 minutes on 2 cores, and one line of progress each
+//! 10 seconds. The result is kept per version and content of that folder, see `cache.rs`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -13,9 +13,11 @@ use crate::cache::{Build, has_go, say};
 
 const GO_MOD: &str = include_str!("../controlplane/go.mod");
 const GO_SUM: &str = include_str!("../controlplane/go.sum");
-const MAIN_GO: &str = include_str!("../controlplane/main.go");
+const SERVERS_GO: &str = include_str!("../controlplane/main.go");
+const KUBECTL_GO: &str = include_str!("../controlplane/kubectl/main.go");
 
-const PROGRAMS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"];
+const SERVERS: [&str; 3] = ["etcd", "kube-apiserver", "kube-controller-manager"];
+const KUBECTL: &str = "kubectl";
 
 /// Where the programs are.
 #[derive(Clone, Debug)]
@@ -58,7 +60,7 @@ impl ControlPlane {
             etcd: dir.join("etcd"),
             kube_apiserver: dir.join("kube-apiserver"),
             kube_controller_manager: dir.join("kube-controller-manager"),
-            kubectl: dir.join("kubectl"),
+            kubectl: dir.join(KUBECTL),
         }
     }
 
@@ -108,15 +110,15 @@ fn linker_flags() -> String {
 fn build() -> Result<PathBuf> {
     let flags = linker_flags();
     let name = format!("controlplane-{}", version());
-    let content = [GO_MOD, GO_SUM, MAIN_GO, &flags];
+    let content = [GO_MOD, GO_SUM, SERVERS_GO, KUBECTL_GO, &flags];
     let build = Build { what: "a Kubernetes control plane", name: &name, content: &content, seconds: 480 };
     build.folder(|dir| {
         check_go()?;
         build.go("controlplane", &flags, dir, "controlplane")?;
-        for program in PROGRAMS {
-            std::os::unix::fs::symlink("controlplane", dir.join(program))?;
+        for server in SERVERS {
+            std::os::unix::fs::symlink("controlplane", dir.join(server))?;
         }
-        Ok(())
+        build.go("controlplane/kubectl", &flags, dir, KUBECTL)
     })
 }
 
@@ -125,7 +127,7 @@ fn check_go() -> Result<()> {
         bail!(
             "the testbed builds a Kubernetes control plane and needs Go: install Go 1.21 or newer (newer ones fetch \
              the toolchain that go.mod names), or set KUBEBUILDER_ASSETS to a folder with {}",
-            PROGRAMS.join(", ")
+            [&SERVERS[..], &[KUBECTL]].concat().join(", ")
         );
     }
     Ok(())

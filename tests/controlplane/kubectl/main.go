@@ -1,0 +1,17 @@
+// Command kubectl is the client of the same version, for tests.
+//
+// A binary of its own: scenarios run it hundreds of times, and each time the packages of the servers would
+// be initialised with it, which takes twice as long as most of what kubectl is asked for.
+package main
+
+import (
+	"k8s.io/component-base/cli"
+	kubectl "k8s.io/kubectl/pkg/cmd"
+	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
+)
+
+func main() {
+	if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
+		kubectlutil.CheckErr(err)
+	}
+}
