@@ -167,7 +167,7 @@ impl Sync<'_> {
         // Another incarnation's waits for its source.
         let current = ours.filter(|ours| ours["metadata"]["annotations"]["mw-sync.io/origin-uid"] == operator);
         // Its source was a master's. If that was lost rather than switched off, it stays; which it was is history.
-        let upstream = current.filter(|ours| !ours["metadata"]["annotations"]["mw-sync.io/upstream"].is_null());
+        let upstream = current.filter(|ours| has_upstream(ours));
         if destination.out {
             return current.map(|_| "the namespace has opted out".to_owned());
         }
@@ -182,6 +182,8 @@ impl Sync<'_> {
             // What was somebody's is not made anew.
             (Wish::Copies, Some(source), Some(ours)) if was_adopted(ours) && !can_update(source, ours) => None,
             (Wish::Copies, Some(source), Some(ours)) => self.unequal(source, ours, operator),
+            // What stands in the place of a master's replica and cannot be read does not decide whose copies these are.
+            (Wish::AsItIs, Some(source), Some(ours)) if has_upstream(ours) && !is_of_a_master(source) => None,
             (Wish::AsItIs, Some(source), Some(ours)) if can_update(source, ours) => {
                 self.unequal(source, ours, operator)
             }
@@ -259,7 +261,7 @@ impl Sync<'_> {
             let odd = ["mw-sync.io/sync", "mw-sync"].map(|key| marks["annotations"][key].as_str());
             let odd = odd.into_iter().flatten().find(|value| switch(value).is_none());
             annotations["mw-sync.io/sync"] = odd.unwrap_or("yes").into();
-        } else if marks["labels"]["mw-sync.io/managed-by"] == "master"
+        } else if is_of_a_master(source)
             && let Some(origin) = marks["annotations"]["mw-sync.io/origin"].as_str()
         {
             annotations["mw-sync.io/upstream"] = origin.into();
@@ -289,6 +291,14 @@ fn may_be_added(name: &Value, key: &str) -> bool {
     let left = ["team", "tier", "example.com/stage"].contains(&key) || is_for_agents(key);
     let left = left && name.as_str().is_some_and(may_have_been_theirs);
     left || ["theirs", "note", "mw-sync", "mw-sync.io/adopted"].contains(&key)
+}
+
+fn is_of_a_master(object: &Value) -> bool {
+    object["metadata"]["labels"]["mw-sync.io/managed-by"] == "master"
+}
+
+fn has_upstream(copy: &Value) -> bool {
+    !copy["metadata"]["annotations"]["mw-sync.io/upstream"].is_null()
 }
 
 fn was_adopted(copy: &Value) -> bool {
