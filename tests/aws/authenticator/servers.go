@@ -53,7 +53,8 @@ type servers struct {
 	lock     sync.Mutex
 	clusters map[string][]cluster
 	log      map[string][]Review
-	// The cluster that a session's tokens were for, by access key: tokens do not say it, and each guess is a request.
+	// The cluster that a token was for, by its signature, and the last one of its session, by access key: tokens do not
+	// say it, and each guess is a request.
 	known map[string]string
 }
 
@@ -89,10 +90,13 @@ func (s *servers) review(server, secret string) authentication.TokenReviewStatus
 	review := Review{}
 	presigned := read(secret)
 	query := presigned.Query()
-	key := query.Get("X-Amz-Credential")
+	key, signature := query.Get("X-Amz-Credential"), query.Get("X-Amz-Signature")
 	s.lock.Lock()
 	clusters := append([]cluster{}, s.clusters[server]...)
-	known := s.known[server+" "+key]
+	known, ok := s.known[server+" "+signature]
+	if !ok {
+		known = s.known[server+" "+key]
+	}
 	s.lock.Unlock()
 	sort.SliceStable(clusters, func(i, j int) bool { return clusters[i].Name == known && clusters[j].Name != known })
 	review.Host, review.Signed, review.SignedHeaders =
@@ -107,7 +111,7 @@ func (s *servers) review(server, secret string) authentication.TokenReviewStatus
 	s.lock.Lock()
 	s.log[server] = append(s.log[server], review)
 	if review.Cluster != "" {
-		s.known[server+" "+key] = review.Cluster
+		s.known[server+" "+signature], s.known[server+" "+key] = review.Cluster, review.Cluster
 	}
 	s.lock.Unlock()
 	return status

@@ -1,9 +1,13 @@
 """EKS clusters: moto has them, and a test says where they are."""
 
 import datetime
+import functools
 import re
 
-from moto.eks.models import eks_backends
+from moto.eks import models
+
+# Otherwise it reads all that botocore knows of AWS's endpoints, for each cluster.
+models.validate_role_arn = functools.cache(models.validate_role_arn)
 
 OPERATIONS = [
     ("GET", r"/clusters/?", "ListClusters"),
@@ -27,7 +31,7 @@ def operation(method, path):
 
 def define(said):
     """Makes a cluster or changes it; what is not said stays as it is."""
-    backend = eks_backends[said["account"]][said["region"]]
+    backend = models.eks_backends[said["account"]][said["region"]]
     if said["name"] not in backend.clusters:
         network = {
             "subnetIds": ["subnet-1", "subnet-2"], "endpointPublicAccess": True, "endpointPrivateAccess": False,
@@ -53,4 +57,4 @@ def define(said):
 
 def forget(said):
     """Deletes a cluster, if it is there."""
-    eks_backends[said["account"]][said["region"]].clusters.pop(said["name"], None)
+    models.eks_backends[said["account"]][said["region"]].clusters.pop(said["name"], None)
