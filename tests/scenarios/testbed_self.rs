@@ -158,7 +158,9 @@ async fn old_resource_versions_expire() -> Result<()> {
     let options = ClusterOptions::default().without_controller_manager().api_server_arg("--watch-cache=false");
     let cluster = Cluster::start(options).await?;
     let old = resource_version(&cluster).await?;
+    // Two: the last change of all is still told after the compaction.
     cluster.kubectl(&["create", "namespace", "newer"]).await?;
+    cluster.kubectl(&["create", "namespace", "newest"]).await?;
     assert_eq!(watch_code(&cluster, &old).await?, 200);
     cluster.compact_etcd().await?;
     assert_eq!(watch_code(&cluster, &old).await?, 410);
