@@ -1,7 +1,8 @@
 // Command controlplane is every server of a Kubernetes control plane in one binary, for tests.
 //
-// It is the one whose name it is called by: links are named `etcd`, `kube-apiserver` and
-// `kube-controller-manager`. Each runs as a process of its own; nothing but the build is shared.
+// Which of them is decided by the name that it is called by: `etcd`, `kube-apiserver` and
+// `kube-controller-manager` are links to it. Each runs as a process of its own; nothing but the build is
+// shared.
 package main
 
 import (

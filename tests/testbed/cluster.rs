@@ -7,7 +7,6 @@ use access::Clients;
 use components::Failure;
 
 use std::fs;
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -108,14 +107,16 @@ impl Parts {
 }
 
 impl Cluster {
-    /// Starts one, and returns when requests, ServiceAccounts and namespaces work.
+    /// Starts one, and returns when requests, ServiceAccounts and namespaces work. Starts take turns, as many at a time as
+    /// there are cores.
     ///
     /// # Errors
     /// If a prerequisite is missing, or a component does not start (with the end of its log).
     pub async fn start(options: ClusterOptions) -> Result<Self> {
-        static STARTS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(cores()));
+        static STARTS: LazyLock<Semaphore> =
+            LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
         let programs = ControlPlane::get().await?;
-        // One by one for each core: all together they would be no sooner, and what else runs would be late.
+        // All together they would be no sooner, and what else runs would be late.
         let _turn = STARTS.acquire().await?;
         let scratch = Scratch::new()?;
         let dir = scratch.path();
@@ -270,10 +271,6 @@ impl Cluster {
     fn parts(&self) -> MutexGuard<'_, Parts> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 impl Drop for Cluster {

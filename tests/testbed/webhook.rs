@@ -1,6 +1,8 @@
 //! An admission webhook that rejects what it is asked about, and says everything that it has seen, or says nothing at all.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -41,6 +43,7 @@ impl Rejection {
 pub struct TalkativeWebhook {
     addr: SocketAddr,
     ca_pem: String,
+    unanswered: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -55,21 +58,29 @@ impl TalkativeWebhook {
         let acceptor = authority.acceptor(&["127.0.0.1"], &[])?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let addr = listener.local_addr()?;
+        let unanswered = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&unanswered);
         let task = tokio::spawn(async move {
             // They end with this task.
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(serve(stream, acceptor.clone()));
+                connections.spawn(serve(stream, acceptor.clone(), Arc::clone(&count)));
                 while connections.try_join_next().is_some() {}
             }
         });
-        Ok(Self { addr, ca_pem: authority.pem().to_owned(), task })
+        Ok(Self { addr, ca_pem: authority.pem().to_owned(), unanswered, task })
     }
 
     /// Where an API server asks it and gets no answer, and the authority that its certificate is from.
     #[must_use]
     pub fn silent_url(&self) -> (String, &str) {
         (format!("https://{}{SILENCE}", self.addr), &self.ca_pem)
+    }
+
+    /// How many requests have had no answer so far.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.unanswered.load(Ordering::Relaxed)
     }
 
     /// Where an API server asks it, and the authority that its certificate is from.
@@ -86,7 +97,7 @@ impl Drop for TalkativeWebhook {
 }
 
 /// One request per connection.
-async fn serve(stream: TcpStream, acceptor: TlsAcceptor) -> Result<()> {
+async fn serve(stream: TcpStream, acceptor: TlsAcceptor, unanswered: Arc<AtomicUsize>) -> Result<()> {
     let mut stream = BufReader::new(acceptor.accept(stream).await?);
     let mut first = String::new();
     stream.read_line(&mut first).await?;
@@ -105,6 +116,7 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor) -> Result<()> {
     stream.read_exact(&mut body).await?;
     let path = first.split(' ').nth(1).context("no request")?;
     if path.starts_with(SILENCE) {
+        unanswered.fetch_add(1, Ordering::Relaxed);
         // Until the other side has enough of it.
         stream.read_u8().await?;
     }

@@ -1,7 +1,7 @@
 // Command kubectl is the client of the same version, for tests.
 //
-// A binary of its own: scenarios run it hundreds of times, and each time the packages of the servers would
-// be initialised with it, which takes twice as long as most of what kubectl is asked for.
+// A binary of its own: scenarios run it hundreds of times, and with the servers' packages to initialise it
+// takes twice as long.
 package main
 
 import (

@@ -7,7 +7,7 @@ use k8s_openapi::ByteString;
 use serde_json::json;
 use testbed::{TalkativeWebhook, eventually};
 
-use crate::support::{AGENT, Kind, SOON, annotated, asking, shared_agent};
+use crate::support::{Kind, SOON, annotated, asking, shared_agent};
 
 /// Promises 5 and 10: that place alone waits, the server's words are said, and it is mended without a restart.
 #[tokio::test]
@@ -28,7 +28,6 @@ async fn a_quota_rejects_a_copy_with_the_servers_words_and_others_go_on() -> Res
         Ok(())
     })
     .await;
-    let mark = cluster.audit().mark().await?;
     let began = Instant::now();
     world.create(&annotated(Kind::ConfigMap, "rejected", &json!({"a": "1"}))).await?;
     world.until_there(Kind::ConfigMap, "rejected-not", "rejected").await;
@@ -40,10 +39,11 @@ async fn a_quota_rejects_a_copy_with_the_servers_words_and_others_go_on() -> Res
     world.until_data(Kind::ConfigMap, "rejected-not", "rejected", &json!({"a": "2"})).await;
     // Long enough for a storm to show. However slow the machine is: pauses from about 1 s on, doubled each time, and one try for each of the two versions.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let creates = cluster.audit().since(mark).await?.user(AGENT).namespace("rejected").verb("create");
-    let (tries, elapsed) = (creates.resource("configmaps").count(), began.elapsed());
+    // Not by the audit log, which does not name what is created: sources of other tests are refused there too.
+    let log = shared.agent.stderr();
+    let (tries, elapsed) = (log.matches("failed order=create ConfigMap rejected/rejected ").count(), began.elapsed());
     let doublings = (2.0 * elapsed.as_secs_f64()).log2().ceil();
-    ensure!(tries as f64 <= 3.0 + doublings, "{tries} tries in {elapsed:?}: it does not back off");
+    ensure!(tries > 0 && tries as f64 <= 3.0 + doublings, "{tries} tries in {elapsed:?}: it does not back off");
     cluster.kubectl(&["-n", "rejected", "delete", "resourcequota", "few"]).await?;
     world.until_data(Kind::ConfigMap, "rejected", "rejected", &json!({"a": "2"})).await;
     Ok(())
@@ -82,8 +82,9 @@ async fn a_webhook_that_hangs_in_some_namespaces_delays_no_other() -> Result<()>
             "metadata": {"name": "trial", "namespace": "hanging-0", "labels": {"hangs": "yes"}}
         });
         let create = ["create", "-f", "-", "--dry-run=server", "--request-timeout=1s"];
-        ensure!(cluster.kubectl_stdin(&create, trial.to_string()).await.is_err(), "it is admitted");
-        Ok(())
+        drop(cluster.kubectl_stdin(&create, trial.to_string()).await);
+        ensure!(webhook.unanswered() > 0, "it is admitted");
+        anyhow::Ok(())
     })
     .await;
     let source = async |name: &str| {

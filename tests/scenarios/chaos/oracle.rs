@@ -182,8 +182,9 @@ impl Sync<'_> {
             // What was somebody's is not made anew.
             (Wish::Copies, Some(source), Some(ours)) if was_adopted(ours) && !can_update(source, ours) => None,
             (Wish::Copies, Some(source), Some(ours)) => self.unequal(source, ours, operator),
-            // What stands in the place of a master's replica and cannot be read does not decide whose copies these are.
-            (Wish::AsItIs, Some(source), Some(ours)) if has_upstream(ours) && !is_of_a_master(source) => None,
+            // What stands in the place of a master's replica and cannot be read does not decide whose copies these are. That
+            // they keep the mark of it is held by the simulation.
+            (Wish::AsItIs, Some(source), Some(ours)) if has_upstream(ours) && !is_from_master(source) => None,
             (Wish::AsItIs, Some(source), Some(ours)) if can_update(source, ours) => {
                 self.unequal(source, ours, operator)
             }
@@ -261,7 +262,7 @@ impl Sync<'_> {
             let odd = ["mw-sync.io/sync", "mw-sync"].map(|key| marks["annotations"][key].as_str());
             let odd = odd.into_iter().flatten().find(|value| switch(value).is_none());
             annotations["mw-sync.io/sync"] = odd.unwrap_or("yes").into();
-        } else if is_of_a_master(source)
+        } else if is_from_master(source)
             && let Some(origin) = marks["annotations"]["mw-sync.io/origin"].as_str()
         {
             annotations["mw-sync.io/upstream"] = origin.into();
@@ -293,7 +294,7 @@ fn may_be_added(name: &Value, key: &str) -> bool {
     left || ["theirs", "note", "mw-sync", "mw-sync.io/adopted"].contains(&key)
 }
 
-fn is_of_a_master(object: &Value) -> bool {
+fn is_from_master(object: &Value) -> bool {
     object["metadata"]["labels"]["mw-sync.io/managed-by"] == "master"
 }
 

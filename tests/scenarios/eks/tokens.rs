@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
 use testbed::{Cluster, Mark, Process, eventually};
 use tokio::time::sleep;
 
@@ -81,8 +82,8 @@ const LIFE: u32 = 40;
 const CLUSTERS: [&str; 9] =
     ["e-day", "e-day-2", "e-day-3", "e-day-4", "e-day-5", "e-day-6", "e-day-7", "e-day-8", "e-day-9"];
 const REFRESHES: usize = 100;
-/// From one write in all of them to the next: several meet each token.
-const BETWEEN: Duration = Duration::from_secs(3);
+/// Each second one of so many parts of the clusters gets a source: several writes meet each token.
+const PARTS: usize = 3;
 
 /// Two roles, each for several clusters; writes all the time. What AWS is asked for is what these lives make necessary, and
 /// no token was shown after its session's end.
@@ -125,18 +126,23 @@ pub(super) async fn a_day_of_tokens_and_sessions_under_continuous_writes() -> Re
     let mut written = 0;
     while tokens() < REFRESHES {
         ensure!(began.elapsed() < Duration::from_secs(400), "{} tokens only\n{}", tokens(), master.log_tail(20));
-        stage.source(&format!("s-{written}"), "x").await?;
+        let part = places.iter().skip(written % PARTS).step_by(PARTS).map(|(site, target)| name(site, target));
+        let clusters = part.collect::<Vec<_>>().join(",");
+        stage.asking(&format!("s-{written}"), "x", json!({ "mw-sync.io/clusters": clusters })).await?;
         written += 1;
-        sleep(BETWEEN).await;
+        sleep(Duration::from_secs(1)).await;
     }
     let calls = stage.calls(mark).await?;
     let took = began.elapsed().as_secs_f64();
-    for (site, target) in &places {
+    let writes = written * places.len() / PARTS;
+    ensure!(writes >= 3 * tokens(), "{writes} writes by {} tokens", tokens());
+    for (n, (site, target)) in places.iter().enumerate() {
         let path = api::secret(&target.eks.name, "");
+        let wanted = (0..written).filter(|written| written % PARTS == n % PARTS).count();
         eventually(SOON, format!("all copies are in {} of {}", target.eks.name, site.name), async || {
             let all = api::get(&site.server, &path).await?.context("no list")?;
             let copies = all["items"].as_array().map_or(0, Vec::len);
-            ensure!(copies == written, "{copies} of {written}");
+            ensure!(copies == wanted, "{copies} of {wanted}");
             Ok(())
         })
         .await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use testbed::{Cluster, ClusterOptions, Process, eventually, shared};
+use tokio::sync::Mutex;
 
 const VICTIM_TEST: &str = "testbed_self::leftovers::victim";
 /// How the victim, a process of this test binary, is to end.
@@ -75,6 +76,9 @@ async fn end(how: &str) -> Result<Vec<PathBuf>> {
 }
 
 async fn nothing_is_left(how: &str) -> Result<()> {
+    // The clusters of another process take no turn with those of this one.
+    static ALONE: Mutex<()> = Mutex::const_new(());
+    let _alone = ALONE.lock().await;
     for dir in end(how).await? {
         eventually(Duration::from_secs(20), format!("nothing is left of {}", dir.display()), async || {
             let left = of(&dir).map_err(|error| error.to_string())?;
