@@ -6,9 +6,9 @@ use testbed::Requests;
 
 use crate::budget::Budgets;
 
-/// The design's budget: the agent's time over the floor's. The design means plain writes. With one watch alone the server
-/// was seen to take 1.24 times its processor time, on cores that it shares, and nobody repairs what he does not watch: so the agent is
-/// held to the same over a floor that watches too, which tells what it costs by itself.
+/// The design's budget: the agent's time over the floor's. The design means plain writes. With one watch alone the
+/// server was seen to take 1.24 times its processor time, on cores that it shares, and nobody repairs what he does not
+/// watch: so the agent is held to the same over a floor that watches too, which tells what it costs by itself.
 const BUDGET: f64 = 1.15;
 
 /// From the arrival of the first request to the end of the last one, by the server's clock.

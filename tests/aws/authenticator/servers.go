@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"net/url"
@@ -93,10 +94,7 @@ func (s *servers) review(server, secret string) authentication.TokenReviewStatus
 	key, signature := query.Get("X-Amz-Credential"), query.Get("X-Amz-Signature")
 	s.lock.Lock()
 	clusters := append([]cluster{}, s.clusters[server]...)
-	known, ok := s.known[server+" "+signature]
-	if !ok {
-		known = s.known[server+" "+key]
-	}
+	known := cmp.Or(s.known[server+" "+signature], s.known[server+" "+key])
 	s.lock.Unlock()
 	sort.SliceStable(clusters, func(i, j int) bool { return clusters[i].Name == known && clusters[j].Name != known })
 	review.Host, review.Signed, review.SignedHeaders =

@@ -37,7 +37,8 @@ async fn a_quota_rejects_a_copy_with_the_servers_words_and_others_go_on() -> Res
     // The others follow meanwhile.
     world.merge(Kind::ConfigMap, "operator", "rejected", &json!({"data": {"a": "2"}})).await?;
     world.until_data(Kind::ConfigMap, "rejected-not", "rejected", &json!({"a": "2"})).await;
-    // Long enough for a storm to show. However slow the machine is: pauses from about 1 s on, doubled each time, and one try for each of the two versions.
+    // Long enough for a storm to show. However slow the machine is: pauses from about 1 s on, doubled each time, and one
+    // try for each of the two versions.
     tokio::time::sleep(Duration::from_secs(2)).await;
     // Not by the audit log, which does not name what is created: sources of other tests are refused there too.
     let log = shared.agent.stderr();

@@ -138,7 +138,7 @@ pub(super) async fn a_day_of_tokens_and_sessions_under_continuous_writes() -> Re
     ensure!(writes >= 3 * tokens(), "{writes} writes by {} tokens", tokens());
     for (n, (site, target)) in places.iter().enumerate() {
         let path = api::secret(&target.eks.name, "");
-        let wanted = (0..written).filter(|written| written % PARTS == n % PARTS).count();
+        let wanted = (0..written).filter(|nth| nth % PARTS == n % PARTS).count();
         eventually(SOON, format!("all copies are in {} of {}", target.eks.name, site.name), async || {
             let all = api::get(&site.server, &path).await?.context("no list")?;
             let copies = all["items"].as_array().map_or(0, Vec::len);
