@@ -6,31 +6,39 @@ mod removal;
 mod take_over;
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use jiff::Timestamp;
 use serde_json::Value;
 use sync_core::lease::{LEASE, RENEW};
 use testbed::{Cluster, ClusterOptions, Mark, Process, Requests, eventually};
 
-use crate::support::{AGENT, SOON, World, install, spawn, until_said};
+use crate::master::stage::Stage;
+use crate::support::{SOON, World, install, spawn, until_said};
 
 /// One of the processes.
-struct Agent {
+struct Replica {
     process: Process,
     /// Tells its requests in the audit log from those of the others.
     token: String,
 }
 
-impl Agent {
-    /// Starts one, with a token of its own.
-    async fn start(cluster: &Cluster) -> Result<Self> {
+impl Replica {
+    /// Starts an agent, with a token of its own.
+    async fn agent(cluster: &Cluster) -> Result<Self> {
         let access = cluster.service_account("operator", "mw-sync-agent").await?;
         let token = access.token_id().context("no id")?;
         let kubeconfig: PathBuf = cluster.write_kubeconfig(&access)?;
         let process = spawn(&kubeconfig, &["--leader-elect", "--delete-grace=1s"]).await?;
         Ok(Self { process, token })
+    }
+
+    /// Starts a master, likewise.
+    async fn master(stage: &Stage<'_>) -> Result<Self> {
+        let access = stage.access().await?;
+        let token = access.token_id().context("no id")?;
+        Ok(Self { process: stage.by_access(&access)?.master(&["--leader-elect"]).await?, token })
     }
 
     async fn says(&self, what: &str) {
@@ -46,26 +54,71 @@ impl Agent {
         .await;
     }
 
-    /// What it has asked for since, but for its Lease.
+    /// Waits until it stands by and could lead at once.
+    async fn stands_by(&self) {
+        self.says("standing by").await;
+        self.says("all lists have come").await;
+    }
+
+    /// What it has written since, but for its Lease.
     async fn writes(&self, cluster: &Cluster, mark: Mark) -> Result<Requests> {
-        let requests = cluster.audit().since(mark).await?.user(AGENT).writes();
+        let requests = cluster.audit().since(mark).await?.writes();
         Ok(requests.filter(|entry| entry.token_id == self.token && entry.resource != "leases"))
+    }
+
+    /// Ends it, which it takes well: status 0 within 5 s.
+    async fn end(&self) -> Result<()> {
+        let began = Instant::now();
+        self.process.terminate();
+        let status = self.process.wait_exit(SOON).await?;
+        let took = began.elapsed();
+        ensure!(status.code() == Some(0) && took < Duration::from_secs(5), "{status} after {took:?}");
+        println!("exit after {took:?}");
+        Ok(())
     }
 }
 
+/// Ends the leader in order. The standby leads within a second of its release of the Lease; once in three times, for a
+/// busy machine may be late. Returns the one that leads then, and how many changes it took.
+async fn hand_over(
+    cluster: &Cluster,
+    mut leader: Replica,
+    mut standby: Replica,
+    start: impl AsyncFn() -> Result<Replica>,
+) -> Result<(Replica, u32)> {
+    for changes in 1..=3 {
+        let mark = cluster.audit().mark().await?;
+        leader.end().await?;
+        standby.says(": leading").await;
+        let patches = cluster.audit().since(mark).await?.resource("leases").verb("patch");
+        let of = |token: &str| patches.clone().filter(|entry| entry.token_id == token && entry.code == 200);
+        let (released, taken) = (of(&leader.token), of(&standby.token));
+        let released = released.each().last().context("it was not given up")?;
+        let taken = taken.each().next().context("it was not taken")?;
+        let pause = taken.seconds_after(released);
+        println!("taken over {pause:.3} s after the release");
+        if pause < 1.0 {
+            return Ok((standby, changes));
+        }
+        (leader, standby) = (standby, start().await?);
+        standby.stands_by().await;
+    }
+    bail!("no standby leads within a second")
+}
+
 /// A cluster with so many namespaces, an agent that leads in it, and one that stands by.
-async fn leader_and_standby(namespaces: usize) -> Result<(Cluster, World, Agent, Agent)> {
+async fn leader_and_standby(namespaces: usize) -> Result<(Cluster, World, Replica, Replica)> {
     let cluster = Cluster::start(ClusterOptions::default().without_controller_manager()).await?;
     let world = World::of(&cluster);
     install(&cluster).await?;
     for n in 0..namespaces {
         world.namespace(&format!("n-{n:03}")).await?;
     }
-    let first = Agent::start(&cluster).await?;
+    let first = Replica::agent(&cluster).await?;
     first.says(": leading").await;
     first.says("all lists have come").await;
-    let second = Agent::start(&cluster).await?;
-    second.says("standing by").await;
+    let second = Replica::agent(&cluster).await?;
+    second.stands_by().await;
     Ok((cluster, world, first, second))
 }
 

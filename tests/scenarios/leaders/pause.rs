@@ -57,13 +57,11 @@ async fn a_leader_that_wakes_up_after_its_lease_has_gone_changes_nothing() -> Re
     println!("{} copies were there when it was stopped; {} requests left it later", made.len(), late.count());
 
     // And it is a standby as any.
-    second.process.terminate();
-    assert_eq!(second.process.wait_exit(SOON).await?.code(), Some(0));
+    second.end().await?;
     first.says_times(": leading", 2).await;
     world.merge(Kind::Secret, "operator", "regcred", &json!({"data": {"a": "NA=="}})).await?;
     all("NA==").await;
-    first.process.terminate();
-    assert_eq!(first.process.wait_exit(SOON).await?.code(), Some(0));
+    first.end().await?;
     cluster.stop().await;
     Ok(())
 }

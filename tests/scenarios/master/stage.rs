@@ -74,9 +74,18 @@ impl<'c> Stage<'c> {
     }
 
     /// The master reaches the management cluster by this proxy.
-    pub(crate) async fn by(self, proxy: &FaultProxy) -> Result<Self> {
-        let access = self.management.service_account(self.name, &account(self.name)).await?.by_server(proxy.url());
-        Ok(Self { kubeconfig: self.management.write_kubeconfig(&access)?, ..self })
+    pub(crate) async fn by(&self, proxy: &FaultProxy) -> Result<Self> {
+        self.by_access(&self.access().await?.by_server(proxy.url()))
+    }
+
+    /// The master has this access to the management cluster.
+    pub(crate) fn by_access(&self, access: &Kubeconfig) -> Result<Self> {
+        Ok(Self { kubeconfig: self.management.write_kubeconfig(access)?, ..*self })
+    }
+
+    /// The access of the master's ServiceAccount, with a new token.
+    pub(crate) async fn access(&self) -> Result<Kubeconfig> {
+        self.management.service_account(self.name, &account(self.name)).await
     }
 
     /// The kubeconfig of the master's ServiceAccount.
