@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use sync_core::cluster::access::Access;
 use sync_core::cluster::addresses::AddressRules;
-use sync_core::cluster::connection::Connection;
+use sync_core::cluster::connection::{Connection, Patience};
 use sync_core::cluster::{read, request};
 use sync_core::contract::desired::Desired;
 use sync_core::contract::object::{Content, Kind, Object, Rv, Uid};
@@ -23,8 +23,9 @@ use sync_core::fault::Fault;
 use sync_core::order::{Order, Step};
 use testbed::{Cluster, FaultProxy, Kubeconfig, Mode, shared};
 
+use crate::support::SOON;
+
 const MANAGER: &str = "mw-sync-agent";
-const SOON: Duration = Duration::from_secs(60);
 
 fn rules() -> Rules {
     Rules::new(Role::Agent, "operator", None, StripList::with::<&str>(&[]).expect("the default list"))
@@ -70,8 +71,19 @@ fn access(kubeconfig: &Kubeconfig) -> Result<Access> {
     Ok(Access::from_kubeconfig(kubeconfig.to_yaml().as_bytes(), None, &allow)?)
 }
 
+/// Who connects once is as patient as a person: a busy server may take longer than a controller waits before it tries again.
+fn connect(access: &Access) -> Result<Connection> {
+    Ok(Connection::with(access, "mw-sync-agent/0.1.0", Patience::PERSON)?)
+}
+
 fn connection(cluster: &Cluster) -> Result<Connection> {
-    Ok(Connection::new(&access(&cluster.admin())?, "mw-sync-agent/0.1.0")?)
+    connect(&access(&cluster.admin())?)
+}
+
+/// The ServiceAccount that each namespace has, as soon as there is one.
+async fn powerless(cluster: &Cluster, namespace: &str) -> Kubeconfig {
+    let token = async || cluster.service_account(namespace, "default").await;
+    testbed::eventually(SOON, format!("{namespace} has a ServiceAccount"), token).await
 }
 
 async fn namespaces(cluster: &Cluster, names: &[&str]) -> Result<()> {
@@ -87,7 +99,7 @@ async fn cluster_client_uses_one_connection_for_64_writes_at_once() -> Result<()
     namespaces(&cluster, &["client-burst"]).await?;
     let proxy = FaultProxy::start(cluster.server_addr())?;
     let access = access(&cluster.admin().by_server(proxy.url()))?;
-    let connection = Connection::new(&access, "mw-sync-agent/0.1.0")?;
+    let connection = connect(&access)?;
     let version = connection.warm().await?;
     assert_eq!(version.git, testbed::control_plane::version());
     assert_eq!(proxy.accepted(), 2, "one for watches, one for writes");
@@ -127,7 +139,7 @@ async fn cluster_client_uses_one_connection_for_64_writes_at_once() -> Result<()
     // The credential is swapped on the open connection. (After a 401 the server closes it.)
     let header = access.header().context("a token")?;
     let get = async || read::get_namespace(&connection.write, "client-burst").await;
-    header.set_bearer(&cluster.service_account("client-burst", "default").await?.token)?;
+    header.set_bearer(&powerless(&cluster, "client-burst").await.token)?;
     assert!(matches!(get().await, Err(Fault::Forbidden(_))));
     header.set_bearer(&cluster.admin().token)?;
     assert!(get().await?.is_some_and(|namespace| !namespace.terminating));
@@ -140,7 +152,7 @@ async fn cluster_client_tells_failures_apart() -> Result<()> {
     let cluster = shared("client").await?;
     namespaces(&cluster, &["client-faults"]).await?;
     let get = async |access: &Access| {
-        let connection = Connection::new(access, "mw-sync-agent/0.1.0").expect("a connection");
+        let connection = connect(access).expect("a connection");
         read::get_object(&connection.watch, Kind::Secret, "client-faults", "nowhere").await
     };
     let admin = cluster.admin();
@@ -148,10 +160,7 @@ async fn cluster_client_tells_failures_apart() -> Result<()> {
     let mut other = admin.clone();
     other.token = "wrong".into();
     assert_eq!(get(&access(&other)?).await.unwrap_err(), Fault::Unauthorised);
-    let powerless = testbed::eventually(SOON, "there is a ServiceAccount", async || {
-        cluster.service_account("client-faults", "default").await
-    })
-    .await;
+    let powerless = powerless(&cluster, "client-faults").await;
     let Err(Fault::Forbidden(text)) = get(&access(&powerless)?).await else { panic!("forbidden") };
     assert!(text.contains("system:serviceaccount:client-faults:default"), "{text}");
     let elsewhere = Cluster::start(testbed::ClusterOptions::default().without_controller_manager()).await?;
@@ -163,7 +172,7 @@ async fn cluster_client_tells_failures_apart() -> Result<()> {
 
     let proxy = FaultProxy::start(cluster.server_addr())?;
     let by_proxy = access(&admin.by_server(proxy.url()))?;
-    let connection = Connection::new(&by_proxy, "mw-sync-agent/0.1.0")?;
+    let connection = connect(&by_proxy)?;
     connection.warm().await?;
     let limits = request::Limits { deadline: Duration::from_millis(300), ..request::Limits::METADATA };
     let ask = async || {
@@ -173,7 +182,7 @@ async fn cluster_client_tells_failures_apart() -> Result<()> {
     proxy.set(Mode::BlackHole).await;
     assert!(matches!(ask().await, Err(Fault::NoAnswer(_))));
     proxy.set(Mode::Refuse).await;
-    let error = testbed::eventually(Duration::from_secs(10), "refused", async || match ask().await {
+    let error = testbed::eventually(SOON, "refused", async || match ask().await {
         Err(Fault::Connect(text)) => Ok(text),
         other => Err(format!("{other:?}")),
     })
@@ -218,7 +227,7 @@ async fn cluster_client_takes_the_usual_kubeconfigs() -> Result<()> {
     let by_remote = Access::from_kubeconfig(by_certificate.as_bytes(), None, &"127.0.0.1".parse()?)?;
     for access in [open(by_certificate).await?, by_remote] {
         assert!(!format!("{access:?}").contains("PRIVATE"));
-        let connection = Connection::new(&access, "x/1")?;
+        let connection = connect(&access)?;
         let version = connection.warm().await.context("by a certificate")?;
         assert_eq!(version.git, testbed::control_plane::version());
         // Nobody reads Secrets without a login.
@@ -227,7 +236,7 @@ async fn cluster_client_takes_the_usual_kubeconfigs() -> Result<()> {
     for user in [token_line.clone(), format!("tokenFile: {dir}/token"), exec.clone()] {
         let access = open(text.replace(&token_line, &user)).await?;
         assert!(!format!("{access:?}").contains(&token));
-        let version = Connection::new(&access, "x/1")?.warm().await.with_context(|| user.clone())?;
+        let version = connect(&access)?.warm().await.with_context(|| user.clone())?;
         assert_eq!(version.git, testbed::control_plane::version());
     }
     // kube would run it three times for each client, and there are two.
@@ -275,7 +284,7 @@ async fn cluster_client_goes_by_a_proxy() -> Result<()> {
         .replace("    certificate-authority-data", "    tls-server-name: localhost\n    certificate-authority-data");
     let allow: AddressRules = "127.0.0.1".parse()?;
     let access = Access::from_kubeconfig(text.as_bytes(), None, &allow)?.by_proxy(&format!("http://u:p@{addr}"))?;
-    let connection = Connection::new(&access, "x/1")?;
+    let connection = connect(&access)?;
     assert_eq!(connection.warm().await?.git, testbed::control_plane::version());
     drop(connection);
     for asked in proxy.await?? {

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Result;
 use testbed::{Binaries, Process};
 
-const SOON: Duration = Duration::from_secs(30);
+use crate::support::SOON;
 
 /// Exit status, standard output and standard error.
 async fn run(program: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<(Option<i32>, String, String)> {

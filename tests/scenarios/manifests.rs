@@ -2,16 +2,13 @@
 
 mod around_pods;
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use testbed::{SharedCluster, eventually, shared};
 use tokio::sync::OnceCell;
 
-use crate::support::Deployed;
+use crate::support::{Deployed, SOON};
 
-const SOON: Duration = Duration::from_secs(60);
 /// In the order in which a person applies them. All on one cluster, so that no two want one name.
 const FILES: [&str; 15] = [
     "deploy/namespace.yaml",
@@ -60,7 +57,7 @@ pub(crate) async fn installed() -> Result<SharedCluster> {
             cluster.kubectl(&["apply", "-f", file]).await?;
             if file == "deploy/crds.yaml" {
                 cluster.kubectl_stdin(&["apply", "-f", "-"], prometheus_operator()).await?;
-                cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await?;
+                cluster.until_established().await;
             }
         }
         anyhow::Ok(cluster)

@@ -42,7 +42,7 @@ impl Fleet {
         let options = || ClusterOptions::default().api_server_arg("--feature-gates=WatchList=false");
         let (management, remote) = tokio::try_join!(Cluster::start(options()), Cluster::start(options()))?;
         management.kubectl(&["apply", "-f", "deploy/namespace.yaml", "-f", "deploy/crds.yaml"]).await?;
-        management.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await?;
+        management.until_established().await;
         Ok(Self { management, remote })
     }
 

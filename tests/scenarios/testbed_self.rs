@@ -15,7 +15,7 @@ use kube::api::WatchEvent;
 use serde_json::Value;
 use testbed::{Binaries, Cluster, ClusterOptions, Process, eventually, shared};
 
-const SOON: Duration = Duration::from_secs(60);
+use crate::support::SOON;
 
 /// What a watch from this version says first: 410 for an `ERROR`, 200 for a change. There must be one to tell.
 async fn watch_code(cluster: &Cluster, version: &str) -> Result<u16> {
@@ -134,9 +134,9 @@ async fn a_stopped_api_server_comes_back_with_its_data() -> Result<()> {
         assert_eq!(value, "b");
         cluster.kubectl_as(&file, &["auth", "whoami"]).await.context("an old token still counts")?;
     }
-    // The rest of the cluster has noticed nothing.
+    // The rest of the cluster has noticed nothing; the controller manager may wait for a minute before it asks again.
     cluster.kubectl(&["create", "namespace", "later"]).await?;
-    cluster.kubectl(&["delete", "namespace", "later", "--wait=true", "--timeout=60s"]).await?;
+    cluster.kubectl(&["delete", "namespace", "later", "--wait=true", "--timeout=150s"]).await?;
     cluster.stop().await;
     Ok(())
 }

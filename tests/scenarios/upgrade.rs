@@ -109,7 +109,7 @@ async fn an_upgrade_and_the_way_back_write_nothing() -> Result<()> {
     let (management, remote) = tokio::try_join!(start(), start())?;
     let crds = before_tree.join("deploy/crds.yaml");
     management.kubectl(&["apply", "-f", crds.to_str().context("a path of letters")?]).await?;
-    management.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await?;
+    management.until_established().await;
     let stage = Stage::without_crd(&management, "operator").await?;
     let access = stage.prepare(&remote).await?;
     let clusters = Clusters { management: &management, remote: &remote };

@@ -39,7 +39,7 @@ rules:
 const MARKER: &str = "testbed-marker";
 const DEADLINE: Duration = Duration::from_secs(30);
 /// A line is written just after its answer is sent: the answer to one request may be here before the line of another.
-const SETTLE: Duration = Duration::from_millis(50);
+const SETTLE: Duration = Duration::from_millis(250);
 
 /// The audit log of a cluster.
 #[derive(Clone, Copy, Debug)]

@@ -168,7 +168,7 @@ impl Cluster {
     pub async fn kill_api_server(&self) -> Result<()> {
         let process = self.parts().api_server.take().context("the API server is not running")?;
         process.kill9();
-        process.wait_exit(STOP_GRACE).await?;
+        process.wait_exit(START_DEADLINE).await?;
         Ok(())
     }
 

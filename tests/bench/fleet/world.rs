@@ -34,9 +34,7 @@ impl World {
     pub(crate) async fn start(size: usize) -> Result<Self> {
         let cluster = Cluster::start(ClusterOptions::default().without_controller_manager()).await?;
         cluster.kubectl(&["apply", "-f", "deploy/crds.yaml", "-f", "deploy/namespace.yaml"]).await?;
-        cluster
-            .kubectl(&["wait", "--for=condition=Established", "crd/remoteclusters.mw-sync.io", "--timeout=60s"])
-            .await?;
+        cluster.until_established().await;
         cluster.kubectl(&["apply", "-f", "deploy/master.yaml"]).await?;
         let (aws, fleet) = (Aws::start().await?, Fleet::start(size).await?);
         let mut own = Role::new("arn:aws:iam::999900001111:role/mw-sync-master");

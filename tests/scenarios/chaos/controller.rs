@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use testbed::{Binaries, Cluster, FaultProxy, Process};
 
 use crate::master::stage::Stage;
+use crate::support::until_said;
 
 /// From SIGTERM to the end, whatever the network does: requests under way may take 4 s, remote clusters 6 s.
 const END: Duration = Duration::from_secs(20);
@@ -90,6 +91,8 @@ impl<'c> Controller<'c> {
         if kill {
             process.kill9();
         } else {
+            // Before it listens to the signal, the signal ends it.
+            until_said(process, &["started"]).await;
             process.terminate();
         }
         let status = process.wait_exit(END).await?;

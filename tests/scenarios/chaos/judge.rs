@@ -219,8 +219,11 @@ fn complete(life: &Life) -> Option<&str> {
 /// forgotten the version.
 pub(super) fn needless_lists(requests: &Requests, life: &Life) -> Vec<String> {
     let complete = complete(life);
-    // Nothing that is logged waits for this list: a fault may hold it up for longer.
-    let known = |path: &str| complete.filter(|_| !path.ends_with("/clusterdiscoveries"));
+    // Nothing that is logged waits for these lists, of discoveries and of the agent's summary: a fault may hold them up for
+    // longer.
+    let known = |of: &str| {
+        complete.filter(|_| !["/clusterdiscoveries", "mw-sync-agent"].iter().any(|waits| of.contains(waits)))
+    };
     let mut of_life: Vec<_> = requests.each().filter(|entry| life.tokens.contains(&entry.token_id)).collect();
     of_life.sort_by(|a, b| a.received.cmp(&b.received));
     let mut resumed = BTreeMap::<String, bool>::new();
@@ -234,11 +237,13 @@ pub(super) fn needless_lists(requests: &Requests, life: &Life) -> Vec<String> {
             // ask for.
             continue;
         }
-        let resumed = resumed.entry(format!("{path}{selector:?}")).or_default();
+        let of = format!("{path}{selector:?}");
+        let known = known(&of);
+        let resumed = resumed.entry(of).or_default();
         let has = |name: &str| parameters.iter().any(|parameter| parameter.starts_with(name));
         if has("watch=") && has("resourceVersion=") {
             *resumed = true;
-        } else if !has("continue=") && (*resumed || known(path).is_some_and(|since| *since < *entry.received)) {
+        } else if !has("continue=") && (*resumed || known.is_some_and(|since| *since < *entry.received)) {
             *again.entry(path.to_owned()).or_default() += 1;
         }
     }

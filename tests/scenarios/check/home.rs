@@ -36,7 +36,7 @@ async fn what_is_missing_in_a_cluster_is_named_with_the_command_that_mends_it() 
     until(master, (HERE, "rights", "failed", &["get, list, watch, create, patch, delete remoteclusters.mw-sync.io"]))
         .await;
     mend(&cluster, &missing).await?;
-    cluster.kubectl(&["wait", "--for=condition=Established", "crd/remoteclusters.mw-sync.io", "--timeout=60s"]).await?;
+    cluster.until_established().await;
     until(master, (HERE, "CustomResourceDefinition", "ok", &["of this version"])).await;
     let field = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/proxyURL";
     let older = json!([{ "op": "remove", "path": field }]).to_string();

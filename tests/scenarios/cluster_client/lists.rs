@@ -113,7 +113,7 @@ async fn cluster_client_watches_survive_cuts_and_lost_history() -> Result<()> {
     let options = ClusterOptions::default().without_controller_manager().api_server_arg("--disable-http2-serving");
     let cluster = Cluster::start(options.api_server_arg("--feature-gates=WatchList=false")).await?;
     let proxy = FaultProxy::start(cluster.server_addr())?;
-    let connection = Connection::new(&access(&cluster.admin().by_server(proxy.url()))?, "mw-sync-agent/0.1.0")?;
+    let connection = connect(&access(&cluster.admin().by_server(proxy.url()))?)?;
     connection.warm().await?;
     let (to, mut news) = mpsc::channel::<News<NamespaceSeen>>(4);
     tokio::spawn(watch(connection.watch.clone(), Query::namespaces(), 1, wire::namespace, |news| news, to));

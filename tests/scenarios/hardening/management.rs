@@ -72,8 +72,7 @@ async fn cluster_is(stage: &Stage<'_>, name: &str, what: &str, like: impl Fn(&Va
 async fn a_master_keeps_its_remote_clusters_and_its_token_is_good_for_no_others() -> Result<()> {
     let management = Cluster::start(ClusterOptions::default()).await?;
     apply(&management, "crds.yaml", NAME).await?;
-    let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
-    management.kubectl(&wait).await?;
+    management.until_established().await;
     let stage = Stage::without_crd(&management, NAME).await?;
     apply(&management, "hardening.yaml", NAME).await?;
     stage.kubeconfig("all", &contexts(&["a", "b", "c", "d"])).await?;

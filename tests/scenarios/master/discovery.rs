@@ -149,7 +149,7 @@ async fn a_remote_cluster_that_cannot_be_understood_is_said_to_be_in_the_way() -
     let one_more = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/onRemove/enum/-";
     let patch = json!([{ "op": "add", "path": one_more, "value": "Archive" }]).to_string();
     management.kubectl(&["patch", definition, "--type=json", "-p", &patch]).await?;
-    management.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).await?;
+    management.until_established().await;
     let stage = Stage::without_crd(&management, "operator").await?;
     let spec = json!({ "kubeconfig": { "secretName": "all" }, "onRemove": "Archive" });
     eventually(super::stage::SOON, "the definition takes it", async || stage.remote_cluster_by("x", &spec).await).await;

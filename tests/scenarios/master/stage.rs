@@ -11,10 +11,8 @@ use testbed::{Binaries, Cluster, FaultProxy, Kubeconfig, Process, SharedCluster,
 use tokio::sync::OnceCell;
 
 use super::api;
+pub(crate) use crate::support::SOON;
 use crate::support::{Kind, World};
-
-/// Enough on a machine that does ten other things.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// A source namespace of a management cluster, and the master's access to it.
 pub(crate) struct Stage<'c> {
@@ -48,7 +46,8 @@ fn account(name: &str) -> String {
 /// Applies the definitions of RemoteClusters and ClusterDiscoveries, and returns when there can be some.
 pub(crate) async fn define(cluster: &Cluster) -> Result<()> {
     cluster.apply_files(&["deploy/crds.yaml"]).await?;
-    cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await.map(drop)
+    cluster.until_established().await;
+    Ok(())
 }
 
 /// Applies a file of `deploy/`, for a source namespace of this name.

@@ -9,7 +9,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-const SOON: Duration = Duration::from_secs(30);
+use crate::support::SOON;
+
 const A_WHILE: Duration = Duration::from_millis(300);
 
 async fn echo() -> Result<SocketAddr> {

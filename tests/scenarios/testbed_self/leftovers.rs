@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use testbed::{Cluster, ClusterOptions, Process, eventually, shared};
 use tokio::sync::Mutex;
 
+use crate::support::SOON;
+
 const VICTIM_TEST: &str = "testbed_self::leftovers::victim";
 /// How the victim, a process of this test binary, is to end.
 const VICTIM: &str = "TESTBED_VICTIM";
@@ -59,16 +61,20 @@ async fn end(how: &str) -> Result<Vec<PathBuf>> {
     .await;
     let dirs: Vec<_> = dirs.split_whitespace().map(PathBuf::from).collect();
     if how == "killed" || how == "interrupted" {
-        let runs = dirs.iter().map(|dir| of(dir)).collect::<Result<Vec<_>>>()?;
-        ensure!(!runs.iter().any(BTreeMap::is_empty), "nothing runs in one of {dirs:?}: {runs:#?}");
-        ensure!(runs.iter().flat_map(BTreeMap::values).any(|line| line.starts_with("sleep ")), "{runs:#?}");
+        eventually(SOON, format!("something runs in each of {dirs:?}, a sleep too"), async || {
+            let runs = dirs.iter().map(|dir| of(dir)).collect::<Result<Vec<_>>>()?;
+            let sleeps = runs.iter().flat_map(BTreeMap::values).any(|line| line.starts_with("sleep "));
+            ensure!(sleeps && !runs.iter().any(BTreeMap::is_empty), "{runs:#?}");
+            Ok(())
+        })
+        .await;
         if how == "killed" {
             victim.kill9();
         } else {
             victim.interrupt();
         }
     }
-    victim.wait_exit(Duration::from_secs(60)).await?;
+    victim.wait_exit(SOON).await?;
     if how == "panic" && !victim.stderr().contains("---- kube-apiserver (running") {
         bail!("a test that panics shows no logs: {}", victim.stderr());
     }
@@ -80,7 +86,7 @@ async fn nothing_is_left(how: &str) -> Result<()> {
     static ALONE: Mutex<()> = Mutex::const_new(());
     let _alone = ALONE.lock().await;
     for dir in end(how).await? {
-        eventually(Duration::from_secs(20), format!("nothing is left of {}", dir.display()), async || {
+        eventually(SOON, format!("nothing is left of {}", dir.display()), async || {
             let left = of(&dir).map_err(|error| error.to_string())?;
             if left.is_empty() && !dir.exists() { Ok(()) } else { Err(format!("{left:#?}")) }
         })

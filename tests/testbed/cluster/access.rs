@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use http::{HeaderValue, Request, header};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
@@ -20,6 +20,7 @@ use tokio::runtime::{self, Handle};
 
 use super::Cluster;
 use crate::certificates::{self, Authority};
+use crate::eventually::eventually;
 use crate::kubeconfig::Kubeconfig;
 use crate::process::{Start, workspace};
 
@@ -240,6 +241,22 @@ impl Cluster {
             self.apply(&manifest).await?;
         }
         Ok(())
+    }
+
+    /// Waits until the kinds of all definitions (CustomResourceDefinitions) are served. `kubectl wait` fails at once where
+    /// the server has not begun to say whether they are.
+    pub async fn until_established(&self) {
+        const PATH: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+        eventually(Duration::from_secs(60), "all definitions are established", async || {
+            let list = self.client().request::<Value>(Request::get(PATH).body(Vec::new())?).await?;
+            for definition in list.get("items").and_then(Value::as_array).context("no list")? {
+                let conditions = definition.pointer("/status/conditions").and_then(Value::as_array);
+                let is = |condition: &Value| condition["type"] == "Established" && condition["status"] == "True";
+                ensure!(conditions.is_some_and(|all| all.iter().any(is)), "{conditions:?}");
+            }
+            Ok(())
+        })
+        .await;
     }
 
     /// Runs kubectl with another kubeconfig file.
