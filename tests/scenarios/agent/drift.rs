@@ -59,7 +59,7 @@ async fn a_copy_that_was_edited_or_deleted_is_restored() -> Result<()> {
     took.sort_by(f64::total_cmp);
     println!("restored after {took:.3?} s");
     assert_eq!(took.len(), 2 * edits.len(), "{:#?}", writes.counts());
-    assert!(took[edits.len()] < 1.0, "restored after {took:?} s");
+    assert!(took[edits.len()] < 5.0, "restored after {took:?} s");
     Ok(())
 }
 

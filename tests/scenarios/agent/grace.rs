@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use testbed::{Cluster, ClusterOptions, Mark, Requests, eventually};
 
-use crate::support::{AGENT, Kind, SOON, Shared, World, annotated, shared_agent, start, uid};
+use crate::support::{AGENT, BUILT_IN, Kind, SOON, Shared, World, annotated, shared_agent, start, uid};
 
 /// What the agent has asked for of an object of this name, in any namespace.
 async fn asked(cluster: &Cluster, mark: Mark, name: &str) -> Result<Requests> {
@@ -61,7 +61,7 @@ async fn only_an_explicit_no_acts_at_once_and_coming_back_costs_no_deletion() ->
     let agent = start(&cluster, &["--delete-grace=1h"]).await?;
     let all = async |name: &str, data: &Value| {
         let mut uids = Vec::new();
-        for namespace in ["default", "kube-public"] {
+        for namespace in BUILT_IN {
             uids.push(uid(&world.until_data(Kind::Secret, namespace, name, data).await).to_owned());
         }
         uids
@@ -75,7 +75,7 @@ async fn only_an_explicit_no_acts_at_once_and_coming_back_costs_no_deletion() ->
 
     let mark = cluster.audit().mark().await?;
     world.annotate(Kind::Secret, "off", &json!({"mw-sync": "No"})).await?;
-    for namespace in ["default", "kube-public"] {
+    for namespace in BUILT_IN {
         world.until_gone(Kind::Secret, namespace, "off").await;
     }
     // A switch that goes after a `no` brings nothing back; a new one does.
@@ -101,8 +101,7 @@ async fn only_an_explicit_no_acts_at_once_and_coming_back_costs_no_deletion() ->
     for name in ["switch", "deleted"] {
         let asked = asked(&cluster, mark, name).await?;
         let updates = asked.clone().updates().count();
-        // One for each of the four namespaces that every cluster has.
-        assert_eq!((asked.count(), updates), (4, 4), "{:#?}", asked.counts());
+        assert_eq!((asked.count(), updates), (BUILT_IN.len(), BUILT_IN.len()), "{:#?}", asked.counts());
     }
     world.annotate(Kind::Secret, "off", &json!({"mw-sync": "yes"})).await?;
     all("off", &one).await;

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use testbed::{Cluster, ClusterOptions, Process, eventually};
 
-use crate::support::{AGENT, Kind, SOON, World, annotated, install, outliving, spawn, start, uid, version};
+use crate::support::{AGENT, BUILT_IN, Kind, SOON, World, annotated, install, outliving, spawn, start, uid, version};
 
 async fn stop(agent: Process) -> Result<()> {
     agent.terminate();
@@ -88,7 +88,7 @@ async fn a_source_namespace_that_goes_and_comes_back_costs_no_deletion() -> Resu
     let agent = spawn(&kubeconfig, &["--delete-grace=500ms"]).await?;
     for (kind, name) in SOURCES {
         world.create(&annotated(kind, name, &Value::Null)).await?;
-        for namespace in ["default", "kube-public"] {
+        for namespace in BUILT_IN {
             world.until_there(kind, namespace, name).await;
         }
     }
@@ -134,7 +134,7 @@ async fn a_source_namespace_that_goes_and_comes_back_costs_no_deletion() -> Resu
     // The sources come back, and take over what stands there.
     for (kind, name) in SOURCES {
         world.create(&annotated(kind, name, &json!({"a": "MQ=="}))).await?;
-        for namespace in ["default", "kube-public"] {
+        for namespace in BUILT_IN {
             let copy = world.until_data(kind, namespace, name, &json!({"a": "MQ=="})).await;
             assert_eq!(copy["metadata"]["annotations"]["mw-sync.io/origin-uid"], uid(&operator));
         }
@@ -144,7 +144,7 @@ async fn a_source_namespace_that_goes_and_comes_back_costs_no_deletion() -> Resu
     assert_eq!(deletes.count(), 0, "{:#?}", deletes.counts());
     // And are sources as any.
     world.annotate(Kind::Secret, "regcred", &json!({"mw-sync": "no"})).await?;
-    for namespace in ["default", "kube-public"] {
+    for namespace in BUILT_IN {
         world.until_gone(Kind::Secret, namespace, "regcred").await;
     }
     stop(agent).await?;
@@ -160,7 +160,9 @@ async fn without_credentials_nothing_is_gone() -> Result<()> {
     let agent = start(&cluster, &["--delete-grace=500ms"]).await?;
     for (kind, name) in SOURCES {
         world.create(&annotated(kind, name, &Value::Null)).await?;
-        world.until_there(kind, "default", name).await;
+        for namespace in BUILT_IN {
+            world.until_there(kind, namespace, name).await;
+        }
     }
     let before = uids(&world).await?;
     let mark = cluster.audit().mark().await?;

@@ -51,7 +51,8 @@ async fn cluster() -> Result<(Cluster, World, std::path::PathBuf)> {
 }
 
 async fn until_logged(agent: &Process, words: &str) {
-    eventually(SOON, format!("the agent says: {words}"), async || {
+    // What it has found noted at its start it believes for a minute.
+    eventually(2 * SOON, format!("the agent says: {words}"), async || {
         let log = agent.stderr();
         if log.contains(words) { Ok(()) } else { Err(log) }
     })
@@ -189,7 +190,8 @@ async fn entries_follow_the_selection_and_rest_while_frozen() -> Result<()> {
     let (cluster, world, kubeconfig) = cluster().await?;
     world.labelled("in", &json!({"team": "a"})).await?;
     world.labelled("out", &json!({"team": "a"})).await?;
-    let _agent = spawn(&kubeconfig, &[GRACE]).await?;
+    // An entry goes in time before the grace is over, here 5 s.
+    let _agent = spawn(&kubeconfig, &["--delete-grace=15s"]).await?;
     let options = json!({OPTION: "default", "mw-sync.io/namespace-selector": "team=a"});
     world.create(&credential("chosen", &options)).await?;
     for namespace in ["in", "out"] {
@@ -203,7 +205,9 @@ async fn entries_follow_the_selection_and_rest_while_frozen() -> Result<()> {
     world.until_gone(Kind::Secret, "out", "chosen").await;
     until_entries(&world, "out", "default", &[], &[]).await;
     let asked = cluster.audit().since(mark).await?.user(AGENT).namespace("out");
-    let order: Vec<_> = asked.each().map(|entry| format!("{} {}", entry.verb, entry.resource)).collect();
+    let mut asked: Vec<_> = asked.each().collect();
+    asked.sort_by_key(|entry| &entry.received);
+    let order: Vec<_> = asked.iter().map(|entry| format!("{} {}", entry.verb, entry.resource)).collect();
     assert_eq!(order, ["patch serviceaccounts", "delete secrets"]);
 
     world.annotate(Kind::Secret, "chosen", &json!({"mw-sync.io/namespacez": "a"})).await?;

@@ -6,12 +6,17 @@ use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
 use testbed::{Cluster, Mark, eventually};
 
-use crate::support::{AGENT, Kind, SOON, World, annotated, shared_agent};
+use crate::support::{AGENT, Kind, SOON, World, asking, shared_agent};
 
 /// How often the agent has updated this object since then.
 async fn updates(cluster: &Cluster, mark: Mark, namespace: &str, name: &str) -> Result<usize> {
     let updates = cluster.audit().since(mark).await?.user(AGENT).namespace(namespace).updates();
     Ok(updates.filter(|entry| entry.name == name).count())
+}
+
+/// Copied into the namespace of its name alone: elsewhere, what other scenarios do would be told of it.
+fn source(kind: Kind, name: &str, data: &Value) -> Value {
+    asking(kind, name, data, &json!({"mw-sync.io/namespaces": name}))
 }
 
 /// Promises 9 and 10: three times it is restored, then it is contested, which is said with who it was.
@@ -20,7 +25,7 @@ async fn a_copy_that_is_changed_again_and_again_is_contested() -> Result<()> {
     let shared = shared_agent().await?;
     let (cluster, world) = (&shared.cluster, &shared.world);
     world.namespace("rivals-edit").await?;
-    world.create(&annotated(Kind::Secret, "rivals-edit", &json!({"a": "MQ=="}))).await?;
+    world.create(&source(Kind::Secret, "rivals-edit", &json!({"a": "MQ=="}))).await?;
     world.until_there(Kind::Secret, "rivals-edit", "rivals-edit").await;
     let mark = cluster.audit().mark().await?;
     let theirs = async || {
@@ -54,7 +59,7 @@ async fn a_copy_that_is_deleted_in_a_loop_is_contested() -> Result<()> {
     let shared = shared_agent().await?;
     let world = &shared.world;
     world.namespace("rivals-loop").await?;
-    world.create(&annotated(Kind::Secret, "rivals-loop", &json!({"a": "MQ=="}))).await?;
+    world.create(&source(Kind::Secret, "rivals-loop", &json!({"a": "MQ=="}))).await?;
     let (begin, mut said, mut deleted) = (Instant::now(), None::<Instant>, 0);
     // Time enough for a hundred more.
     while said.is_none_or(|said| said.elapsed() < Duration::from_secs(5)) {
@@ -127,7 +132,7 @@ async fn a_copy_that_admission_changes_is_not_written_for_ever() -> Result<()> {
     let changes = r#"[JSONPatch{op: "add", path: "/data/theirs", value: "eA=="}]"#;
     in_force(cluster, "rivals-policy", changes, |made| made["data"]["theirs"] == "eA==").await?;
     let mark = cluster.audit().mark().await?;
-    world.create(&annotated(Kind::Secret, "rivals-policy", &json!({"a": "MQ=="}))).await?;
+    world.create(&source(Kind::Secret, "rivals-policy", &json!({"a": "MQ=="}))).await?;
     world.until_said(Kind::Secret, "rivals-policy", "Mutated", &["exempt our field manager"]).await;
     world.merge(Kind::Secret, "operator", "rivals-policy", &json!({"data": {"a": "Mg=="}})).await?;
     world.until_data(Kind::Secret, "rivals-policy", "rivals-policy", &json!({"a": "Mg==", "theirs": "eA=="})).await;
@@ -144,7 +149,7 @@ async fn a_copy_that_admission_takes_the_mark_off_is_refused() -> Result<()> {
     let (cluster, world) = (&shared.cluster, &shared.world);
     let changes = r#"[JSONPatch{op: "remove", path: "/metadata/labels/mw-sync.io~1managed-by"}]"#;
     in_force(cluster, "rivals-unmarked", changes, |made| made["metadata"]["labels"].is_null()).await?;
-    world.create(&annotated(Kind::Secret, "rivals-unmarked", &json!({"a": "MQ=="}))).await?;
+    world.create(&source(Kind::Secret, "rivals-unmarked", &json!({"a": "MQ=="}))).await?;
     world.until_said(Kind::Secret, "rivals-unmarked", "Rejected", &["has not our label mw-sync.io/managed-by"]).await;
     world.until_said(Kind::Secret, "rivals-unmarked", "ForeignObject", &["rivals-unmarked"]).await;
     // Whoever mends it has a copy.
@@ -170,7 +175,7 @@ async fn a_source_that_changes_all_the_time_is_written_now_and_then() -> Result<
     let shared = shared_agent().await?;
     let (cluster, world) = (&shared.cluster, &shared.world);
     world.namespace("rivals-busy").await?;
-    world.create(&annotated(Kind::ConfigMap, "rivals-busy", &json!({"n": "0"}))).await?;
+    world.create(&source(Kind::ConfigMap, "rivals-busy", &json!({"n": "0"}))).await?;
     world.until_there(Kind::ConfigMap, "rivals-busy", "rivals-busy").await;
     let mark = cluster.audit().mark().await?;
     let (begin, mut n) = (Instant::now(), 0_u64);

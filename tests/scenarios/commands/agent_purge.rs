@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use testbed::{Binaries, Cluster, ClusterOptions, Terminal};
+use testbed::{Binaries, Cluster, ClusterOptions, Terminal, eventually};
 
 use super::agent;
 use crate::support::{Kind, SOON, World, annotated, asking, install, spawn};
@@ -63,9 +63,14 @@ async fn all_copies_and_entries_go_once_the_agent_has_been_stopped_and_nothing_e
     ensure!(code == Some(2) && told.contains("an agent still runs and would restore it all"), "{code:?} {told}");
     running.terminate();
     running.wait_exit(SOON).await?;
-    let (code, told) = agent(&admin, &["purge", "--yes"]).await?;
-    ensure!(code == Some(2) && told.contains("Deployment mw-sync-agent has 2 replicas"), "{code:?} {told}");
-    ensure!(told.contains("kubectl -n operator delete deployment mw-sync-agent"), "{told}");
+    // Once its Lease is given up, or has run out.
+    eventually(SOON, "the Deployment is in the way", async || {
+        let (code, told) = agent(&admin, &["purge", "--yes"]).await?;
+        ensure!(code == Some(2) && told.contains("Deployment mw-sync-agent has 2 replicas"), "{code:?} {told}");
+        ensure!(told.contains("kubectl -n operator delete deployment mw-sync-agent"), "{told}");
+        anyhow::Ok(())
+    })
+    .await;
     cluster.kubectl(&["-n", "operator", "delete", "deployment", "mw-sync-agent"]).await?;
 
     // Nobody can be asked, and nobody has said so.

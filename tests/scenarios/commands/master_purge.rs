@@ -34,6 +34,12 @@ async fn copies_in_remote_clusters_are_switched_off_and_deleted_and_agents_follo
     let (code, told) = purge(&["--yes", "--cluster=a"]).await?;
     ensure!(code == Some(2), "while a master leads: {code:?} {told}");
     end(&master).await?;
+    eventually(SOON, "its Lease is given up, or has run out", async || {
+        let (_, told) = purge(&["--dry-run", "--cluster=a"]).await?;
+        ensure!(!told.contains("still runs"), "{told}");
+        anyhow::Ok(())
+    })
+    .await;
     let (code, told) = purge(&["--yes", "--cluster=none"]).await?;
     ensure!(code == Some(2), "{code:?} {told}");
     let (code, told) = purge(&["--dry-run"]).await?;

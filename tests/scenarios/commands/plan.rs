@@ -203,7 +203,13 @@ async fn entries_in_service_accounts_are_planned_where_there_is_the_right() -> R
     assert_eq!(planned().await?, (Some(2), missing.into()));
     cluster.apply_files(&["deploy/agent-service-accounts.yaml"]).await?;
     let both = ["create Secret/pull s-app", "list Secret/pull s-app"].map(str::to_owned);
-    assert_eq!(planned().await?, (Some(1), both.into()));
+    // Rights act a moment after they were given.
+    eventually(SOON, "both are planned", async || {
+        let planned = planned().await?;
+        ensure!(planned == (Some(1), both.to_vec()), "{planned:?}");
+        anyhow::Ok(())
+    })
+    .await;
     let (_, told) = agent(&kubeconfig, &["plan"]).await?;
     ensure!(told.contains("list     Secret/pull in ServiceAccount s-app/default\n"), "{told}");
     for entry in cluster.audit().since(start).await?.user(AGENT).writes().entries() {

@@ -47,13 +47,7 @@ async fn two_accounts_and_regions_by_roles_and_not_one_call_too_many() -> Result
     }
 
     // Who we are, and for each cluster one session and one description, in its own region, with its own role.
-    let mut calls = stage.calls(mark).await?;
-    // The SDK waits 5 s for our own session; what a busy machine answers later, if right, is asked for once more.
-    let mut asked = None;
-    calls.retain(|call| {
-        let own = call.operation == "AssumeRoleWithWebIdentity";
-        !own || asked.replace(call.at).is_none_or(|before| call.at - before < 4.5)
-    });
+    let calls = stage.needed_calls(mark, &master).await?;
     let mut seen: Vec<_> = calls
         .iter()
         .filter(|call| call.operation != "PresignedGetCallerIdentity")

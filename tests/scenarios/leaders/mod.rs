@@ -66,20 +66,20 @@ impl Replica {
         Ok(requests.filter(|entry| entry.token_id == self.token && entry.resource != "leases"))
     }
 
-    /// Ends it, which it takes well: status 0 within 5 s.
-    async fn end(&self) -> Result<()> {
+    /// Ends it, which it takes well; says how long it took.
+    async fn end(&self) -> Result<Duration> {
         let began = Instant::now();
         self.process.terminate();
         let status = self.process.wait_exit(SOON).await?;
         let took = began.elapsed();
-        ensure!(status.code() == Some(0) && took < Duration::from_secs(5), "{status} after {took:?}");
-        println!("exit after {took:?}");
-        Ok(())
+        println!("{status} after {took:?}");
+        ensure!(status.code() == Some(0), "{status} after {took:?}");
+        Ok(took)
     }
 }
 
-/// Ends the leader in order. The standby leads within a second of its release of the Lease; once in three times, for a
-/// busy machine may be late. Returns the one that leads then, and how many changes it took.
+/// Ends the leader in order: within 5 s, and the standby leads within a second of its release of the Lease; once in three
+/// times, for a busy machine may be late. Returns the one that leads then, and how many changes it took.
 async fn hand_over(
     cluster: &Cluster,
     mut leader: Replica,
@@ -88,22 +88,22 @@ async fn hand_over(
 ) -> Result<(Replica, u32)> {
     for changes in 1..=3 {
         let mark = cluster.audit().mark().await?;
-        leader.end().await?;
+        let took = leader.end().await?;
         standby.says(": leading").await;
         let patches = cluster.audit().since(mark).await?.resource("leases").verb("patch");
         let of = |token: &str| patches.clone().filter(|entry| entry.token_id == token && entry.code == 200);
         let (released, taken) = (of(&leader.token), of(&standby.token));
-        let released = released.each().last().context("it was not given up")?;
         let taken = taken.each().next().context("it was not taken")?;
-        let pause = taken.seconds_after(released);
-        println!("taken over {pause:.3} s after the release");
-        if pause < 1.0 {
+        // What the server does not answer in time is left to run out.
+        let pause = released.each().last().map(|released| taken.seconds_after(released));
+        println!("taken over {pause:.3?} s after the release");
+        if pause.is_some_and(|pause| pause < 1.0) && took < Duration::from_secs(5) {
             return Ok((standby, changes));
         }
         (leader, standby) = (standby, start().await?);
         standby.stands_by().await;
     }
-    bail!("no standby leads within a second")
+    bail!("no leader ends and no standby leads in time")
 }
 
 /// A cluster with so many namespaces, an agent that leads in it, and one that stands by.

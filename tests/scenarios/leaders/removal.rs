@@ -12,8 +12,8 @@ use crate::master::stage::{SOON, Stage, define, end};
 use crate::support::until_said;
 
 const COPIES: usize = 40;
-/// Before the remote cluster, each way: with two requests at once, and two for each copy, the copies need 4 s to go.
-const WAY: Duration = Duration::from_millis(50);
+/// Before the remote cluster, each way: with two requests at once, and two for each copy, the copies need 12 s to go.
+const WAY: Duration = Duration::from_millis(150);
 
 /// Names and versions of the Secrets of a namespace.
 async fn secrets(cluster: &Cluster, namespace: &str) -> Result<BTreeMap<String, String>> {

@@ -53,7 +53,10 @@ async fn a_source_is_copied_updated_restored_and_taken_away() -> Result<()> {
         let requests = remote.audit().since(mark).await?.user(&stage.remote_user()).resource("secrets");
         Ok(requests.each().filter(|request| request.verb != "watch").map(|request| request.verb.clone()).collect())
     };
-    assert_eq!(verbs(mark).await?, ["create", "update", "update"]);
+    // Until a write of ours comes back by the watch, the next one is a PATCH.
+    let updates = |verb: String| if verb == "patch" { "update".to_owned() } else { verb };
+    let written: Vec<_> = verbs(mark).await?.into_iter().map(updates).collect();
+    assert_eq!(written, ["create", "update", "update"]);
 
     // Somebody there edits it, adds to it, deletes it.
     api::merge(&remote, &stage.path("regcred"), &json!({ "stringData": { "key": "theirs", "extra": "x" } })).await?;

@@ -6,6 +6,7 @@ use testbed::{Cluster, Kubeconfig, Mark, eventually, shared};
 
 use super::api;
 use super::stage::{SOON, Stage, end, value};
+use crate::support::until_said;
 
 /// Of one engine: Secrets, ConfigMaps, the agent's summary.
 const WATCHES: usize = 3;
@@ -107,6 +108,7 @@ async fn remote_clusters_come_change_and_go_without_touching_each_other() -> Res
 
     // Removed: its copies stay, and nothing reaches it any more.
     api::delete(&management, &api::remote_cluster("m-fleet", "second")).await?;
+    until_said(&master, &["no longer a remote cluster", "second"]).await;
     api::merge(&management, &stage.path("two"), &json!({ "stringData": { "key": "4" } })).await?;
     has(&a, &stage, "two", "4").await;
     has(&b, &stage, "two", "3").await;

@@ -1,11 +1,11 @@
 //! What else a master does with a source's options and with what it finds in a remote cluster.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use testbed::{Cluster, Mark, shared};
+use testbed::{Cluster, Mark, eventually, shared};
 
 use super::api;
-use super::stage::{Stage, end, value};
+use super::stage::{SOON, Stage, end, value};
 
 fn uid(object: &Value) -> &str {
     object["metadata"]["uid"].as_str().unwrap_or_default()
@@ -62,8 +62,13 @@ async fn a_master_refuses_or_adopts_what_stands_in_its_way() -> Result<()> {
         unchanged(was).await?;
     }
     let path = api::remote_cluster(stage.name, "there");
-    let status = api::get(&management, &path).await?.context("it is there")?["status"].take();
-    assert_eq!(status["sources"], json!({ "synced": 1, "pending": 0, "refused": 3 }));
+    // The status follows what the Events say.
+    eventually(SOON, "the status counts them", async || {
+        let sources = api::get(&management, &path).await?.context("it is there")?["status"]["sources"].take();
+        ensure!(sources == json!({ "synced": 1, "pending": 0, "refused": 3 }), "{sources}");
+        Ok(())
+    })
+    .await;
     end(&master).await?;
 
     // With it, and off again: what was adopted is released, what was equal is deleted.

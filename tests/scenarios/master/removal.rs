@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use testbed::{Cluster, ClusterOptions, FaultProxy, Mode, eventually, shared};
 
 use super::api;
-use super::stage::{SOON, Stage, end};
+use super::stage::{SOON, Stage, define, end};
 
 const FINALIZER: &str = "mw-sync.io/remove-copies";
 
@@ -113,8 +113,8 @@ async fn one_that_cannot_be_reached_stays_until_it_can_or_is_let_go() -> Result<
     // What it says last is still true; and nothing has changed.
     stage.is("back", "Unreachable").await;
     stage.change("back", json!({ "suspend": true })).await?;
-    proxy.set(Mode::Pass).await;
     let message = stage.is("back", "Suspended").await;
+    proxy.set(Mode::Pass).await;
     assert!(message.contains("mw-sync.io/abandon=yes"), "{message}");
     stage.copy_is(&remote, "one", |_| true).await;
     stage.change("back", json!({ "suspend": false })).await?;
@@ -193,14 +193,14 @@ async fn whoever_deletes_the_namespace_of_all_has_not_meant_the_copies() -> Resu
 /// The kubeconfig may be deleted before the RemoteCluster, and that is another plan for it: no reason to wait anew.
 #[tokio::test]
 async fn in_a_namespace_that_goes_the_finalizer_is_dropped_once_and_does_not_come_back() -> Result<()> {
-    let (management, remote) = (shared("management").await?, shared("remote-a").await?);
-    let stage = Stage::new(&management, "m-ending-once").await?;
+    // Nobody deletes what is in the namespace: it is there for as long as we look.
+    let management = Cluster::start(ClusterOptions::default().without_controller_manager()).await?;
+    let remote = shared("remote-a").await?;
+    define(&management).await?;
+    let stage = Stage::without_crd(&management, "m-ending-once").await?;
     let master = stage.master(&[]).await?;
     remote_with_a_copy(&stage, &remote).await?;
-    // So that it is there for as long as we look.
     let path = api::remote_cluster(stage.name, "far");
-    let both = json!({ "metadata": { "finalizers": [FINALIZER, "example.com/hold"] } });
-    api::merge(&management, &path, &both).await?;
     let mark = management.audit().mark().await?;
     management.kubectl(&["delete", "namespace", stage.name, "--wait=false"]).await?;
     is_kept(&stage, "far", false).await;
@@ -217,8 +217,9 @@ async fn in_a_namespace_that_goes_the_finalizer_is_dropped_once_and_does_not_com
     let patches = patches.filter(|entry| !entry.request_uri.contains("/status") && entry.code == 200);
     assert_eq!(patches.count(), 1, "{:#?}", patches.entries());
     is_kept(&stage, "far", false).await;
-    api::merge(&management, &path, &json!({ "metadata": { "finalizers": null } })).await?;
-    end(&master).await
+    end(&master).await?;
+    management.stop().await;
+    Ok(())
 }
 
 #[tokio::test]
@@ -226,7 +227,7 @@ async fn whoever_deletes_the_definition_has_not_meant_the_copies() -> Result<()>
     let (management, remote) = (Cluster::start(ClusterOptions::default()).await?, shared("remote-a").await?);
     management.apply_files(&["deploy/crds.yaml"]).await?;
     let definition = "crd/remoteclusters.mw-sync.io";
-    management.kubectl(&["wait", "--for=condition=Established", definition]).await?;
+    management.until_established().await;
     let stage = Stage::without_crd(&management, "m-undefined").await?;
     let master = stage.master_with(&["--delete-grace=0s"]).await?;
     let remote = remote_with_a_copy(&stage, &remote).await?;

@@ -17,5 +17,7 @@ pub(crate) use world::{Kind, World, code, uid, version};
 
 use std::time::Duration;
 
+/// The namespaces that each cluster has from the start.
+pub(crate) const BUILT_IN: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
 /// Enough on a machine that is busy with other things; usually it takes a second.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
