@@ -49,15 +49,16 @@ async fn take(client: &Client, step: &Value, words: &mut Words) -> Result<(), St
     let step = filled(step, words);
     let metadata = step["metadata"] == true;
     if let Some(path) = step["watch"].as_str() {
-        let mut seen = Ok(());
+        let expected = step["events"].as_array().map_or(0, Vec::len);
+        let mut events = Vec::new();
         for seconds in WATCH_SECONDS {
             let what = format!("GET {path}&watch=1&timeoutSeconds={seconds}");
-            seen = matches(&step["events"], &watch(client, &what, metadata).await?, "");
-            if seen.is_ok() {
+            events = watch(client, &what, metadata).await?;
+            if events.len() >= expected {
                 break;
             }
         }
-        return seen;
+        return matches(&step["events"], &Value::Array(events), "");
     }
     let what = step["send"].as_str().ok_or("a step is sent or watched")?;
     let (code, text) = send(client, what, metadata, &step["body"]).await?;
@@ -74,14 +75,14 @@ async fn take(client: &Client, step: &Value, words: &mut Words) -> Result<(), St
 }
 
 /// All events of a watch until its end.
-async fn watch(client: &Client, what: &str, metadata: bool) -> Result<Value, String> {
+async fn watch(client: &Client, what: &str, metadata: bool) -> Result<Vec<Value>, String> {
     let (code, text) = send(client, what, metadata, &Value::Null).await?;
     expect(code == 200, || format!("{code}: {text}"))?;
     let lines = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>();
     let mut events = lines.map_err(|error| format!("{error}: {text}"))?;
     // Bookmarks are sent when a server likes, but for the one that ends a list.
     events.retain(|event| event["type"] != "BOOKMARK" || ends_a_list(event));
-    Ok(Value::Array(events))
+    Ok(events)
 }
 
 fn expect(holds: bool, why: impl FnOnce() -> String) -> Result<(), String> {

@@ -194,6 +194,7 @@ async fn every_command_of_the_readme_does_what_it_says() -> Result<()> {
     let outside = commands.take("agent --context north &");
     let outside = shell.spawn(&format!("trap 'wait; exit 0' TERM\n{outside}\nwait"))?;
     let rotate = rotate.replace("$password", "hunter4");
+    // An agent tells once in ten seconds, and `wait` is a part of the commands.
     eventually(3 * SOON, "it is rotated by those outside", async || shell.run(&rotate).await).await;
     let later = there.get(Kind::Secret, "app", "regcred").await?;
     ensure!(later["data"] != after["data"], "it is the old one");

@@ -25,7 +25,7 @@ use crate::scratch::Scratch;
 /// The `kubernetes` Service's address: first of the Service range.
 pub(crate) const SERVICE_ADDRESS: &str = "10.0.0.1";
 /// Enough for a component on a machine that is busy with ten other things; usually it takes two seconds.
-const START_DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(120);
 /// From SIGTERM to SIGKILL. An API server whose etcd is gone never ends by itself.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(25);
@@ -168,7 +168,7 @@ impl Cluster {
     pub async fn kill_api_server(&self) -> Result<()> {
         let process = self.parts().api_server.take().context("the API server is not running")?;
         process.kill9();
-        process.wait_exit(START_DEADLINE).await?;
+        process.wait_exit(DEADLINE).await?;
         Ok(())
     }
 
@@ -180,7 +180,7 @@ impl Cluster {
         if self.parts().api_server.as_ref().is_some_and(|process| process.is_running()) {
             bail!("the API server runs already");
         }
-        let end = Instant::now() + START_DEADLINE;
+        let end = Instant::now() + DEADLINE;
         loop {
             match self.try_start_api_server().await {
                 Ok(()) => return Ok(()),

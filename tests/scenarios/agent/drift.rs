@@ -45,7 +45,7 @@ async fn a_copy_that_was_edited_or_deleted_is_restored() -> Result<()> {
         let anew = world.until(there, "is there again", |copy| uid(copy) != uid(&first)).await;
         assert!(equal(&anew), "{anew:#}");
     }
-    // Of sixteen times the one in the middle, so that one that a busy machine has made long is no verdict.
+    // A busy machine makes some of the times long; a pause of our own would make all of them.
     let writes = shared.cluster.audit().since(mark).await?.resource("secrets").writes();
     let writes = writes.filter(|entry| entry.namespace.starts_with("drift-"));
     let by_us = |edit: &Entry| {
@@ -59,7 +59,7 @@ async fn a_copy_that_was_edited_or_deleted_is_restored() -> Result<()> {
     took.sort_by(f64::total_cmp);
     println!("restored after {took:.3?} s");
     assert_eq!(took.len(), 2 * edits.len(), "{:#?}", writes.counts());
-    assert!(took[edits.len()] < 5.0, "restored after {took:?} s");
+    assert!(took[edits.len() / 2] < 1.0 && took[edits.len()] < 5.0, "restored after {took:?} s");
     Ok(())
 }
 

@@ -43,7 +43,7 @@ async fn a_terminating_namespace_is_left_alone() -> Result<()> {
     world.create(&held).await?;
     world.delete(Kind::Namespace, "", "ends").await?;
     world.until_gone(Kind::Secret, "ends", "ends").await;
-    // Namespaces come to the agent in order: it knows of the end of the one before. And what others copy is there, or not.
+    // Changes of namespaces come to the agent in order: it knows that the one before ends.
     world.namespace("ends-later").await?;
     world.until_there(Kind::Secret, "ends-later", "ends").await;
     let mark = shared.cluster.audit().mark().await?;
@@ -51,6 +51,7 @@ async fn a_terminating_namespace_is_left_alone() -> Result<()> {
     world.create(&annotated(Kind::Secret, "ends-more", &json!({}))).await?;
     world.until_there(Kind::Secret, "ends-not", "ends-more").await;
     world.until_data(Kind::Secret, "ends-not", "ends", &json!({"a": "Mg=="})).await;
+    // What it had sent there before, for another scenario perhaps, may be answered after the mark.
     let asked = shared.cluster.audit().since(mark).await?;
     let merged = asked.clone().user("admin").filter(|entry| entry.namespace == "operator" && entry.name == "ends");
     let merged = merged.each().next().context("we did")?.received.clone();

@@ -40,12 +40,12 @@ pub(super) async fn a_rotated_authority_is_found_and_one_that_is_announced_is_tr
         stage.copy(&site, target, "one", "1").await;
     }
 
-    let mark = stage.aws.mark().await?;
     rotate(&new).await?;
     // Before AWS says more.
     until_said(&master, &["cluster=\"learns\"", "CertificateMismatch"]).await;
     learns.eks.authority = Some(both);
     stage.aws.cluster(&learns.eks).await?;
+    let mark = stage.aws.mark().await?;
     stage.set("one", "2").await?;
     stage.copy(&site, &knows, "one", "2").await;
     // AWS is asked twice a minute at most.

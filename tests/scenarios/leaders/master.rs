@@ -1,11 +1,9 @@
 //! Two masters.
 
-use std::time::Instant;
-
 use anyhow::Result;
 use testbed::{Cluster, ClusterOptions};
 
-use super::{Replica, between_renewals, hand_over, lease, taken_in_time};
+use super::{Replica, hand_over, kill, lease, taken_in_time};
 use crate::master::stage::{SOON, Stage, define, value};
 use crate::support::World;
 
@@ -51,12 +49,10 @@ async fn a_standby_master_goes_on_with_copies_and_status() -> Result<()> {
     // Killed.
     let third = start().await?;
     third.stands_by().await;
-    let renewed = between_renewals(&world, "mw-sync-master").await;
-    second.process.kill9();
-    let killed = Instant::now();
+    let renewed = kill(&world, "mw-sync-master", &second).await?;
     stage.set("regcred", "3").await?;
     third.says(": leading").await;
-    taken_in_time(&world, "mw-sync-master", killed, renewed).await?;
+    taken_in_time(&world, "mw-sync-master", renewed).await?;
     stage.copy_is(&remote, "regcred", |copy| value(copy) == "3").await;
     third.end().await?;
     management.stop().await;

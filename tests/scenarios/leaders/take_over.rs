@@ -1,16 +1,13 @@
 //! A leader ends, in order or not, and the standby goes on.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::json;
 use testbed::eventually;
 
-use super::{Replica, between_renewals, hand_over, leader_and_standby, taken_in_time};
+use super::{Replica, hand_over, kill, leader_and_standby, taken_in_time};
 use crate::support::{AGENT, BUILT_IN, Kind, SOON, annotated};
-
-/// For a leader that is told to end: less than 5 s by itself, on a machine that does ten other things.
-const IN_TIME: Duration = Duration::from_secs(7);
 
 /// Promises 3 and 4, across two changes of the leader: each copy is written once, whoever leads.
 #[tokio::test]
@@ -43,12 +40,10 @@ async fn the_standby_takes_over_at_once_from_a_leader_that_ends_and_within_the_l
     let third = Replica::agent(&cluster).await?;
     third.stands_by().await;
     let mark = cluster.audit().mark().await?;
-    let renewed = between_renewals(&world, "mw-sync-agent").await;
-    second.process.kill9();
-    let killed = Instant::now();
+    let renewed = kill(&world, "mw-sync-agent", &second).await?;
     world.merge(Kind::Secret, "operator", "regcred", &json!({"data": {"a": "Mw=="}})).await?;
     third.says(": leading").await;
-    let lease = taken_in_time(&world, "mw-sync-agent", killed, renewed).await?;
+    let lease = taken_in_time(&world, "mw-sync-agent", renewed).await?;
     let said = (&lease["spec"]["leaseTransitions"], &lease["spec"]["leaseDurationSeconds"]);
     assert_eq!(said, (&(changes + 1).into(), &15.into()));
     world.until_data(Kind::Secret, "default", "regcred", &json!({"a": "Mw=="})).await;
@@ -74,7 +69,7 @@ async fn a_leader_that_is_told_to_stop_in_the_middle_leaves_the_rest_to_the_stan
     world.create(&annotated(Kind::Secret, "regcred", &json!({"a": "MQ=="}))).await?;
     world.until_there(Kind::Secret, "n-000", "regcred").await;
     let took = first.end().await?;
-    assert!(took < IN_TIME, "{took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
     let places = NAMESPACES + 4;
     eventually(SOON, "all copies", async || {
         let copies = world.copies(Kind::Secret, "regcred").await?;
@@ -98,7 +93,8 @@ async fn a_leader_that_is_told_to_stop_in_the_middle_leaves_the_rest_to_the_stan
     cluster.pause_api_server();
     let took = second.end().await?;
     cluster.resume_api_server();
-    assert!(took < IN_TIME, "{took:?} without an answer");
+    // Two seconds more than with one: nobody else waits for it here.
+    assert!(took < Duration::from_secs(7), "{took:?} without an answer");
     cluster.stop().await;
     Ok(())
 }

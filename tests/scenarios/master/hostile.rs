@@ -46,9 +46,9 @@ async fn whatever_a_server_sends_is_capped_escaped_and_its_own_affair() -> Resul
     let peak = master.peak_rss()?;
     println!("{} MiB alone, {} MiB at most; updates after {took:.1?}", alone >> 20, peak >> 20);
     assert!(peak < MOST, "{} MiB", peak >> 20);
-    // The one in the middle: one that a busy machine has made long is no verdict.
+    // One that a busy machine has made long is no verdict.
     took.sort();
-    assert!(took[took.len() / 2] < Duration::from_secs(15), "{took:?}");
+    assert!(took[took.len() - 2] < Duration::from_secs(15), "{took:?}");
     assert_eq!(server.lured(), 0, "a redirect was followed");
 
     for attack in Attack::ALL {

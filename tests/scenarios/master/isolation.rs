@@ -59,11 +59,11 @@ async fn clusters_in_trouble_delay_no_other_and_nobody_asks_when_idle() -> Resul
     for name in ["refusing", "silent", "stuck"] {
         stage.prepare_also(&b, &place(name)).await?;
     }
-    stage.kubeconfig("stuck", &at_b.clone().by_server(stuck.url()).to_yaml()).await?;
+    let by_stuck = at_b.clone().by_server(stuck.url()).to_yaml();
+    stage.kubeconfig("stuck", &by_stuck).await?;
     stage.remote_cluster_in("stuck", &place("stuck")).await?;
     stage.is("stuck", "Connected").await;
     silent.set(Mode::BlackHole).await;
-    stuck.set(Mode::BlackHole).await;
     for (name, proxy) in [("refusing", refusing), ("silent", silent)] {
         stage.kubeconfig(name, &at_b.clone().by_server(proxy.url()).to_yaml()).await?;
         stage.remote_cluster_in(name, &place(name)).await?;
@@ -71,6 +71,8 @@ async fn clusters_in_trouble_delay_no_other_and_nobody_asks_when_idle() -> Resul
     // Once in three times: what else runs meanwhile is not the same.
     let mut copies = 5.0;
     for round in ["among", "among-2", "among-3"] {
+        // Its open connection falls silent.
+        stuck.set(Mode::BlackHole).await;
         let among = delay(&stage, &a, round).await?;
         copies += 5.0;
         println!("annotate to copy, median of 5: {alone:?} alone, {among:?} among clusters in trouble");
@@ -78,6 +80,10 @@ async fn clusters_in_trouble_delay_no_other_and_nobody_asks_when_idle() -> Resul
             break;
         }
         assert_ne!(round, "among-3", "{among:?}, and {alone:?} alone");
+        stage.is("stuck", "Unreachable").await;
+        stuck.set(Mode::Pass).await;
+        stage.kubeconfig("stuck", &format!("{by_stuck}# {round}\n")).await?;
+        stage.is("stuck", "Connected").await;
     }
     stage.is("refusing", "Unreachable").await;
     let message = stage.is("silent", "Unreachable").await;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use tokio::time::{sleep, timeout};
 
-use super::{Cluster, LOG_LINES, PAUSE, START_DEADLINE};
+use super::{Cluster, DEADLINE, LOG_LINES, PAUSE};
 use crate::certificates::NAMED;
 use crate::process::{Process, Start};
 use crate::{etcd, ports};
@@ -140,7 +140,7 @@ impl Cluster {
 
 /// Waits until `look` succeeds, or the process has ended, or the deadline.
 async fn ready(process: &Process, look: impl AsyncFn() -> Result<()>) -> Result<(), Failure> {
-    let end = Instant::now() + START_DEADLINE;
+    let end = Instant::now() + DEADLINE;
     loop {
         // Each look has a limit, because whoever has taken the port may never answer.
         let last = match timeout(Duration::from_secs(5), look()).await {
@@ -162,9 +162,7 @@ async fn ready(process: &Process, look: impl AsyncFn() -> Result<()>) -> Result<
         }
         if Instant::now() >= end {
             let name = process.name();
-            return Err(Failure::Other(
-                last.context(format!("{name} is not ready after {START_DEADLINE:?}:\n{}", log())),
-            ));
+            return Err(Failure::Other(last.context(format!("{name} is not ready after {DEADLINE:?}:\n{}", log()))));
         }
         sleep(PAUSE).await;
     }
