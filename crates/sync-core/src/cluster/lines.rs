@@ -5,6 +5,10 @@ use bytes::{Bytes, BytesMut};
 /// Longest line, in bytes. An object is at most 1.5 MiB in etcd; escaped as JSON, no six times that are reached.
 pub const LINE_LIMIT: usize = 16 << 20;
 
+/// A line that is longer than this gets room for the longest at once: a buffer that is doubled again and again stands there
+/// twice as it grows, and ends up twice as large. What is not used costs nothing.
+const LARGE: usize = 4 << 20;
+
 /// A buffer that kept the size of the largest object ever seen would hold it for ever.
 const KEPT_CAPACITY: usize = 64 << 10;
 
@@ -23,6 +27,10 @@ pub struct Lines {
 impl Lines {
     /// Adds a frame.
     pub fn push(&mut self, frame: &[u8]) {
+        let (before, after) = (self.buffer.len(), self.buffer.len() + frame.len());
+        if before <= LARGE && after > LARGE {
+            self.buffer.reserve((LINE_LIMIT + frame.len()).saturating_sub(before));
+        }
         self.buffer.extend_from_slice(frame);
     }
 
@@ -64,6 +72,19 @@ mod tests {
         std::iter::from_fn(|| lines.next_line().unwrap())
             .map(|line| String::from_utf8(line.to_vec()).unwrap())
             .collect()
+    }
+
+    #[test]
+    fn a_line_of_any_length_stands_there_once() {
+        let mut lines = Lines::default();
+        let frame = vec![b'x'; 1 << 20];
+        for _ in 0..16 {
+            lines.push(&frame);
+            assert_eq!(lines.next_line(), Ok(None));
+        }
+        lines.push(&frame);
+        assert!(lines.buffer.capacity() <= LINE_LIMIT + 2 * frame.len(), "{}", lines.buffer.capacity());
+        assert_eq!(lines.next_line(), Err(TooLong));
     }
 
     #[test]
