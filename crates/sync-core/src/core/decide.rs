@@ -60,7 +60,9 @@ impl Core {
         if selection.selects(name, &dest.labels) && !excluded {
             return Selected::Yes;
         }
-        let over = self.known(pair).and_then(PairState::stays_until).is_some_and(|until| until <= self.now);
+        // Nothing wakes a pair for a grace that has no length.
+        let over = self.rules.delete_grace.is_zero()
+            || self.known(pair).and_then(PairState::stays_until).is_some_and(|until| until <= self.now);
         if over { Selected::No } else { Selected::Leaving }
     }
 

@@ -196,12 +196,14 @@ impl Core {
                 if known.is_some_and(|known| known.rv > sighting.rv) {
                     listing.older.insert(pair, sighting);
                 } else {
+                    listing.older.remove(&pair);
                     self.replica_applied(pair, sighting);
                 }
             }
             Feed::Applied(sighting) => {
                 self.has_shown(kind, sighting.rv);
                 let Some(pair) = self.pair_of(&sighting) else { return };
+                self.listings.of_mut(kind).older.remove(&pair);
                 self.replica_applied(pair, sighting);
             }
             Feed::Gone(sighting) => {
@@ -211,6 +213,7 @@ impl Core {
                     return;
                 };
                 let pair = Pair { source: *source, dest: *dest };
+                self.listings.of_mut(kind).older.remove(&pair);
                 if let Some(state) = self.pairs.get_mut(&pair) {
                     state.gone(sighting.uid, sighting.rv);
                     self.touch(pair, Lane::Drift);
@@ -225,7 +228,8 @@ impl Core {
         let listing = self.listings.of_mut(kind);
         let seen = listing.seen.take().unwrap_or_default();
         let older = std::mem::take(&mut listing.older);
-        // The store may have been put back to an earlier time: versions begin anew, and what we knew is of another past.
+        // The store may have been put back to an earlier time, and what we knew is of another past. Versions begin anew, or
+        // go on far above: then the list is of a later version than what we know, and shows an earlier one.
         let restored = list < listing.shown;
         let first = !listing.complete;
         (listing.shown, listing.complete) = (list, true);
@@ -233,8 +237,9 @@ impl Core {
         let unlisted = self.pairs.iter_mut().filter(|(pair, _)| of_kind(pair.source) && !seen.contains(*pair));
         let gone: Vec<_> =
             unlisted.filter_map(|(pair, state)| state.unlisted(list, restored).then_some(*pair)).collect();
-        if restored {
-            for (pair, sighting) in older {
+        for (pair, sighting) in older {
+            let known = self.pairs.get(&pair).and_then(|state| state.replica());
+            if restored || known.is_some_and(|known| known.rv <= list) {
                 self.state(pair).restart();
                 self.replica_applied(pair, sighting);
             }

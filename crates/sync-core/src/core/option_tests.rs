@@ -88,6 +88,18 @@ fn what_is_selected_no_more_stays_for_the_grace_and_coming_back_costs_nothing() 
 }
 
 #[test]
+fn without_a_grace_what_is_selected_no_more_goes_at_once() {
+    let rules = Arc::new(Rules { delete_grace: Duration::ZERO, ..(*rules()).clone() });
+    let mut core = Core { rules, ..listed(&[], 1) };
+    want(&mut core, at(0), &[(keys::NAMESPACE_SELECTOR, "env=prod")]);
+    labelled(&mut core, at(0), "n0", 100, "prod");
+    let create = order(&mut core, at(0), "create n0/a");
+    written(&mut core, at(0), &create, 1, 11);
+    labelled(&mut core, at(1), "n0", 100, "dev");
+    order(&mut core, at(1), "delete n0/a");
+}
+
+#[test]
 fn a_freeze_takes_nothing_of_the_grace() {
     let mut core = listed(&[], 1);
     want(&mut core, at(0), &[]);

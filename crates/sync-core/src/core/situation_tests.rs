@@ -10,6 +10,8 @@ mod lead_tests;
 mod names_tests;
 #[path = "replace_tests.rs"]
 mod replace_tests;
+#[path = "restored_tests.rs"]
+mod restored_tests;
 #[path = "rivals_tests.rs"]
 mod rivals_tests;
 #[path = "snapshot_tests.rs"]

@@ -86,7 +86,10 @@ impl Accounts {
                         self.listing.older.insert(id, account);
                         Some(id)
                     }
-                    _ => self.account_applied(account, Lane::Changed),
+                    _ => {
+                        self.is_newer(known);
+                        self.account_applied(account, Lane::Changed)
+                    }
                 };
                 if let (Some(seen), Some(id)) = (&mut self.listing.seen, id) {
                     seen.insert(id);
@@ -94,11 +97,14 @@ impl Accounts {
             }
             Feed::Applied(account) => {
                 self.listing.shown = self.listing.shown.max(account.rv);
-                let lane = if self.known(&account).is_some() { Lane::Drift } else { Lane::NewNamespace };
+                let known = self.known(&account);
+                self.is_newer(known);
+                let lane = if known.is_some() { Lane::Drift } else { Lane::NewNamespace };
                 self.account_applied(account, lane);
             }
             Feed::Gone(account) => {
                 self.listing.shown = self.listing.shown.max(account.rv);
+                self.is_newer(self.known(&account));
                 let known = self.known(&account).and_then(|id| Some((id, self.entries.get(&id)?.account.uid)));
                 if let Some((id, uid)) = known
                     && uid == account.uid
@@ -107,6 +113,13 @@ impl Accounts {
                 }
             }
             Feed::InitDone(list) => self.accounts_listed(list),
+        }
+    }
+
+    /// What the list has shown of this one before is no longer so.
+    fn is_newer(&mut self, id: Option<u32>) {
+        if let Some(id) = id {
+            self.listing.older.remove(&id);
         }
     }
 
@@ -119,8 +132,9 @@ impl Accounts {
         let is_gone = |(id, entry): &(&u32, &Entry)| !seen.contains(*id) && (restored || entry.account.rv <= list);
         let gone: Vec<_> = self.entries.iter().filter(is_gone).map(|(id, _)| *id).collect();
         gone.into_iter().for_each(|id| self.remove(id));
-        if restored {
-            for (id, account) in older {
+        for (id, account) in older {
+            // Of a store that was put back and goes on far above: this is what there is.
+            if restored || self.entries.get(&id).is_some_and(|entry| entry.account.rv <= list) {
                 self.remove(id);
                 self.account_applied(account, Lane::Changed);
             }

@@ -240,6 +240,20 @@ fn a_namespace_that_opts_out_loses_them_at_once_and_one_that_ends_is_left_alone(
     assert_eq!(stage.names(), ["theirs"]);
 }
 
+/// As for replicas: `a_store_that_was_put_back_and_goes_on_far_above_is_believed`.
+#[test]
+fn a_store_that_was_put_back_is_believed() {
+    let mut stage = Stage::new(&[("a", on("a", OPTION))], true);
+    let before = stage.account.clone();
+    stage.list();
+    stage.carry_out();
+    assert!(stage.next().is_none());
+    (stage.account, stage.version) = (before, 1000);
+    stage.list();
+    stage.carry_out();
+    assert_eq!(stage.names(), ["theirs", "a"]);
+}
+
 #[test]
 fn patterns_that_are_new_ask_for_another_list() {
     let mut stage = Stage::listed();
