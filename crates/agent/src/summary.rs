@@ -95,6 +95,10 @@ impl Summaries {
                 None => self.begin(&mut rng).await,
             };
             let known = &mut written.insert((term, known)).1;
+            // The look at what stands there may have taken longer than we led.
+            if !self.leading.allows() || self.leading.term() != term {
+                continue;
+            }
             state.mark_unchanged();
             let Some(standings) = self.inquiries.standings().await else { return };
             let json = Summary::of(version(), &standings).and_then(|summary| summary.to_json().ok());

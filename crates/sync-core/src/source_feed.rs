@@ -38,6 +38,9 @@ use crate::watches::{Told, Troubles};
 
 /// How much the watches may be ahead, in events.
 const AHEAD: usize = 64;
+/// Sources whose absence is confirmed at once, two reads each. How many there are to confirm is also for whoever may write in
+/// a remote cluster.
+const CONFIRMATIONS: usize = 8;
 /// Kubernetes Events that are written at once: they never get in the way of what they are about.
 const EVENTS: usize = 2;
 
@@ -185,7 +188,9 @@ async fn run(
             ((_watches, inputs), troubles) = (anew, Troubles::default());
         }
         sources.tick(clock.now());
-        while let Some(key) = sources.next_confirmation() {
+        while confirmations.len() < CONFIRMATIONS
+            && let Some(key) = sources.next_confirmation()
+        {
             confirmations.push(confirm(&config.rules, &connection, key));
         }
         for news in sources.take_news() {

@@ -199,7 +199,11 @@ impl Heard {
         match stored {
             Stored::Absent | Stored::Foreign => Self::Absent,
             Stored::Summary { json, time } => match Summary::read(&json) {
-                Some(summary) => Self::Summary(summary, time.parse().ok().map(whole_seconds)),
+                // A time that the definition of RemoteClusters has no form for would stop every status.
+                Some(summary) => {
+                    let time = time.parse().ok().filter(|time| *time >= Timestamp::UNIX_EPOCH);
+                    Self::Summary(summary, time.map(whole_seconds))
+                }
                 None => Self::Unreadable,
             },
         }

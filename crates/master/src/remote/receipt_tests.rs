@@ -100,6 +100,18 @@ fn a_summary_is_as_old_as_it_says() {
     assert_eq!(Heard::Absent.speaks_for(Timestamp::now()), SILENCE);
 }
 
+/// No status that says it would be taken by the API server: its times have four digits of a year.
+#[test]
+fn a_time_of_no_age_is_none() {
+    let Heard::Summary(summary, _) = heard(40, [9, 0, 0]) else { panic!() };
+    let json = summary.to_json().unwrap();
+    for (time, known) in [("2026-01-01T00:00:30Z", true), ("-000001-01-01T00:00:00Z", false), ("x", false)] {
+        let stored = Stored::Summary { json: json.clone(), time: time.to_owned() };
+        let Heard::Summary(_, found) = Heard::of(stored) else { panic!() };
+        assert_eq!(found.is_some(), known, "{time}");
+    }
+}
+
 #[test]
 fn the_agents_counts_are_told_too() {
     let standings = Standings { ready: true, destinations: 1, sources: vec![standing(7, 40, [1, 0, 0])] };

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tracing::warn;
 
+use super::path;
 use crate::contract::keys;
 use crate::contract::marks::{MANAGER_LIMIT, Sighting};
 use crate::contract::object::{Content, Kind, Object, Rv, Uid};
@@ -100,6 +101,11 @@ fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
+/// Whether that is a name; those are told in logs, and asked for.
+fn is_name(text: &str) -> bool {
+    path::segment(text).is_ok()
+}
+
 /// Go writes an empty map or an empty byte slice as null.
 fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
     let map: Option<BTreeMap<String, Option<String>>> = Option::deserialize(from)?;
@@ -127,8 +133,8 @@ impl Item {
         };
         Some(Object {
             kind,
-            namespace: namespace.filter(|namespace| !namespace.is_empty())?,
-            name: name.filter(|name| !name.is_empty())?,
+            namespace: namespace.filter(|name| is_name(name))?,
+            name: name.filter(|name| is_name(name))?,
             uid: Uid::parse(&uid?)?,
             rv: Rv::parse(&resource_version?)?,
             labels,
@@ -160,8 +166,8 @@ impl Item {
         // Entries without a name keep their place.
         let names = self.image_pull_secrets.into_iter().flatten().map(|entry| entry.unwrap_or_default().name);
         Some(Account {
-            namespace: namespace.filter(|namespace| !namespace.is_empty())?,
-            name: name.filter(|name| !name.is_empty())?,
+            namespace: namespace.filter(|name| is_name(name))?,
+            name: name.filter(|name| is_name(name))?,
             uid: Uid::parse(&uid?)?,
             rv: Rv::parse(&resource_version?)?,
             pull_secrets: names.map(Option::unwrap_or_default).collect(),
@@ -205,7 +211,7 @@ impl Item {
         let Meta { name, uid, resource_version, labels, .. } = self.metadata;
         Some(NamespaceSeen {
             labels,
-            name: name.filter(|name| !name.is_empty())?,
+            name: name.filter(|name| is_name(name))?,
             uid: Uid::parse(&uid?)?,
             rv: Rv::parse(&resource_version?)?,
             state,

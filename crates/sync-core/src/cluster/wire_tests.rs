@@ -58,7 +58,7 @@ fn what_lacks_its_identity_is_no_object() {
     assert!(item(&json!({ "metadata": good })).into_object(Kind::ConfigMap).is_some());
     assert!(item(&json!({ "metadata": good })).into_object(Kind::Secret).is_none(), "a Secret without a type");
     for key in ["name", "namespace", "uid", "resourceVersion"] {
-        for bad in [Value::Null, json!("")] {
+        for bad in [Value::Null, json!(""), json!("x\ny"), json!("\u{202e}x"), json!("x".repeat(300))] {
             let mut metadata = good.clone();
             metadata[key] = bad;
             assert!(item(&json!({ "metadata": metadata })).into_object(Kind::ConfigMap).is_none(), "{key}");

@@ -130,7 +130,8 @@ impl Sighting {
             Ours {
                 fingerprint: Fingerprint::of(&object.labels, &object.annotations, &object.content, payload, &shape),
                 origin_uid: object.annotations.get(keys::ORIGIN_UID).and_then(|uid| Uid::parse(uid)),
-                upstream: object.annotations.contains_key(keys::UPSTREAM),
+                // A mark of agents: on a master's replica somebody else has put it there.
+                upstream: rules.role == Role::Agent && object.annotations.contains_key(keys::UPSTREAM),
                 end: End::read(&object.annotations),
                 alone: is_alone(&object, &shape),
                 shape,
@@ -194,6 +195,22 @@ mod tests {
         let mut masters = replica;
         masters.labels.insert(keys::MANAGED_BY.into(), "master".into());
         assert!(Sighting::read(&rules, masters).ours.is_none());
+    }
+
+    /// In a remote cluster anybody may add it; the end of a source is for the management cluster to tell.
+    #[test]
+    fn only_an_agents_replica_tells_of_a_masters() {
+        for (role, cluster, upstream) in [(Role::Agent, None, true), (Role::Master, Some("management"), false)] {
+            let rules = Rules::new(role, "operator", cluster, StripList::with::<&str>(&[]).unwrap());
+            let source = object(Kind::Secret, "operator", "regcred", &[], &[("mw-sync", "yes")]);
+            let uid = source.uid;
+            let Reading::On(template) = Source::read(&rules, source.clone()).reading else { panic!() };
+            let desired = template.desired(uid);
+            let mut replica = object(Kind::Secret, "app", "regcred", &[], &[]);
+            (replica.labels, replica.annotations) = (desired.labels.clone(), desired.annotations.clone());
+            replica.annotations.insert(keys::UPSTREAM.to_owned(), "x".to_owned());
+            assert_eq!(Sighting::read(&rules, replica).ours.map(|ours| ours.upstream), Some(upstream));
+        }
     }
 
     /// Labels or annotations, some of them ours or stripped.
