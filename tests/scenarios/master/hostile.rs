@@ -10,7 +10,7 @@ use super::api;
 use super::stage::{SOON, Stage, end, value};
 
 /// Of one that is good to its master it takes a few; one answer that is being read may be kept per attack, and one large one
-/// in all: 160 MiB on a quiet machine. What adds up has 2 GB each time.
+/// in all: 160 MiB on a quiet machine. What is not bounded would show: each attack sends 2 GB.
 const MOST: u64 = 256 << 20;
 
 fn is_clean(text: &str) -> bool {

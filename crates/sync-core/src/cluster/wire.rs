@@ -101,7 +101,7 @@ fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
-/// Whether that is a name; those are told in logs, and asked for.
+/// Whether that is a name. Names go into logs, and into the paths of requests.
 fn is_name(text: &str) -> bool {
     path::segment(text).is_ok()
 }

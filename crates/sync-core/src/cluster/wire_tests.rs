@@ -61,7 +61,9 @@ fn what_lacks_its_identity_is_no_object() {
         for bad in [Value::Null, json!(""), json!("x\ny"), json!("\u{202e}x"), json!("x".repeat(300))] {
             let mut metadata = good.clone();
             metadata[key] = bad;
-            assert!(item(&json!({ "metadata": metadata })).into_object(Kind::ConfigMap).is_none(), "{key}");
+            let item = || item(&json!({ "metadata": metadata }));
+            assert!(item().into_object(Kind::ConfigMap).is_none() && item().into_account().is_none(), "{key}");
+            assert!(key == "namespace" || namespace(&raw(&json!({ "metadata": metadata }))).is_none(), "{key}");
         }
     }
     for bad in ["x", "-1", "1.5", "99999999999999999999999"] {

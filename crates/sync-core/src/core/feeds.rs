@@ -203,7 +203,6 @@ impl Core {
             Feed::Applied(sighting) => {
                 self.has_shown(kind, sighting.rv);
                 let Some(pair) = self.pair_of(&sighting) else { return };
-                self.listings.of_mut(kind).older.remove(&pair);
                 self.replica_applied(pair, sighting);
             }
             Feed::Gone(sighting) => {

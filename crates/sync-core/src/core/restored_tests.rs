@@ -27,9 +27,8 @@ fn a_store_that_was_put_back_and_goes_on_far_above_is_believed() {
     assert_eq!(core.tally().synced, 1);
 
     // What a streaming list has shown of a copy before it is complete may have changed, or ended.
-    list(&mut core, 1002, &[Feed::Listed(old(900)), Feed::Listed(new(1001))]);
-    list(&mut core, 1003, &[Feed::Listed(old(900)), Feed::Applied(new(1001))]);
+    list(&mut core, 1003, &[Feed::Listed(old(900)), Feed::Listed(new(1001))]);
     idle(&mut core, at(0));
-    list(&mut core, 1005, &[Feed::Listed(old(900)), Feed::Gone(Sighting { rv: Rv(1004), ..old(900) })]);
+    list(&mut core, 1002, &[Feed::Listed(old(900)), Feed::Gone(Sighting { rv: Rv(1002), ..old(900) })]);
     order(&mut core, at(0), "create n0/a");
 }

@@ -381,7 +381,7 @@ impl PairState {
         false
     }
 
-    /// Versions have begun anew: nothing that was known is so.
+    /// What stands there is of another past: nothing that was known is so.
     pub fn restart(&mut self) {
         let Self { mutated, failures, outcome, .. } = *self;
         *self = Self { mutated, failures, outcome, ..Self::default() };

@@ -126,14 +126,13 @@ impl Accounts {
     fn accounts_listed(&mut self, list: Rv) {
         let seen = self.listing.seen.take().unwrap_or_default();
         let older = std::mem::take(&mut self.listing.older);
-        // The store may have been put back to an earlier time: versions begin anew.
+        // The store may have been put back to an earlier time: versions begin anew, or go on far above, as for replicas.
         let restored = list < self.listing.shown;
         (self.listing.shown, self.listing.complete) = (list, true);
         let is_gone = |(id, entry): &(&u32, &Entry)| !seen.contains(*id) && (restored || entry.account.rv <= list);
         let gone: Vec<_> = self.entries.iter().filter(is_gone).map(|(id, _)| *id).collect();
         gone.into_iter().for_each(|id| self.remove(id));
         for (id, account) in older {
-            // Of a store that was put back and goes on far above: this is what there is.
             if restored || self.entries.get(&id).is_some_and(|entry| entry.account.rv <= list) {
                 self.remove(id);
                 self.account_applied(account, Lane::Changed);
