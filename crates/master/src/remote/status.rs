@@ -225,10 +225,12 @@ pub fn next(old: Option<&RemoteClusterStatus>, report: &Report, now: Timestamp) 
     let kept = |old: &Option<String>| old.clone().filter(|_| server == before.server);
     let version = newest(report.version.clone().or_else(|| kept(&before.version)), report.described.clone());
     let identity = report.identity.clone().or_else(|| kept(&before.identity));
-    // What was said of a version stays true of it; an engine that has just begun knows nothing newer yet.
+    // What was said of a version stays true of it, in the same cluster; an engine that has just begun knows nothing newer yet.
     let (agent, copies) = match &report.receipt {
         Some(receipt) => (Some(receipt.agent.clone()), dated(&receipt.copies, &before.copies, now)),
-        None if report.sources.is_some() && !moves => (before.agent.clone(), before.copies.clone()),
+        None if report.sources.is_some() && !moves && identity == before.identity => {
+            (before.agent.clone(), before.copies.clone())
+        }
         None => (None, Vec::new()),
     };
     let next = RemoteClusterStatus {

@@ -166,16 +166,18 @@ fn what_was_said_of_another_server_is_not_said_of_this_one() {
     let at_server = |server: &str, outcome| Report { server: Some(server.to_owned()), ..report(outcome) };
     let sources = Some(Sources { synced: 1, pending: 0, refused: 0 });
     let receipt = Some(Receipt { copies: vec![copy], ..Receipt::default() });
-    let before = Report { sources, receipt, ..at_server("https://a", Outcome::Ready) };
+    let identity = |uid: &str| Some(uid.to_owned());
+    let before = Report { sources, receipt, identity: identity("1"), ..at_server("https://a", Outcome::Ready) };
     let before = next(None, &before, at(0)).unwrap();
     assert_eq!(next(Some(&before), &at_server("https://a", Outcome::Connecting), at(1)), None);
     let moved = next(Some(&before), &at_server("https://b", Outcome::Connecting), at(1)).unwrap();
     assert_eq!((ready(&moved).reason.as_str(), moved.copies.len()), ("Connecting", 0));
     // Also if it is there before anything was written.
-    for (server, copies) in [("https://a", 1), ("https://b", 0)] {
-        let begun = Report { sources, ..at_server(server, Outcome::Ready) };
+    // An address may lead to another cluster.
+    for (server, cluster, copies) in [("https://a", "1", 1), ("https://b", "1", 0), ("https://a", "2", 0)] {
+        let begun = Report { sources, identity: identity(cluster), ..at_server(server, Outcome::Ready) };
         let next = next(Some(&before), &begun, at(1)).unwrap_or_else(|| before.clone());
-        assert_eq!(next.copies.len(), copies, "{server}");
+        assert_eq!(next.copies.len(), copies, "{cluster} at {server}");
     }
 }
 
