@@ -97,15 +97,14 @@ impl Accounts {
             }
             Feed::Applied(account) => {
                 self.listing.shown = self.listing.shown.max(account.rv);
-                let known = self.known(&account);
-                self.is_newer(known);
-                let lane = if known.is_some() { Lane::Drift } else { Lane::NewNamespace };
+                let lane = if self.known(&account).is_some() { Lane::Drift } else { Lane::NewNamespace };
                 self.account_applied(account, lane);
             }
             Feed::Gone(account) => {
                 self.listing.shown = self.listing.shown.max(account.rv);
-                self.is_newer(self.known(&account));
-                let known = self.known(&account).and_then(|id| Some((id, self.entries.get(&id)?.account.uid)));
+                let id = self.known(&account);
+                self.is_newer(id);
+                let known = id.and_then(|id| Some((id, self.entries.get(&id)?.account.uid)));
                 if let Some((id, uid)) = known
                     && uid == account.uid
                 {
