@@ -2,7 +2,6 @@
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
-
 use testbed::Entry;
 
 use crate::support::{AGENT, Kind, annotated, shared_agent, uid, version};

@@ -6,7 +6,7 @@ use testbed::{Cluster, ClusterOptions, eventually};
 
 use super::{Attempt, all_are_refused, no_warnings};
 use crate::master::api;
-use crate::master::stage::{SOON, Stage, apply, end};
+use crate::master::stage::{SOON, Stage, apply, define, end};
 use crate::support::World;
 
 const NAME: &str = "operator";
@@ -71,8 +71,7 @@ async fn cluster_is(stage: &Stage<'_>, name: &str, what: &str, like: impl Fn(&Va
 #[tokio::test]
 async fn a_master_keeps_its_remote_clusters_and_its_token_is_good_for_no_others() -> Result<()> {
     let management = Cluster::start(ClusterOptions::default()).await?;
-    apply(&management, "crds.yaml", NAME).await?;
-    management.until_established().await;
+    define(&management).await?;
     let stage = Stage::without_crd(&management, NAME).await?;
     apply(&management, "hardening.yaml", NAME).await?;
     stage.kubeconfig("all", &contexts(&["a", "b", "c", "d"])).await?;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use testbed::{Cluster, ClusterOptions, Kubeconfig, eventually, shared};
 
 use super::api;
-use super::stage::{Stage, end};
+use super::stage::{Stage, define, end};
 
 /// Several accesses in one file, and contexts that cannot be used.
 fn merged(accesses: &[(&str, &Kubeconfig)], others: &[&str]) -> Result<String> {
@@ -144,12 +144,11 @@ async fn a_remote_cluster_that_may_not_be_made_keeps_no_other_away() -> Result<(
 #[tokio::test]
 async fn a_remote_cluster_that_cannot_be_understood_is_said_to_be_in_the_way() -> Result<()> {
     let management = Cluster::start(ClusterOptions::default()).await?;
-    management.apply_files(&["deploy/crds.yaml"]).await?;
+    define(&management).await?;
     let definition = "crd/remoteclusters.mw-sync.io";
     let one_more = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/onRemove/enum/-";
     let patch = json!([{ "op": "add", "path": one_more, "value": "Archive" }]).to_string();
     management.kubectl(&["patch", definition, "--type=json", "-p", &patch]).await?;
-    management.until_established().await;
     let stage = Stage::without_crd(&management, "operator").await?;
     let spec = json!({ "kubeconfig": { "secretName": "all" }, "onRemove": "Archive" });
     eventually(super::stage::SOON, "the definition takes it", async || stage.remote_cluster_by("x", &spec).await).await;

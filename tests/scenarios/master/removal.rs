@@ -225,9 +225,8 @@ async fn in_a_namespace_that_goes_the_finalizer_is_dropped_once_and_does_not_com
 #[tokio::test]
 async fn whoever_deletes_the_definition_has_not_meant_the_copies() -> Result<()> {
     let (management, remote) = (Cluster::start(ClusterOptions::default()).await?, shared("remote-a").await?);
-    management.apply_files(&["deploy/crds.yaml"]).await?;
+    define(&management).await?;
     let definition = "crd/remoteclusters.mw-sync.io";
-    management.until_established().await;
     let stage = Stage::without_crd(&management, "m-undefined").await?;
     let master = stage.master_with(&["--delete-grace=0s"]).await?;
     let remote = remote_with_a_copy(&stage, &remote).await?;

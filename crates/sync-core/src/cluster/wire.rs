@@ -101,9 +101,9 @@ fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
-/// Whether that is a name. Names go into logs, and into the paths of requests.
-fn is_name(text: &str) -> bool {
-    path::segment(text).is_ok()
+/// What is there, if it is a name. Names go into logs, and into the paths of requests.
+fn name_in(text: Option<String>) -> Option<String> {
+    text.filter(|text| path::segment(text).is_ok())
 }
 
 /// Go writes an empty map or an empty byte slice as null.
@@ -133,8 +133,8 @@ impl Item {
         };
         Some(Object {
             kind,
-            namespace: namespace.filter(|name| is_name(name))?,
-            name: name.filter(|name| is_name(name))?,
+            namespace: name_in(namespace)?,
+            name: name_in(name)?,
             uid: Uid::parse(&uid?)?,
             rv: Rv::parse(&resource_version?)?,
             labels,
@@ -166,8 +166,8 @@ impl Item {
         // Entries without a name keep their place.
         let names = self.image_pull_secrets.into_iter().flatten().map(|entry| entry.unwrap_or_default().name);
         Some(Account {
-            namespace: namespace.filter(|name| is_name(name))?,
-            name: name.filter(|name| is_name(name))?,
+            namespace: name_in(namespace)?,
+            name: name_in(name)?,
             uid: Uid::parse(&uid?)?,
             rv: Rv::parse(&resource_version?)?,
             pull_secrets: names.map(Option::unwrap_or_default).collect(),
@@ -211,7 +211,7 @@ impl Item {
         let Meta { name, uid, resource_version, labels, .. } = self.metadata;
         Some(NamespaceSeen {
             labels,
-            name: name.filter(|name| is_name(name))?,
+            name: name_in(name)?,
             uid: Uid::parse(&uid?)?,
             rv: Rv::parse(&resource_version?)?,
             state,

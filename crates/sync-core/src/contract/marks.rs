@@ -148,6 +148,7 @@ mod tests {
     use proptest::sample::select;
 
     use super::*;
+    use crate::contract::desired::Desired;
     use crate::contract::object::{Kind, tests_support::object};
     use crate::contract::source::{Reading, Source};
     use crate::contract::strip::StripList;
@@ -168,19 +169,20 @@ mod tests {
         assert_eq!(options_left(&rules(Role::Agent, None), &annotations), Shape::default());
     }
 
+    /// What a source wants, and its replica in another namespace.
+    fn wanted_and_replica(rules: &Rules) -> (Desired, Object) {
+        let source = object(Kind::Secret, "operator", "regcred", &[("team", "a")], &[("mw-sync", "yes")]);
+        let Reading::On(template) = Source::read(rules, source.clone()).reading else { panic!() };
+        let desired = template.desired(source.uid);
+        let (labels, annotations) = (desired.labels.clone(), desired.annotations.clone());
+        (desired, Object { namespace: "app".into(), labels, annotations, ..source })
+    }
+
     #[test]
     fn a_replica_reads_back_as_what_was_wanted_and_a_stranger_does_not() {
         let rules = Rules::new(Role::Agent, "operator", None, StripList::with::<&str>(&[]).unwrap());
-        let source = object(Kind::Secret, "operator", "regcred", &[("team", "a")], &[("mw-sync", "yes")]);
-        let Reading::On(template) = Source::read(&rules, source.clone()).reading else { panic!() };
-        let uid = source.uid;
-        let desired = template.desired(uid);
-        let replica = Object {
-            namespace: "app".into(),
-            labels: desired.labels.clone(),
-            annotations: desired.annotations.clone(),
-            ..source
-        };
+        let (desired, replica) = wanted_and_replica(&rules);
+        let uid = replica.uid;
         let seen = Sighting::read(&rules, replica.clone()).ours.unwrap();
         assert_eq!(
             (seen.fingerprint, &seen.shape, seen.origin_uid),
@@ -202,12 +204,7 @@ mod tests {
     fn only_an_agents_replica_tells_of_a_masters() {
         for (role, cluster, upstream) in [(Role::Agent, None, true), (Role::Master, Some("management"), false)] {
             let rules = Rules::new(role, "operator", cluster, StripList::with::<&str>(&[]).unwrap());
-            let source = object(Kind::Secret, "operator", "regcred", &[], &[("mw-sync", "yes")]);
-            let uid = source.uid;
-            let Reading::On(template) = Source::read(&rules, source.clone()).reading else { panic!() };
-            let desired = template.desired(uid);
-            let mut replica = object(Kind::Secret, "app", "regcred", &[], &[]);
-            (replica.labels, replica.annotations) = (desired.labels.clone(), desired.annotations.clone());
+            let (_, mut replica) = wanted_and_replica(&rules);
             replica.annotations.insert(keys::UPSTREAM.to_owned(), "x".to_owned());
             assert_eq!(Sighting::read(&rules, replica).ours.map(|ours| ours.upstream), Some(upstream));
         }
